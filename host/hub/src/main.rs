@@ -1,0 +1,2 @@
+//! The `aih` command.
+fn main() {}
