@@ -1,1 +1,15 @@
-//! AI Infrastructure Hub.
+//! AI Infrastructure Hub: one address and one key for MCP servers, skills, configs, plugins and hooks.
+//!
+//! One request walks one way: transport ([`gateway`], [`api`]) → [`access`] → [`catalogue`] →
+//! provider ([`upstream`] or the hub's own tools) → back.
+
+pub mod access;
+pub mod api;
+pub mod catalogue;
+pub mod cli;
+pub mod config;
+pub mod gateway;
+pub mod mcp;
+pub mod observe;
+pub mod secrets;
+pub mod upstream;

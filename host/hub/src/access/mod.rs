@@ -1,0 +1,1 @@
+//! The access of the hub.

@@ -1,0 +1,1 @@
+//! The observe of the hub.

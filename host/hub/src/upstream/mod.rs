@@ -1,0 +1,1 @@
+//! The upstream of the hub.
