@@ -1,1 +1,3 @@
 //! The catalogue of the hub.
+
+pub mod names;

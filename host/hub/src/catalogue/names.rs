@@ -1,0 +1,340 @@
+//! How things of many providers are named under one address.
+//!
+//! A client remembers names: in prompts, in permission lists, in saved chats. So a name is a pure function
+//! of the provider's name and the thing's own name, and must never depend on what else is configured. It
+//! must also be legal in every client: `^[A-Za-z0-9_-]{1,64}$` is the narrowest rule in the field.
+//!
+//! Reading a name back is a look-up in a [`NameTable`], never a split: a cut name has lost its tail.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// Longest exposed name, in characters (all ASCII, so also bytes). The limit of Claude and OpenAI clients.
+pub const MAX_NAME: usize = 64;
+
+/// Longest namespace, in characters: leaves a tool at least half of the name.
+pub const MAX_NAMESPACE: usize = 30;
+
+/// What stands between namespace and tool. No namespace contains it or ends with its first character, so
+/// the first occurrence is always the border.
+pub const SEPARATOR: &str = "__";
+
+/// The namespace of the hub's own tools, skills and configs. No provider may take it.
+pub const HUB: &str = "aih";
+
+/// Length of the short hash, in hex digits.
+const HASH_LEN: usize = 8;
+
+/// The first eight hex digits of the SHA-256 of `text`.
+fn short_hash(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(HASH_LEN);
+    for byte in Sha256::digest(text.as_bytes()).iter().take(HASH_LEN / 2) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// The first part of an exposed name: a provider's name made legal.
+///
+/// Only `[A-Za-z0-9_]`; never empty, never more than [`MAX_NAMESPACE`] characters, no `__` inside, no `_` at
+/// either end. Two providers can fall together (`my-mcp`, `my_mcp`); that is for the configuration to
+/// refuse, see [`NamespaceTable`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// The namespace of the provider called `provider`.
+    ///
+    /// Every character outside `[A-Za-z0-9]` becomes `_`, runs of `_` become one, and `_` at the ends goes.
+    /// A longer result is cut and ends in a short hash of the provider's name; a name without a single legal
+    /// character becomes `mcp_` and that hash.
+    pub fn new(provider: &str) -> Self {
+        let mut out = String::with_capacity(provider.len());
+        for c in provider.chars() {
+            if c.is_ascii_alphanumeric() {
+                out.push(c);
+            } else if !out.is_empty() && !out.ends_with('_') {
+                out.push('_');
+            }
+        }
+        if out.ends_with('_') {
+            out.pop();
+        }
+        if out.is_empty() {
+            out = format!("mcp_{}", short_hash(provider));
+        } else if out.len() > MAX_NAMESPACE {
+            out.truncate(MAX_NAMESPACE - HASH_LEN - 1);
+            if !out.ends_with('_') {
+                out.push('_');
+            }
+            out.push_str(&short_hash(provider));
+        }
+        Self(out.into())
+    }
+
+    /// The hub's own namespace, [`HUB`].
+    pub fn hub() -> Self {
+        Self(HUB.into())
+    }
+
+    /// `text` as a namespace if it already has the form of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let legal = !text.is_empty()
+            && text.len() <= MAX_NAMESPACE
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !text.contains(SEPARATOR)
+            && !text.starts_with('_')
+            && !text.ends_with('_');
+        legal.then(|| Self(text.into()))
+    }
+
+    /// The namespace as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name under which the hub offers a provider's tool or prompt: `{namespace}__{tool}`.
+///
+/// At most [`MAX_NAME`] characters, all of `[A-Za-z0-9_-]`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExposedName(Arc<str>);
+
+impl ExposedName {
+    /// The exposed name of `tool` (its name at the provider, any text).
+    ///
+    /// A tool whose name is legal and short enough keeps it. In any other, each illegal character (dots and
+    /// slashes too) becomes `_`, the name is cut to fit, and `_` with a short hash of the full original name
+    /// follows, so that `a.b`, `a/b` and `a_b` stay three names:
+    ///
+    /// ```
+    /// use aih::catalogue::names::{ExposedName, Namespace};
+    /// let ns = Namespace::new("my-files");
+    /// assert_eq!(ExposedName::new(&ns, "read-file").as_str(), "my_files__read-file");
+    /// assert_eq!(ExposedName::new(&ns, "read.file").as_str(), "my_files__read_file_b5b7198f");
+    /// ```
+    pub fn new(namespace: &Namespace, tool: &str) -> Self {
+        let mut altered = tool.is_empty();
+        let mut name = String::with_capacity(MAX_NAME);
+        name.push_str(namespace.as_str());
+        name.push_str(SEPARATOR);
+        for c in tool.chars() {
+            if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
+                name.push(c);
+            } else {
+                name.push('_');
+                altered = true;
+            }
+        }
+        if altered || name.len() > MAX_NAME {
+            let hash = short_hash(&format!("{namespace}{SEPARATOR}{tool}"));
+            // All ASCII by now, so a cut at any byte is a cut between characters.
+            name.truncate(MAX_NAME - HASH_LEN - 1);
+            name.push('_');
+            name.push_str(&hash);
+        }
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! text_traits {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+        // Equal, hashed and ordered as its text, as `Borrow` demands (all derived on one field).
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+text_traits!(Namespace, ExposedName);
+
+/// Two things that would be offered under one name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{first}` and `{second}` would both be called `{name}`: rename one of them")]
+pub struct DuplicateName {
+    /// The name both come to.
+    pub name: String,
+    /// What holds the name already, by its own name.
+    pub first: String,
+    /// What was to be added, by its own name.
+    pub second: String,
+}
+
+impl DuplicateName {
+    /// Whether the very same thing was listed twice, rather than two that fall together.
+    pub fn is_repeat(&self) -> bool {
+        self.first == self.second
+    }
+}
+
+/// Which provider each namespace stands for. [`HUB`] is taken from the start.
+#[derive(Debug, Clone)]
+pub struct NamespaceTable {
+    by_namespace: HashMap<Namespace, String>,
+}
+
+impl Default for NamespaceTable {
+    fn default() -> Self {
+        Self {
+            by_namespace: HashMap::from([(Namespace::hub(), HUB.to_owned())]),
+        }
+    }
+}
+
+impl NamespaceTable {
+    /// Takes the namespace of `provider`.
+    ///
+    /// # Errors
+    /// [`DuplicateName`] when another provider (or the hub itself) has it; the table is unchanged then.
+    pub fn insert(&mut self, provider: &str) -> Result<Namespace, DuplicateName> {
+        let namespace = Namespace::new(provider);
+        if let Some(first) = self.by_namespace.get(&namespace) {
+            return Err(DuplicateName {
+                name: namespace.to_string(),
+                first: first.clone(),
+                second: provider.to_owned(),
+            });
+        }
+        self.by_namespace.insert(namespace.clone(), provider.to_owned());
+        Ok(namespace)
+    }
+
+    /// The provider behind `namespace`.
+    pub fn get(&self, namespace: &str) -> Option<&str> {
+        self.by_namespace.get(namespace).map(String::as_str)
+    }
+}
+
+/// What an exposed name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The provider's namespace.
+    pub namespace: Namespace,
+    /// The name at the provider.
+    pub original: Arc<str>,
+}
+
+/// Exposed names and what they stand for; one table for tools, one for prompts.
+#[derive(Debug, Clone, Default)]
+pub struct NameTable {
+    by_name: HashMap<ExposedName, Target>,
+}
+
+impl NameTable {
+    /// Names `original` of the provider with `namespace` and remembers it.
+    ///
+    /// # Errors
+    /// [`DuplicateName`] when the name is taken; the first holder keeps it.
+    pub fn insert(&mut self, namespace: &Namespace, original: &str) -> Result<ExposedName, DuplicateName> {
+        let name = ExposedName::new(namespace, original);
+        if let Some(first) = self.by_name.get(&name) {
+            return Err(DuplicateName {
+                name: name.to_string(),
+                first: first.original.to_string(),
+                second: original.to_owned(),
+            });
+        }
+        let target = Target {
+            namespace: namespace.clone(),
+            original: original.into(),
+        };
+        self.by_name.insert(name.clone(), target);
+        Ok(name)
+    }
+
+    /// What `exposed` stands for.
+    pub fn get(&self, exposed: &str) -> Option<&Target> {
+        self.by_name.get(exposed)
+    }
+
+    /// How many names are held.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether no name is held.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}
+
+/// Resource URIs (and RFC 6570 templates of them) of many providers under one address.
+///
+/// `ui://` (MCP Apps demand that scheme) and `skill://` (so does the skills extension) get the namespace as
+/// their first segment: `ui://{namespace}/{rest}`. Every other URI stands whole behind
+/// `aih://{namespace}/`. Nothing is escaped, so a template's `{id}` still expands, and what comes back after
+/// expansion is read with the same rule. Upstream URIs are rewritten always, also when no other provider
+/// has them: a name that depends on the neighbours would change with them.
+#[derive(Debug, Clone, Copy)]
+pub struct ResourceUri;
+
+/// Schemes that a client recognises and that therefore stay in front.
+const KEPT_SCHEMES: [&str; 2] = ["ui://", "skill://"];
+const OWN_SCHEME: &str = "aih://";
+
+impl ResourceUri {
+    /// `uri` of the provider with `namespace`, as the hub's clients see it.
+    pub fn expose(namespace: &Namespace, uri: &str) -> String {
+        for scheme in KEPT_SCHEMES {
+            if let Some(rest) = uri.strip_prefix(scheme) {
+                return format!("{scheme}{namespace}/{rest}");
+            }
+        }
+        format!("{OWN_SCHEME}{namespace}/{uri}")
+    }
+
+    /// The provider's namespace and its own URI, from one that a client sent; `None` if the hub cannot have
+    /// exposed it. That a provider with this namespace exists is for the caller to check.
+    pub fn parse(exposed: &str) -> Option<(Namespace, String)> {
+        let (scheme, rest) = KEPT_SCHEMES
+            .into_iter()
+            .chain([OWN_SCHEME])
+            .find_map(|scheme| exposed.strip_prefix(scheme).map(|rest| (scheme, rest)))?;
+        let (namespace, rest) = rest.split_once('/')?;
+        let namespace = Namespace::parse(namespace)?;
+        if scheme == OWN_SCHEME {
+            // A kept scheme is never exposed behind `aih://`; two spellings of one resource would let a
+            // permission on the one miss the other.
+            let canonical = !rest.is_empty() && !KEPT_SCHEMES.iter().any(|kept| rest.starts_with(kept));
+            return canonical.then(|| (namespace, rest.to_owned()));
+        }
+        Some((namespace, format!("{scheme}{rest}")))
+    }
+}
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod tests;

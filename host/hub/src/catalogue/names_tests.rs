@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn exposed(provider: &str, tool: &str) -> String {
+    ExposedName::new(&Namespace::new(provider), tool).to_string()
+}
+
+#[test]
+fn namespaces_follow_the_brief() {
+    for (provider, namespace) in [
+        ("stripe", "stripe"),
+        ("example-mcp", "example_mcp"),
+        ("GitHub", "GitHub"),
+        ("my--odd__.name-", "my_odd_name"),
+        ("-lead", "lead"),
+        ("naïve", "na_ve"),
+    ] {
+        assert_eq!(Namespace::new(provider).as_str(), namespace, "{provider}");
+    }
+    assert!(Namespace::new("日本").as_str().starts_with("mcp_"));
+    assert_ne!(Namespace::new("日本"), Namespace::new("中国"));
+}
+
+#[test]
+fn legal_tools_keep_their_names() {
+    assert_eq!(
+        exposed("stripe", "create_payment_link"),
+        "stripe__create_payment_link"
+    );
+    assert_eq!(
+        exposed("example-mcp", "example_tool"),
+        "example_mcp__example_tool"
+    );
+    assert_eq!(exposed("fs", "read-file"), "fs__read-file");
+    assert_eq!(exposed("fs", "_private"), "fs___private");
+}
+
+#[test]
+fn altered_and_long_tools_carry_a_hash_and_stay_apart() {
+    let names = ["a.b", "a/b", "a_b", "a b", ""].map(|tool| exposed("x", tool));
+    assert_eq!(
+        names.iter().collect::<std::collections::HashSet<_>>().len(),
+        names.len(),
+        "{names:?}"
+    );
+    // Golden: these are in clients' memories; they must never change.
+    assert_eq!(exposed("x", "a.b"), "x__a_b_d191bf19");
+    let long = "t".repeat(200);
+    assert_eq!(exposed("x", &long), format!("x__{}_5d248b31", "t".repeat(52)));
+    assert_ne!(exposed("x", &long), exposed("x", &"t".repeat(201)));
+    assert_eq!(exposed("x", &"t".repeat(61)).len(), 64);
+}
+
+#[test]
+fn tables_name_both_that_fall_together() {
+    let mut namespaces = NamespaceTable::default();
+    namespaces.insert("my-mcp").unwrap();
+    let error = namespaces.insert("my_mcp").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`my-mcp` and `my_mcp` would both be called `my_mcp`: rename one of them"
+    );
+    assert!(
+        namespaces.insert("aih").is_err(),
+        "the hub's own namespace is taken"
+    );
+    assert_eq!(namespaces.get("my_mcp"), Some("my-mcp"));
+
+    let mut tools = NameTable::default();
+    let ns = Namespace::new("x");
+    let name = tools.insert(&ns, "a.b").unwrap();
+    assert!(tools.insert(&ns, "a.b").unwrap_err().is_repeat());
+    let forged = name.as_str().strip_prefix("x__").unwrap().to_owned();
+    assert!(!tools.insert(&ns, &forged).unwrap_err().is_repeat());
+    assert_eq!(&*tools.get(name.as_str()).unwrap().original, "a.b");
+    assert_eq!(tools.get("x__a.b"), None);
+    assert_eq!(tools.len(), 1);
+}
+
+#[test]
+fn resource_uris_keep_the_schemes_that_clients_know() {
+    let ns = Namespace::new("my-app");
+    for (original, outside) in [
+        ("file:///etc/hosts", "aih://my_app/file:///etc/hosts"),
+        ("ui://widget/main.html", "ui://my_app/widget/main.html"),
+        ("skill://review/SKILL.md", "skill://my_app/review/SKILL.md"),
+        (
+            "test://template/{id}/data",
+            "aih://my_app/test://template/{id}/data",
+        ),
+        ("ui://{+path}", "ui://my_app/{+path}"),
+    ] {
+        assert_eq!(ResourceUri::expose(&ns, original), outside);
+        assert_eq!(
+            ResourceUri::parse(outside),
+            Some((ns.clone(), original.to_owned()))
+        );
+    }
+    // After a client has expanded the template.
+    let expanded = ResourceUri::expose(&ns, "test://template/{id}/data").replace("{id}", "a%2Fb");
+    assert_eq!(
+        ResourceUri::parse(&expanded).unwrap().1,
+        "test://template/a%2Fb/data"
+    );
+    for foreign in [
+        "file:///etc/hosts",
+        "aih://",
+        "aih://x",
+        "aih://x/",
+        "ui://a-b/c",
+        "aih://x/ui://y",
+        "aih:///x",
+    ] {
+        assert_eq!(ResourceUri::parse(foreign), None, "{foreign}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_name_is_legal_and_deterministic(provider in ".{0,80}", tool in ".{0,120}") {
+        let ns = Namespace::new(&provider);
+        prop_assert_eq!(Namespace::parse(ns.as_str()), Some(ns.clone()));
+        let name = ExposedName::new(&ns, &tool);
+        prop_assert!((1..=MAX_NAME).contains(&name.as_str().len()));
+        prop_assert!(name.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+        prop_assert_eq!(&name, &ExposedName::new(&Namespace::new(&provider), &tool));
+        let (front, _) = name.as_str().split_once(SEPARATOR).unwrap();
+        prop_assert_eq!(front, ns.as_str());
+    }
+
+    #[test]
+    fn different_tools_have_different_names(a in "[a-c./_]{0,6}|t{50,90}", b in "[a-c./_]{0,6}|t{50,90}") {
+        prop_assume!(a != b);
+        prop_assert_ne!(exposed("x", &a), exposed("x", &b));
+    }
+
+    #[test]
+    fn uris_come_back_as_they_went(provider in ".{1,40}", scheme in "(ui|skill|file|aih|UI|test)", rest in ".{0,60}") {
+        let ns = Namespace::new(&provider);
+        let uri = format!("{scheme}://{rest}");
+        prop_assert_eq!(ResourceUri::parse(&ResourceUri::expose(&ns, &uri)), Some((ns, uri)));
+    }
+}
