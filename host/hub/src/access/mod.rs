@@ -1,1 +1,5 @@
-//! The access of the hub.
+//! Who may do what.
+
+/// Who sends a request.
+#[derive(Debug)]
+pub struct Principal;

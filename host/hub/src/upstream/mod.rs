@@ -1,1 +1,3 @@
-//! The upstream of the hub.
+//! The MCP client side: connections to the servers behind the hub, their health, lists and sessions.
+
+pub mod transport;

@@ -1,0 +1,311 @@
+//! What stands behind a name: an upstream MCP, a plugin, or the hub itself. The gateway knows no
+//! difference; it hands a request over with the client's own names and payload and takes the answer.
+//!
+//! A provider never sees exposed names (`{mcp}__{tool}`): the gateway translates before and after.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::Principal,
+    mcp::{Era, ErrorObject, ProtocolVersion, RawJson},
+};
+
+/// What kind of provider it is; the word that stands in registry answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// An upstream MCP server.
+    Mcp,
+    /// A WebAssembly component.
+    Plugin,
+    /// The hub's own tools.
+    Hub,
+}
+
+/// Whether a provider serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderState {
+    /// Being started or connected for the first time.
+    Starting,
+    /// Serves.
+    Up,
+    /// Does not serve now; the hub keeps trying.
+    Down,
+    /// Switched off, or waits for a variable.
+    Disabled,
+}
+
+/// A provider as health and registry show it. Holds no secret.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
+pub struct ProviderStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it is.
+    pub kind: ProviderKind,
+    /// Whether it serves.
+    pub state: ProviderState,
+    /// The last error, also after recovery; for `disabled`, the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// How it is reached: `http`, `sse`, `stdio`, `internal`.
+    pub transport: String,
+    /// The revision of MCP that was negotiated with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Open connections (for stdio: processes).
+    pub connections: usize,
+    /// How often it had to be connected anew since the hub started.
+    pub restarts: u64,
+}
+
+/// What a provider lists, each item as it came. Order is the provider's.
+#[derive(Clone, Debug, Default)]
+pub struct Offers {
+    /// `tools/list`, all pages.
+    pub tools: Vec<RawJson>,
+    /// `prompts/list`.
+    pub prompts: Vec<RawJson>,
+    /// `resources/list`.
+    pub resources: Vec<RawJson>,
+    /// `resources/templates/list`.
+    pub templates: Vec<RawJson>,
+    /// The capabilities that it declared; `{}` before it is up.
+    pub capabilities: Option<RawJson>,
+    /// Its `serverInfo`.
+    pub server_info: Option<RawJson>,
+    /// Its `instructions`.
+    pub instructions: Option<String>,
+}
+
+/// Who a connection to a stateful provider belongs to: a legacy session, or a principal of the modern era.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey(pub Arc<str>);
+
+impl fmt::Display for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The client's end, as a provider sees it.
+#[async_trait]
+pub trait Peer: Send + Sync {
+    /// Queues a notification for the client; never waits. `provider` says who speaks. What the client
+    /// cannot take (gone, queue full) is dropped and counted.
+    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>);
+
+    /// Asks the client: `sampling/createMessage`, `elicitation/create`, `roots/list` or whatever else an
+    /// upstream asks. In the modern era this ends the client's request with `input_required` and waits for
+    /// its retry.
+    ///
+    /// # Errors
+    /// The client's own error, unchanged; or the hub's, when the client did not declare the capability, is gone, or
+    /// did not answer in time.
+    async fn ask(
+        &self,
+        provider: &str,
+        method: &str,
+        params: Option<RawJson>,
+    ) -> Result<RawJson, ErrorObject>;
+}
+
+/// A client of the hub: one legacy session, or all modern requests of one principal and client name.
+pub struct Client {
+    /// Its identity for connections of its own.
+    pub key: ClientKey,
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// The revision that it speaks with the hub.
+    pub version: ProtocolVersion,
+    /// Its `clientInfo`, unread.
+    pub info: Option<RawJson>,
+    /// Its capabilities, unread; `{}` when it declared none.
+    pub capabilities: RawJson,
+    /// Reaches the client outside any request of its own (the GET stream of a session).
+    pub peer: Arc<dyn Peer>,
+    /// What `logging/setLevel` asked for; see [`LogLevel`].
+    pub log_level: AtomicU8,
+}
+
+impl Client {
+    /// Whether the client declared a capability (`sampling`, `elicitation`, `roots`).
+    pub fn can(&self, capability: &str) -> bool {
+        crate::mcp::RawObject::parse(&self.capabilities).is_ok_and(|c| c.get(capability).is_some())
+    }
+
+    /// The log level that it set, if it did.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        LogLevel::from_rank(self.log_level.load(Ordering::Relaxed))
+    }
+
+    /// The era of its revision.
+    pub fn era(&self) -> Era {
+        self.version.era()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("key", &self.key)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Severity of a log message (RFC 5424, as MCP names them).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "RFC 5424 section 6.2.1 defines each")]
+pub enum LogLevel {
+    Debug = 1,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl LogLevel {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Debug, "debug"),
+        (Self::Info, "info"),
+        (Self::Notice, "notice"),
+        (Self::Warning, "warning"),
+        (Self::Error, "error"),
+        (Self::Critical, "critical"),
+        (Self::Alert, "alert"),
+        (Self::Emergency, "emergency"),
+    ];
+
+    /// Reads the word that MCP uses.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, w)| *w == word).map(|(l, _)| *l)
+    }
+
+    /// The word that MCP uses.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(l, _)| *l == self)
+            .map_or("info", |(_, w)| w)
+    }
+
+    /// The number that [`Client::log_level`] holds; 0 stands for none.
+    pub fn rank(self) -> u8 {
+        self as u8
+    }
+
+    /// Reverses [`LogLevel::rank`].
+    pub fn from_rank(rank: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(l, _)| *l as u8 == rank).map(|(l, _)| *l)
+    }
+}
+
+/// One request on its way to a provider.
+pub struct Call {
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// Reaches the client for as long as this request runs (its response stream).
+    pub peer: Arc<dyn Peer>,
+    /// Fires when the client cancelled or went away.
+    pub cancel: CancellationToken,
+}
+
+/// What a provider answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The result, unread.
+    pub result: RawJson,
+    /// The era in which the provider speaks: a modern result may be `input_required`, a legacy one lacks `resultType`.
+    pub era: Era,
+}
+
+/// What stands behind a name.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// How it is.
+    fn status(&self) -> ProviderStatus;
+
+    /// What it lists now. Empty until it is up for the first time, and after that the last known lists
+    /// even while it is down (a call then says what is wrong).
+    fn offers(&self) -> Arc<Offers>;
+
+    /// Any request but list, subscribe and log level: `tools/call`, `prompts/get`, `resources/read`,
+    /// `completion/complete`, and what the hub does not know. `params` is the client's, with the
+    /// provider's own names; `_meta` is unchanged (the provider maps progress tokens and eras).
+    ///
+    /// # Errors
+    /// The upstream's error unchanged, or the hub's own: unavailable, timed out, cancelled.
+    async fn request(
+        &self,
+        method: &str,
+        params: Option<RawJson>,
+        call: &Call,
+    ) -> Result<Answer, ErrorObject>;
+
+    /// A notification from the client (`notifications/roots/list_changed`, unknown ones). Best effort.
+    async fn notify(&self, method: &str, params: Option<RawJson>, client: &Arc<Client>);
+
+    /// Subscribes the client to a resource; `notifications/resources/updated` then comes through
+    /// [`Client::peer`] until [`Provider::unsubscribe`] or [`Provider::release`].
+    ///
+    /// # Errors
+    /// The upstream's, or that it has no subscriptions.
+    async fn subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject>;
+
+    /// Ends a subscription; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The upstream's.
+    async fn unsubscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject>;
+
+    /// The client set its log level ([`Client::log_level`] already holds it). Best effort.
+    async fn set_log_level(&self, client: &Arc<Client>);
+
+    /// The client is gone: close what was its own (connections, processes, subscriptions).
+    fn release(&self, client: &ClientKey);
+
+    /// Ends everything; returns when children are gone or after the given grace period.
+    async fn shutdown(&self, grace: std::time::Duration);
+}
+
+/// Tells the catalogue that some provider's lists or state changed. Cheap and lossless: many marks
+/// between two looks become one.
+#[derive(Clone, Debug)]
+pub struct ChangeSignal(watch::Sender<u64>);
+
+impl Default for ChangeSignal {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl ChangeSignal {
+    /// Something changed.
+    pub fn mark(&self) {
+        self.0.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes for every change from now on.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}

@@ -1,0 +1,90 @@
+//! The way to one upstream server, below requests and eras: bytes to messages and back.
+//!
+//! A transport knows nothing of clients, names or lists. Three kinds: streamable HTTP, HTTP with SSE
+//! (2024-11-05), and a child process on stdio.
+
+use async_trait::async_trait;
+
+use crate::mcp::{ErrorObject, Message, ProtocolVersion, RawJson, headers::ParamHeader};
+
+/// Takes what a server says by itself. Must not block: it runs on the task that reads.
+pub trait Inbox: Send + Sync {
+    /// A request or a notification of the server. `during` is the id of our request in whose answer
+    /// stream it came (streamable HTTP only).
+    fn message(&self, during: Option<u64>, message: Message);
+
+    /// The connection is gone for good; called once, never after [`Transport::close`].
+    fn closed(&self, error: TransportError);
+}
+
+/// Why a message did not get through.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Nothing listens there, the name does not resolve, TLS failed, the command is missing.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The server answered with an HTTP status that is no answer; the body's start is in `detail`.
+    #[error("HTTP {status}: {detail}")]
+    Status {
+        /// The status code.
+        status: u16,
+        /// The first 200 characters of the body, without control characters.
+        detail: String,
+    },
+    /// The server does not know our session (any more): connect anew.
+    #[error("the server no longer knows this session")]
+    SessionLost,
+    /// 401 or 403: the credentials in the configuration are wrong or missing.
+    #[error("HTTP {status}: the server refuses the credentials; check `auth` and `headers`")]
+    Unauthorized {
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The server sent what is no MCP.
+    #[error("the server sent what is no MCP: {0}")]
+    Protocol(String),
+    /// An answer or a line above the limit.
+    #[error("the server sent more than {limit} bytes in one message")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The connection ended before the answer.
+    #[error("the connection closed: {0}")]
+    Closed(String),
+}
+
+/// One connection to one server.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Sends a request and waits for its answer. Dropping the future gives the answer up: over HTTP the
+    /// stream is closed, which in the modern era is how a request is cancelled. No timeout of its own.
+    ///
+    /// `bindings` are the called tool's `Mcp-Param-*` headers (modern HTTP; others ignore them).
+    ///
+    /// # Errors
+    /// [`TransportError`]; a JSON-RPC error of the server is an `Ok(Err(…))`.
+    async fn request(
+        &self,
+        id: u64,
+        method: &str,
+        params: Option<RawJson>,
+        bindings: &[ParamHeader],
+    ) -> Result<Result<RawJson, ErrorObject>, TransportError>;
+
+    /// Sends a notification, or the answer to a request of the server.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    async fn send(&self, message: Message) -> Result<(), TransportError>;
+
+    /// The revision is settled: HTTP sends it in `MCP-Protocol-Version` from now on, and in the legacy era
+    /// opens the GET stream for what the server says by itself (a server without one answers 405: fine).
+    fn negotiated(&self, version: ProtocolVersion);
+
+    /// Whether the server keeps state for this connection: a process, an SSE stream, or a session id.
+    fn stateful(&self) -> bool;
+
+    /// Ends the connection: DELETE of a session, end of a process (and its group). Idempotent.
+    async fn close(&self);
+}
