@@ -1,1 +1,54 @@
-//! The config of the hub.
+//! `aih-config.yaml`: model, `${VAR}`, validation, JSON Schema.
+//!
+//! It exists so that one file says all that the hub does, and so that a mistake in it is named with its
+//! line and with what to write instead, all mistakes at once. It must never panic on any text, never take
+//! an unknown key in silence, and never print a value that came from a variable.
+
+mod model;
+mod node;
+mod problem;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use model::*;
+pub use problem::{Problem, Problems};
+pub use units::{ByteSize, HumanDuration, UnitError};
+
+use crate::secrets::Secrets;
+
+/// The events that a hook can wait for.
+pub const TRIGGERS: &[&str] = &[
+    "conversation.start",
+    "conversation.end",
+    "tool.before",
+    "tool.after",
+    "tool.error",
+    "resource.read",
+    "prompt.get",
+    "list.tools",
+    "auth.failure",
+    "upstream.up",
+    "upstream.down",
+    "config.reloaded",
+    "config.rejected",
+    "schedule",
+    "http",
+    "manual",
+];
+
+/// A config file that can be used.
+#[derive(Debug, Clone)]
+pub struct LoadedConfig {
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// The file's folder, absolute: relative paths of the file start here.
+    pub base_dir: PathBuf,
+    /// What the file says.
+    pub config: Config,
+    /// What should be looked at, in the order of the file.
+    pub warnings: Vec<Problem>,
+    /// Where `${VAR}` values come from.
+    pub secrets: Arc<Secrets>,
+}

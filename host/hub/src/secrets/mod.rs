@@ -1,1 +1,241 @@
-//! The secrets of the hub.
+//! Values of `${VAR}`: from the environment and from `.env` beside the config file.
+//!
+//! It exists so that no secret is ever written into `aih-config.yaml`. It must never log, print or list a
+//! value; only names are spoken of.
+
+mod template;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+
+pub(crate) use template::is_variable_name;
+pub use template::{Part, TemplateError, parse};
+
+/// `secrets.provider`: where variables are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Provider {
+    /// `env`: the process environment, then `.env` beside the config file.
+    #[default]
+    Env,
+    /// `file`: not available yet; the environment is used.
+    File,
+    /// `vault`: not available yet; the environment is used.
+    Vault,
+    /// `doppler`: not available yet; the environment is used.
+    Doppler,
+}
+
+/// A variable that a template needs and nothing gives.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MissingVar {
+    /// The variable is not set, or set to nothing.
+    #[error("${{{0}}} is not set; put it in .env or the environment")]
+    NotSet(String),
+    /// The template itself cannot be read.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+/// The file `.env` could not be used. Holds no content of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct DotenvError {
+    what: String,
+}
+
+/// Looks up variables. An empty value counts as not set, because compose files hand on unset variables as
+/// empty ones.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    values: HashMap<String, SecretString>,
+    mappings: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    /// Variables given as they are, without looking at the environment.
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        let values = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), SecretString::from(value.into())))
+            .filter(|(_, value)| !value.expose_secret().is_empty())
+            .collect();
+        Self {
+            values,
+            mappings: BTreeMap::new(),
+        }
+    }
+
+    /// The process environment, over `.env` in `base_dir` if there is one. Variables that are not UTF-8 are
+    /// left out. A `.env` that cannot be read is told beside the result and does not stop anything.
+    #[must_use]
+    pub fn from_environment(base_dir: &Path) -> (Self, Option<DotenvError>) {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let path = base_dir.join(".env");
+        let mut error = None;
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                for item in dotenvy::from_read_iter(bytes.as_slice()) {
+                    match item {
+                        Ok(pair) => pairs.push(pair),
+                        // The library's own text repeats the line, which holds the secret.
+                        Err(_) => {
+                            let after = pairs
+                                .last()
+                                .map(|(name, _)| format!(" after {name}"))
+                                .unwrap_or_default();
+                            error = Some(DotenvError {
+                                what: format!(
+                                    "{} has a line{after} that is not NAME=value; it and what follows it is left out",
+                                    path.display()
+                                ),
+                            });
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                error = Some(DotenvError {
+                    what: format!("{} cannot be read: {e}", path.display()),
+                });
+            }
+        }
+        // An empty variable of the environment must not hide the one of the file: from_pairs drops both kinds
+        // of empties, so the order alone decides.
+        pairs.extend(environment.filter(|(_, value)| !value.is_empty()));
+        (Self::from_pairs(pairs), error)
+    }
+
+    /// The same variables with `secrets.mappings`: names that stand for templates.
+    #[must_use]
+    pub fn with_mappings(mut self, mappings: BTreeMap<String, String>) -> Self {
+        self.mappings = mappings;
+        self
+    }
+
+    /// The value of one variable or mapping; `None` when it is not set or empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<SecretString> {
+        self.lookup(name).ok().flatten()
+    }
+
+    /// Replaces every `${VAR}` and `${VAR:-default}` of `template`; `$$` stands for one `$`.
+    ///
+    /// # Errors
+    /// The first variable that is not set and has no default, or a template that cannot be read.
+    pub fn resolve(&self, template: &str) -> Result<SecretString, MissingVar> {
+        self.expand(template, |name| self.lookup(name))
+            .map(SecretString::from)
+    }
+
+    /// A mapping is expanded with the plain variables only, so that `A: ${A}` is A and no chain can loop.
+    fn lookup(&self, name: &str) -> Result<Option<SecretString>, MissingVar> {
+        let Some(template) = self.mappings.get(name) else {
+            return Ok(self.values.get(name).cloned());
+        };
+        let value = self.expand(template, |inner| Ok(self.values.get(inner).cloned()))?;
+        Ok(if value.is_empty() {
+            None
+        } else {
+            Some(SecretString::from(value))
+        })
+    }
+
+    fn expand(
+        &self,
+        template: &str,
+        lookup: impl Fn(&str) -> Result<Option<SecretString>, MissingVar>,
+    ) -> Result<String, MissingVar> {
+        let mut out = String::new();
+        for part in parse(template)? {
+            match part {
+                Part::Literal(text) => out.push_str(&text),
+                Part::Variable { name, default } => match (lookup(&name), default) {
+                    (Ok(Some(value)), _) => out.push_str(value.expose_secret()),
+                    (_, Some(default)) => out.push_str(&default),
+                    (Err(missing), None) => return Err(missing),
+                    (Ok(None), None) => return Err(MissingVar::NotSet(name)),
+                },
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({} variables)", self.values.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(secrets: &Secrets, template: &str) -> Result<String, MissingVar> {
+        secrets.resolve(template).map(|s| s.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn variables_defaults_and_dollars() {
+        let secrets = Secrets::from_pairs([("A", "1"), ("EMPTY", "")]);
+        assert_eq!(resolve(&secrets, "x${A}y${B:-2}$$z").unwrap(), "x1y2$z");
+        assert_eq!(resolve(&secrets, "${EMPTY:-d}").unwrap(), "d");
+        assert_eq!(
+            resolve(&secrets, "${EMPTY}"),
+            Err(MissingVar::NotSet("EMPTY".into()))
+        );
+        assert_eq!(resolve(&secrets, "${B:-}").unwrap(), "");
+    }
+
+    #[test]
+    fn a_value_is_not_expanded_again() {
+        let secrets = Secrets::from_pairs([("A", "${B}"), ("B", "secret")]);
+        assert_eq!(resolve(&secrets, "${A}").unwrap(), "${B}");
+    }
+
+    #[test]
+    fn mappings_give_names_and_cannot_loop() {
+        let mappings = BTreeMap::from([
+            ("A".to_owned(), "${A}".to_owned()),
+            ("TOKEN".to_owned(), "pre-${REAL}".to_owned()),
+            ("X".to_owned(), "${Y}".to_owned()),
+            ("Y".to_owned(), "${X}".to_owned()),
+        ]);
+        let secrets = Secrets::from_pairs([("A", "1"), ("REAL", "r")]).with_mappings(mappings);
+        assert_eq!(resolve(&secrets, "${A}${TOKEN}").unwrap(), "1pre-r");
+        assert_eq!(resolve(&secrets, "${X}"), Err(MissingVar::NotSet("Y".into())));
+    }
+
+    #[test]
+    fn nothing_of_a_value_is_printed() {
+        let secrets = Secrets::from_pairs([("A", "hunter2")]);
+        assert!(!format!("{secrets:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn dotenv_is_read_and_the_environment_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".env"), "AIH_TEST_ONLY_HERE=1\nPATH=/nowhere\n").unwrap();
+        let (secrets, error) = Secrets::from_environment(dir.path());
+        assert_eq!(error, None);
+        assert_eq!(resolve(&secrets, "${AIH_TEST_ONLY_HERE}").unwrap(), "1");
+        assert_ne!(resolve(&secrets, "${PATH}").unwrap(), "/nowhere");
+    }
+
+    #[test]
+    fn a_broken_dotenv_is_told_without_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".env"), "GOOD=1\nhunter2 is my password\n").unwrap();
+        let (secrets, error) = Secrets::from_environment(dir.path());
+        let text = error.unwrap().to_string();
+        assert!(text.contains("after GOOD") && !text.contains("hunter2"), "{text}");
+        assert_eq!(resolve(&secrets, "${GOOD}").unwrap(), "1");
+    }
+}
