@@ -1,0 +1,333 @@
+//! Permission paths: what a key may see and use.
+//!
+//! A permission is a path such as `mcps/stripe/create_*`, `skills/code-review` or `admin/logs`:
+//!
+//! - `*` stands for any text, slashes and the empty text included; `*` alone is everything.
+//! - A pattern grants the path it names **and everything below it**: `mcps/stripe` and
+//!   `mcps/stripe/*` mean the same, the server itself and all that it offers.
+//! - A leading `!` takes away. **Taking away wins over granting, in whatever order they are written**:
+//!   a list that is sorted, merged or edited can never open by accident what it closes.
+//! - What nothing grants is refused; an empty list grants nothing.
+//!
+//! From this follows what the lists of the hub rely on: whoever may `a/b` may also `a/b/c` unless a
+//! pattern takes `a/b/c` away.
+//!
+//! Matching takes time linear in the lengths of path and pattern, and allocates nothing. This module
+//! must never look at anything but text: which path a thing has is the caller's knowledge.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest permission string, in bytes.
+pub const MAX_LENGTH: usize = 256;
+
+/// The most `*` in one permission string.
+pub const MAX_WILDCARDS: usize = 16;
+
+/// The first segments a permission can start with.
+pub const KINDS: [&str; 6] = ["mcps", "plugins", "skills", "configs", "hooks", "admin"];
+
+/// A permission string that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("permission {pattern:?}: {kind}")]
+pub struct PermissionError {
+    /// The permission as written, cut to a printable length.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub kind: PermissionErrorKind,
+}
+
+/// What is wrong with a permission string, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PermissionErrorKind {
+    /// Nothing is written.
+    #[error("is empty; write \"*\" to grant everything, or leave the entry out")]
+    Empty,
+    /// More than [`MAX_LENGTH`] bytes.
+    #[error("is {length} bytes long, at most {MAX_LENGTH} are allowed; use \"*\" for the rest of a name")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// More than [`MAX_WILDCARDS`] wildcards.
+    #[error("has {count} \"*\", at most {MAX_WILDCARDS} are allowed")]
+    TooManyWildcards {
+        /// How many it has.
+        count: usize,
+    },
+    /// A control character, for example a line break.
+    #[error("contains a control character; remove it")]
+    ControlCharacter,
+    /// `!` with nothing behind it.
+    #[error("takes away nothing; name a path behind the \"!\", or write \"!*\" to take away everything")]
+    NothingTakenAway,
+    /// The path starts with no known kind.
+    #[error("starts with {segment:?}, which is none of mcps, plugins, skills, configs, hooks, admin{}", DidYouMean(*.nearest))]
+    UnknownKind {
+        /// The first segment as written.
+        segment: String,
+        /// The known kind that is most like it, where one is near.
+        nearest: Option<&'static str>,
+    },
+}
+
+struct DidYouMean(Option<&'static str>);
+
+impl fmt::Display for DidYouMean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .map_or(Ok(()), |nearest| write!(f, "; did you mean {nearest:?}?"))
+    }
+}
+
+/// One permission string, compiled.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// As written, with the `!`: for display.
+    written: Box<str>,
+    /// Without `!`, doubled `*` and a last `/` or `/*`. Itself a path, for "does that cover this".
+    base: Box<str>,
+    takes_away: bool,
+    /// Text before the first `*`; the whole where there is none.
+    head: Box<str>,
+    /// Texts between two `*`, in order.
+    middle: Box<[Box<str>]>,
+    tail: Tail,
+}
+
+/// How a pattern ends.
+#[derive(Clone, PartialEq, Eq)]
+enum Tail {
+    /// No wildcard before the end: after `head` comes the end, or a `/` and anything.
+    Exact,
+    /// After the last wildcard comes `text` and then the end, or `text_slash` and anything.
+    Subtree { text: Box<str>, text_slash: Box<str> },
+    /// Ends in a wildcard that stands within a segment (`create_*`) or alone: anything.
+    Open,
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.written, f)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = PermissionError;
+
+    fn from_str(written: &str) -> Result<Self, PermissionError> {
+        Self::compile(written).map_err(|kind| PermissionError {
+            pattern: written.chars().take(64).collect(),
+            kind,
+        })
+    }
+}
+
+impl Pattern {
+    fn compile(written: &str) -> Result<Self, PermissionErrorKind> {
+        use PermissionErrorKind as Kind;
+        if written.is_empty() {
+            return Err(Kind::Empty);
+        }
+        if written.len() > MAX_LENGTH {
+            return Err(Kind::TooLong {
+                length: written.len(),
+            });
+        }
+        if written.chars().any(char::is_control) {
+            return Err(Kind::ControlCharacter);
+        }
+        let count = written.matches('*').count();
+        if count > MAX_WILDCARDS {
+            return Err(Kind::TooManyWildcards { count });
+        }
+        let (takes_away, path) = match written.strip_prefix('!') {
+            Some("") => return Err(Kind::NothingTakenAway),
+            Some(path) => (true, path),
+            None => (false, written),
+        };
+        let mut glob = String::with_capacity(path.len());
+        for c in path.trim_end_matches('/').chars() {
+            if !(c == '*' && glob.ends_with('*')) {
+                glob.push(c);
+            }
+        }
+        check_kind(&glob)?;
+
+        // `a/b/*` is `a/b` with everything below it, as is `a/b`.
+        let base = glob.strip_suffix("/*").unwrap_or(&glob);
+        let mut parts = base.split('*').map(Box::<str>::from);
+        let head = parts.next().unwrap_or_default();
+        let mut middle: Vec<Box<str>> = parts.collect();
+        let tail = match middle.pop() {
+            None => Tail::Exact,
+            Some(text) if text.is_empty() => Tail::Open,
+            Some(text) => Tail::Subtree {
+                text_slash: format!("{text}/").into(),
+                text,
+            },
+        };
+        Ok(Self {
+            written: written.into(),
+            takes_away,
+            head,
+            middle: middle.into(),
+            tail,
+            base: base.into(),
+        })
+    }
+
+    /// Whether this pattern takes away (`!`) instead of granting.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        self.takes_away
+    }
+
+    /// Whether the pattern names `path` or something above it.
+    ///
+    /// Leftmost matching of each middle text is enough: an earlier match leaves more for what follows.
+    fn matches(&self, path: &str) -> bool {
+        let Some(mut rest) = path.strip_prefix(&*self.head) else {
+            return false;
+        };
+        for text in &self.middle {
+            let Some((_, behind)) = rest.split_once(&**text) else {
+                return false;
+            };
+            rest = behind;
+        }
+        match &self.tail {
+            Tail::Exact => rest.is_empty() || rest.starts_with('/'),
+            Tail::Subtree { text, text_slash } => rest.ends_with(&**text) || rest.contains(&**text_slash),
+            Tail::Open => true,
+        }
+    }
+
+    /// Whether some path strictly below `folder` (no trailing slash; "" is the root) is matched.
+    fn reaches_below(&self, folder: &str) -> bool {
+        let below = |path: &str| {
+            folder.is_empty()
+                || path
+                    .strip_prefix(folder)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if matches!(self.tail, Tail::Exact) {
+            return self.matches(folder) || below(&self.head);
+        }
+        // The first wildcard can swallow whatever of the folder is left.
+        below(&self.head) || folder.starts_with(&*self.head)
+    }
+}
+
+fn check_kind(glob: &str) -> Result<(), PermissionErrorKind> {
+    let segment = glob.split('/').next().unwrap_or_default();
+    let known = match segment.split_once('*') {
+        Some((start, _)) => KINDS.iter().any(|kind| kind.starts_with(start)),
+        None => KINDS.contains(&segment),
+    };
+    if known {
+        return Ok(());
+    }
+    let nearest = KINDS
+        .into_iter()
+        .map(|kind| (strsim::damerau_levenshtein(kind, &segment.to_lowercase()), kind))
+        .filter(|(distance, _)| *distance <= 3)
+        .min()
+        .map(|(_, kind)| kind);
+    Err(PermissionErrorKind::UnknownKind {
+        segment: segment.chars().take(64).collect(),
+        nearest,
+    })
+}
+
+/// What a key may see and use. The default grants nothing.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PermissionSet {
+    grants: Box<[Pattern]>,
+    takes: Box<[Pattern]>,
+    /// `*` is granted and nothing is taken away: the answer is always yes.
+    all: bool,
+}
+
+impl fmt::Debug for PermissionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.grants.iter().chain(&self.takes))
+            .finish()
+    }
+}
+
+impl PermissionSet {
+    /// Compiles a list of permission strings; their order has no meaning.
+    ///
+    /// # Errors
+    /// The first string that cannot be understood. To report every bad one, parse each as a [`Pattern`].
+    pub fn parse<S: AsRef<str>>(written: impl IntoIterator<Item = S>) -> Result<Self, PermissionError> {
+        written.into_iter().map(|one| one.as_ref().parse()).collect()
+    }
+
+    /// The set that allows everything, as `["*"]` does.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::parse(["*"]).unwrap_or_default()
+    }
+
+    /// Whether `path` may be seen and used.
+    #[must_use]
+    pub fn allows(&self, path: &str) -> bool {
+        self.all
+            || (self.grants.iter().any(|one| one.matches(path))
+                && !self.takes.iter().any(|one| one.matches(path)))
+    }
+
+    /// Whether anything below `folder` (`mcps/stripe`, with or without a trailing slash) could be allowed:
+    /// whether to show a server in a list although only some of its tools are granted.
+    ///
+    /// Never says no where something is allowed. May say yes where only several patterns together take
+    /// away the last of it; the lists below the folder are then empty.
+    #[must_use]
+    pub fn allows_any_under(&self, folder: &str) -> bool {
+        let folder = folder.trim_end_matches('/');
+        self.all
+            || (!self.takes.iter().any(|take| take.matches(folder))
+                && self
+                    .grants
+                    .iter()
+                    .filter(|grant| grant.reaches_below(folder))
+                    // As a path, a grant's `*` is a letter that only a `*` can match: to match it is to cover it.
+                    .any(|grant| !self.takes.iter().any(|take| take.matches(&grant.base))))
+    }
+
+    /// Whether everything is allowed.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// The permissions as written, grants first.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.grants.iter().chain(&self.takes).map(|one| &*one.written)
+    }
+}
+
+impl FromIterator<Pattern> for PermissionSet {
+    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
+        let (takes, grants): (Vec<_>, Vec<_>) = patterns.into_iter().partition(Pattern::takes_away);
+        let all = takes.is_empty() && grants.iter().any(|one| &*one.base == "*");
+        Self {
+            grants: grants.into(),
+            takes: takes.into(),
+            all,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "permission_tests.rs"]
+mod tests;
