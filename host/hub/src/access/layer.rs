@@ -1,0 +1,164 @@
+//! The door: every request passes here before any handler sees it.
+//!
+//! Lay it around the outermost router, so that the paths it sees are whole and nothing is served beside
+//! it. It must never log a header that can hold a key, nor the query of a path.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{HOST, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::guard::Guard;
+use super::key::{AuthError, KeyRing, Principal};
+use super::refusal::Refusal;
+
+/// The path that answers without a key, for liveness probes; a key that is sent must still be right.
+pub const OPEN_PATH: &str = "/api/v1/health";
+
+/// The longest text of a request that goes into one log field, in characters.
+const LOG_FIELD: usize = 200;
+
+/// `--no-auth` on an address that others can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a hub without keys may listen on a loopback address only; listen on 127.0.0.1, or leave --no-auth out"
+)]
+pub struct NoAuthError;
+
+/// What the door decides by. Shared by all requests.
+#[derive(Debug)]
+pub struct AccessState {
+    /// The keys; a reload stores a new ring.
+    pub ring: ArcSwap<KeyRing>,
+    guard: Guard,
+    /// Everyone, where no keys are asked for.
+    anonymous: Option<Arc<Principal>>,
+}
+
+impl AccessState {
+    /// Puts keys and guard together. With `no_auth` no key is asked for and every caller may do all.
+    ///
+    /// # Errors
+    /// `no_auth` with a guard that does not listen on loopback.
+    pub fn new(ring: KeyRing, guard: Guard, no_auth: bool) -> Result<Arc<Self>, NoAuthError> {
+        if no_auth && !guard.on_loopback() {
+            return Err(NoAuthError);
+        }
+        let anonymous = no_auth.then(|| Arc::new(Principal::anonymous_admin()));
+        Ok(Arc::new(Self {
+            ring: ArcSwap::from_pointee(ring),
+            guard,
+            anonymous,
+        }))
+    }
+
+    /// Whether no key is asked for.
+    #[must_use]
+    pub fn no_auth(&self) -> bool {
+        self.anonymous.is_some()
+    }
+
+    /// Who calls; nobody only where no key is needed.
+    fn admit(&self, request: &Request) -> Result<Option<Arc<Principal>>, Refusal> {
+        let peer = peer(request).map(|peer| peer.ip());
+        self.guard.check(peer, request.uri(), request.headers())?;
+        if let Some(anonymous) = &self.anonymous {
+            return Ok(Some(Arc::clone(anonymous)));
+        }
+        match self.ring.load().authenticate(request.headers()) {
+            Ok(principal) => Ok(Some(principal)),
+            Err(AuthError::Missing) if is_open(request) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_open(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == OPEN_PATH
+}
+
+fn peer(request: &Request) -> Option<SocketAddr> {
+    request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0)
+}
+
+/// The caller of a request, put into its extensions by [`layer`].
+///
+/// As an extractor it refuses with 401 where nobody is known; `Option<Caller>` does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller(pub Arc<Principal>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Refusal::Auth(AuthError::Missing).into_response())
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}
+
+/// Checks address, Host, Origin and key, and puts the [`Caller`] into the request's extensions.
+///
+/// For `axum::middleware::from_fn_with_state(state, layer)`. The address of the peer comes from
+/// [`ConnectInfo`]`<SocketAddr>`; without it, an address list lets nobody in.
+pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, next: Next) -> Response {
+    match state.admit(&request) {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                request.extensions_mut().insert(Caller(principal));
+            }
+            next.run(request).await
+        }
+        Err(refusal) => {
+            log(&request, refusal);
+            refusal.into_response()
+        }
+    }
+}
+
+fn log(request: &Request, refusal: Refusal) {
+    let origin = header(request.headers(), &ORIGIN);
+    tracing::warn!(
+        target: "aih::access",
+        peer = peer(request).map(tracing::field::display),
+        method = %request.method(),
+        path = ?cut(request.uri().path()),
+        host = ?header(request.headers(), &HOST),
+        origin = (!origin.is_empty()).then(|| tracing::field::debug(origin)),
+        "refused: {refusal}"
+    );
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map_or("", cut)
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices()
+        .nth(LOG_FIELD)
+        .and_then(|(end, _)| text.get(..end))
+        .unwrap_or(text)
+}
+
+#[cfg(test)]
+#[path = "layer_tests.rs"]
+mod tests;
