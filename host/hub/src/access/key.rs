@@ -172,7 +172,7 @@ impl KeyId {
         self.0
     }
 
-    /// Half a digest of a digest: equal for equal keys, and no part of what is compared.
+    /// The start of a digest of the digest: equal for equal keys, and no part of what is compared.
     fn of(digest: &[u8; 32]) -> Self {
         let id = Sha256::new()
             .chain_update(b"aih key id\0")
