@@ -21,6 +21,9 @@ use super::skills::encode_segment;
 /// What the URIs of configs begin with; the key follows, percent-encoded where it must be.
 pub const SCHEME: &str = "config://";
 
+/// The `_meta` key under which the hub's own resources and prompts say which permission path they need.
+pub const PERMISSION: &str = "aih/permission";
+
 /// One entry under `configs:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigSource {
@@ -169,7 +172,10 @@ fn resource(config: &ConfigFile) -> Value {
     out.insert("mimeType".into(), config.media_type.into());
     out.insert("size".into(), config.bytes.len().into());
     out.insert("annotations".into(), annotations(0.3, config.modified));
-    out.insert("_meta".into(), json!({ "aih/source": "hub" }));
+    out.insert(
+        "_meta".into(),
+        json!({ PERMISSION: format!("configs/{}", config.key) }),
+    );
     Value::Object(out)
 }
 

@@ -291,50 +291,6 @@ impl NameTable {
     }
 }
 
-/// Resource URIs (and RFC 6570 templates of them) of many providers under one address.
-///
-/// `ui://` (MCP Apps demand that scheme) and `skill://` (so does the skills extension) get the namespace as
-/// their first segment: `ui://{namespace}/{rest}`. Every other URI stands whole behind
-/// `aih://{namespace}/`. Nothing is escaped, so a template's `{id}` still expands, and what comes back after
-/// expansion is read with the same rule. Upstream URIs are rewritten always, also when no other provider
-/// has them: a name that depends on the neighbours would change with them.
-#[derive(Debug, Clone, Copy)]
-pub struct ResourceUri;
-
-/// Schemes that a client recognises and that therefore stay in front.
-const KEPT_SCHEMES: [&str; 2] = ["ui://", "skill://"];
-const OWN_SCHEME: &str = "aih://";
-
-impl ResourceUri {
-    /// `uri` of the provider with `namespace`, as the hub's clients see it.
-    pub fn expose(namespace: &Namespace, uri: &str) -> String {
-        for scheme in KEPT_SCHEMES {
-            if let Some(rest) = uri.strip_prefix(scheme) {
-                return format!("{scheme}{namespace}/{rest}");
-            }
-        }
-        format!("{OWN_SCHEME}{namespace}/{uri}")
-    }
-
-    /// The provider's namespace and its own URI, from one that a client sent; `None` if the hub cannot have
-    /// exposed it. That a provider with this namespace exists is for the caller to check.
-    pub fn parse(exposed: &str) -> Option<(Namespace, String)> {
-        let (scheme, rest) = KEPT_SCHEMES
-            .into_iter()
-            .chain([OWN_SCHEME])
-            .find_map(|scheme| exposed.strip_prefix(scheme).map(|rest| (scheme, rest)))?;
-        let (namespace, rest) = rest.split_once('/')?;
-        let namespace = Namespace::parse(namespace)?;
-        if scheme == OWN_SCHEME {
-            // A kept scheme is never exposed behind `aih://`; two spellings of one resource would let a
-            // permission on the one miss the other.
-            let canonical = !rest.is_empty() && !KEPT_SCHEMES.iter().any(|kept| rest.starts_with(kept));
-            return canonical.then(|| (namespace, rest.to_owned()));
-        }
-        Some((namespace, format!("{scheme}{rest}")))
-    }
-}
-
 #[cfg(test)]
 #[path = "names_tests.rs"]
 mod tests;

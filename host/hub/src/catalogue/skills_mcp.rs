@@ -7,17 +7,17 @@
 //! `-32602` from 2026-07-28 on and `-32002` before. Results are in the shape that all revisions share; for
 //! 2026-07-28 the caller adds [`with_cache_hints`].
 //!
-//! URIs are `skill://aih/{name}/{path}`: the hub's own namespace comes first, as that of an upstream does
-//! in [`super::names::ResourceUri`], so a skill called like an upstream cannot be mistaken for its skills.
+//! URIs are `skill://aih/{name}/{path}`: the hub's own namespace comes first, as an upstream's does in the
+//! URIs of its skills, so a skill called like an upstream cannot be mistaken for that upstream's.
 
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use super::configs::{annotations, contents};
+use super::configs::{PERMISSION, annotations, contents};
 use super::media;
-use super::names::{ExposedName, HUB, Namespace};
+use super::names::HUB;
 use super::skills::{SKILL_MD, Skill, SkillSet, encode_segment};
 
 /// The extension's key in `capabilities.extensions`.
@@ -100,17 +100,13 @@ pub fn read_directory(skills: &SkillSet, uri: &str, allowed: impl Fn(&str) -> bo
     Some(json!({ "resources": children }))
 }
 
-/// The name of a skill's prompt: as any tool or prompt of the hub, `aih__{skill}`.
-pub fn prompt_name(skill: &str) -> ExposedName {
-    ExposedName::new(&Namespace::hub(), skill)
-}
-
-/// The elements of `prompts` in `prompts/list`.
+/// The elements of `prompts` in `prompts/list`, each under the skill's own name; the catalogue puts the hub's
+/// namespace in front.
 pub fn prompts(skills: &SkillSet, allowed: impl Fn(&str) -> bool) -> Vec<Value> {
     visible(skills, allowed)
         .map(|skill| {
             let mut prompt = Map::new();
-            prompt.insert("name".into(), prompt_name(&skill.name).as_str().into());
+            prompt.insert("name".into(), skill.name.as_str().into());
             titled(&mut prompt, skill, &skill.description);
             let argument = json!({
                 "name": PROMPT_ARGUMENT,
@@ -120,14 +116,14 @@ pub fn prompts(skills: &SkillSet, allowed: impl Fn(&str) -> bool) -> Vec<Value> 
             prompt.insert("arguments".into(), json!([argument]));
             prompt.insert(
                 "_meta".into(),
-                json!({ "aih/source": "hub", "aih/tags": skill.tags }),
+                json!({ PERMISSION: permission(skill), "aih/tags": skill.tags }),
             );
             Value::Object(prompt)
         })
         .collect()
 }
 
-/// The result of `prompts/get`: the skill's instructions, where its files are, and the `request` if the
+/// The result of `prompts/get` for the skill called `name`: its instructions, where its files are, and the `request` if the
 /// user made one.
 pub fn prompt(
     skills: &SkillSet,
@@ -135,7 +131,7 @@ pub fn prompt(
     request: Option<&str>,
     allowed: impl Fn(&str) -> bool,
 ) -> Option<Value> {
-    let skill = visible(skills, allowed).find(|skill| prompt_name(&skill.name).as_str() == name)?;
+    let skill = skills.get(name).filter(|skill| allowed(&skill.name))?;
     let mut text = skill.body.trim().to_owned();
     if !skill.files.is_empty() {
         text.push_str("\n\nFiles of this skill, readable as MCP resources:\n");
@@ -154,6 +150,10 @@ pub fn prompt(
 /// The URI of a skill's `SKILL.md`.
 pub fn manifest_uri(skill: &Skill) -> String {
     file_uri(skill, SKILL_MD)
+}
+
+fn permission(skill: &Skill) -> String {
+    format!("skills/{}", skill.name)
 }
 
 fn skill_uri(skill: &Skill) -> String {
@@ -231,6 +231,7 @@ fn manifest_resource(skill: &Skill) -> Value {
     out.insert("mimeType".into(), media::MARKDOWN.into());
     out.insert("size".into(), skill.manifest.text.len().into());
     out.insert("annotations".into(), annotations(0.5, skill.modified));
+    out.insert("_meta".into(), json!({ PERMISSION: permission(skill) }));
     Value::Object(out)
 }
 

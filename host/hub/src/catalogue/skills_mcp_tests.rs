@@ -59,7 +59,7 @@ fn what_the_filter_refuses_is_not_there() {
     assert_eq!(get(&set, review, only_pdf), None);
     assert_eq!(read(&set, review, only_pdf), None);
     assert_eq!(read_directory(&set, "skill://aih/code-review", only_pdf), None);
-    assert_eq!(prompt(&set, "aih__code-review", None, only_pdf), None);
+    assert_eq!(prompt(&set, "code-review", None, only_pdf), None);
     let root = read_directory(&set, "skill://aih", only_pdf).unwrap();
     assert_eq!(uris(root["resources"].as_array().unwrap()), ["skill://aih/pdf"]);
 }
@@ -71,6 +71,7 @@ fn resources_name_and_describe_the_skill() {
     let pdf = listed.iter().find(|resource| resource["name"] == "pdf").unwrap();
     assert_eq!(pdf["description"], "Works with PDF");
     assert_eq!(pdf["mimeType"], "text/markdown");
+    assert_eq!(pdf["_meta"]["aih/permission"], "skills/pdf");
     assert_eq!(pdf["size"], set.get("pdf").unwrap().size());
     assert!(
         pdf["annotations"]["lastModified"]
@@ -149,7 +150,7 @@ fn prompts_carry_the_instructions_and_the_request() {
         .iter()
         .map(|p| p["name"].as_str().unwrap().to_owned())
         .collect();
-    assert!(names.contains(&"aih__code-review".to_owned()), "{names:?}");
+    assert!(names.contains(&"code-review".to_owned()), "{names:?}");
     let text = |name: &str, request: Option<&str>| {
         let result = prompt(&set, name, request, ALL).unwrap();
         result["messages"][0]["content"]["text"]
@@ -157,14 +158,11 @@ fn prompts_carry_the_instructions_and_the_request() {
             .unwrap()
             .to_owned()
     };
-    assert_eq!(
-        text("aih__code-review", None),
-        "# Reviewing code\n\nLook for bugs."
-    );
-    assert!(text("aih__code-review", Some("Review main.rs")).ends_with("\n\nReview main.rs"));
-    assert!(text("aih__pdf", None).contains("- references/forms.md: skill://aih/pdf/references/forms.md\n"));
+    assert_eq!(text("code-review", None), "# Reviewing code\n\nLook for bugs.");
+    assert!(text("code-review", Some("Review main.rs")).ends_with("\n\nReview main.rs"));
+    assert!(text("pdf", None).contains("- references/forms.md: skill://aih/pdf/references/forms.md\n"));
     assert!(
-        !text("aih__pdf", None).contains("license"),
+        !text("pdf", None).contains("license"),
         "the head is not part of the instructions"
     );
 }
