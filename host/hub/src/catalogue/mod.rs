@@ -1,4 +1,128 @@
 //! All that the hub offers, as an immutable snapshot that is swapped whole when something changes.
 
+pub mod configs;
+pub mod files;
+pub mod front_matter;
+pub mod media;
 pub mod names;
 pub mod provider;
+pub mod skills;
+pub mod skills_mcp;
+pub mod snapshot;
+pub mod uri;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::sync::broadcast;
+
+use provider::{ChangeSignal, Provider};
+pub use snapshot::{Item, ListKind, Offering, Scope, Snapshot};
+
+/// How long the catalogue waits for more changes before it makes a new picture.
+const SETTLE: Duration = Duration::from_millis(15);
+
+/// Lists of one provider that changed.
+#[derive(Clone, Debug)]
+pub struct ListChange {
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// Which of its lists.
+    pub kinds: Vec<ListKind>,
+}
+
+/// The live catalogue: providers in, snapshots and changes out.
+pub struct Catalogue {
+    providers: ArcSwap<Vec<Arc<dyn Provider>>>,
+    snapshot: ArcSwap<Snapshot>,
+    changes: broadcast::Sender<ListChange>,
+    signal: ChangeSignal,
+}
+
+impl Catalogue {
+    /// A catalogue of `providers`; `signal` is what they mark when something changes.
+    pub fn new(providers: Vec<Arc<dyn Provider>>, signal: ChangeSignal) -> Arc<Self> {
+        let first = Snapshot::new(
+            providers
+                .iter()
+                .map(|p| Arc::new(Offering::new(p.clone())))
+                .collect(),
+        );
+        Arc::new(Self {
+            providers: ArcSwap::from_pointee(providers),
+            snapshot: ArcSwap::from_pointee(first),
+            changes: broadcast::Sender::new(256),
+            signal,
+        })
+    }
+
+    /// The current picture.
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// The current picture, to keep across an await.
+    pub fn snapshot_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Every provider.
+    pub fn providers(&self) -> Arc<Vec<Arc<dyn Provider>>> {
+        self.providers.load_full()
+    }
+
+    /// List changes from now on. A receiver that lags must treat every list as changed.
+    pub fn changes(&self) -> broadcast::Receiver<ListChange> {
+        self.changes.subscribe()
+    }
+
+    /// Makes new pictures until the hub ends; run it once, as a task.
+    pub async fn run(self: Arc<Self>) {
+        let mut marks = self.signal.subscribe();
+        self.refresh();
+        while marks.changed().await.is_ok() {
+            tokio::time::sleep(SETTLE).await;
+            marks.mark_unchanged();
+            self.refresh();
+        }
+    }
+
+    /// Makes a new picture now, and says what is different. Offerings whose lists did not change are kept.
+    pub fn refresh(&self) {
+        let old = self.snapshot.load_full();
+        let providers = self.providers.load_full();
+        let mut changed = Vec::new();
+        let offerings = providers
+            .iter()
+            .map(|provider| match old.provider(provider.name()) {
+                Some(known) if Arc::ptr_eq(&known.offers, &provider.offers()) => known.clone(),
+                known => {
+                    let fresh = Arc::new(Offering::new(provider.clone()));
+                    let kinds: Vec<ListKind> = ListKind::ALL
+                        .into_iter()
+                        .filter(|kind| known.is_none_or(|k| !same(k.items(*kind), fresh.items(*kind))))
+                        .collect();
+                    if !kinds.is_empty() {
+                        changed.push(ListChange {
+                            provider: provider.name().into(),
+                            kinds,
+                        });
+                    }
+                    fresh
+                }
+            });
+        let offerings: Vec<_> = offerings.collect();
+        if changed.is_empty() && offerings.len() == old.offerings().len() {
+            return;
+        }
+        self.snapshot.store(Arc::new(Snapshot::new(offerings)));
+        for change in changed {
+            // No receiver is no error: nobody is connected.
+            let _ = self.changes.send(change);
+        }
+    }
+}
+
+fn same(a: &[Item], b: &[Item]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.direct == b.direct)
+}

@@ -1,0 +1,387 @@
+//! One consistent picture of everything on offer, made once per change and read without a lock.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use serde_json::Value;
+
+use super::{
+    names::{ExposedName, Namespace},
+    provider::{Offers, Provider, ProviderKind},
+    uri,
+};
+use crate::{
+    access::Principal,
+    mcp::{RawJson, RawObject, headers::ParamHeader, method::meta},
+};
+
+/// The four kinds of things that a provider lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the specification's words")]
+pub enum ListKind {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl ListKind {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+
+    /// The member of the list result that holds the items.
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+
+    /// The member of an item that names it.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Tools | Self::Prompts => "name",
+            Self::Resources => "uri",
+            Self::Templates => "uriTemplate",
+        }
+    }
+
+    fn items(self, offers: &Offers) -> &[RawJson] {
+        match self {
+            Self::Tools => &offers.tools,
+            Self::Prompts => &offers.prompts,
+            Self::Resources => &offers.resources,
+            Self::Templates => &offers.templates,
+        }
+    }
+}
+
+/// One listed thing.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its name or URI at the provider.
+    pub original: Box<str>,
+    /// Its name or URI on the aggregated endpoint.
+    pub exposed: Box<str>,
+    /// What a key must be allowed; `None` is open to every key.
+    pub permission: Option<Box<str>>,
+    /// As the provider listed it: for the endpoint of this one MCP.
+    pub direct: RawJson,
+    /// As the aggregated endpoint lists it: exposed name, and its source.
+    pub listed: RawJson,
+    /// A tool's arguments that travel in headers too.
+    pub bindings: Vec<ParamHeader>,
+}
+
+impl Item {
+    fn visible_to(&self, principal: &Principal) -> bool {
+        self.permission
+            .as_deref()
+            .is_none_or(|path| principal.permissions.allows(path))
+    }
+}
+
+/// A provider with its lists, named.
+pub struct Offering {
+    /// What serves the calls.
+    pub provider: Arc<dyn Provider>,
+    /// What stands in front of its names.
+    pub namespace: Namespace,
+    /// What it listed when this picture was made.
+    pub offers: Arc<Offers>,
+    items: [Vec<Item>; 4],
+    by_original: HashMap<Box<str>, usize>,
+}
+
+impl Offering {
+    /// Names everything that `provider` lists now. Two tools that would get one name: the first stays.
+    pub fn new(provider: Arc<dyn Provider>) -> Self {
+        let namespace = match provider.status().kind {
+            ProviderKind::Hub => Namespace::hub(),
+            ProviderKind::Mcp | ProviderKind::Plugin => Namespace::new(provider.name()),
+        };
+        let offers = provider.offers();
+        let items = ListKind::ALL.map(|kind| {
+            let mut taken = std::collections::HashSet::new();
+            let items = kind
+                .items(&offers)
+                .iter()
+                .filter_map(|json| named(kind, json, &*provider, &namespace));
+            items.filter(|item| {
+                let fresh = taken.insert(item.exposed.clone());
+                if !fresh {
+                    tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(),
+                        name = %item.original, "listed twice; the first one stays");
+                }
+                fresh
+            }).collect::<Vec<_>>()
+        });
+        let by_original = items[0]
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (t.original.clone(), i))
+            .collect();
+        Self {
+            provider,
+            namespace,
+            offers,
+            items,
+            by_original,
+        }
+    }
+
+    /// The items of one kind, all of them: filter by principal before showing any.
+    pub fn items(&self, kind: ListKind) -> &[Item] {
+        match kind {
+            ListKind::Tools => &self.items[0],
+            ListKind::Prompts => &self.items[1],
+            ListKind::Resources => &self.items[2],
+            ListKind::Templates => &self.items[3],
+        }
+    }
+
+    /// The tool with this name at the provider.
+    pub fn tool(&self, original: &str) -> Option<&Item> {
+        self.items(ListKind::Tools).get(*self.by_original.get(original)?)
+    }
+
+    /// The permission path of something at this provider: `mcps/{name}/{item}`.
+    pub fn permission(&self, item: &str) -> String {
+        permission_path(&*self.provider, item)
+    }
+
+    /// Whether `principal` may use anything here.
+    pub fn visible_to(&self, principal: &Principal) -> bool {
+        match self.provider.status().kind {
+            ProviderKind::Hub => true,
+            ProviderKind::Mcp => principal
+                .permissions
+                .allows_any_under(&format!("mcps/{}/", self.provider.name())),
+            ProviderKind::Plugin => principal
+                .permissions
+                .allows_any_under(&format!("plugins/{}/", self.provider.name())),
+        }
+    }
+}
+
+fn permission_path(provider: &dyn Provider, item: &str) -> String {
+    match provider.status().kind {
+        ProviderKind::Mcp => format!("mcps/{}/{item}", provider.name()),
+        ProviderKind::Plugin => format!("plugins/{}/{item}", provider.name()),
+        ProviderKind::Hub => item.to_owned(),
+    }
+}
+
+/// The hub's own prompts and resources carry the path that they need in their `_meta`.
+fn hub_permission(object: &RawObject<'_>) -> Option<Box<str>> {
+    let meta: Value = object.read("_meta")?;
+    meta.get("aih/permission").and_then(Value::as_str).map(Into::into)
+}
+
+fn named(kind: ListKind, json: &RawJson, provider: &dyn Provider, namespace: &Namespace) -> Option<Item> {
+    let Ok(object) = RawObject::parse(json) else {
+        tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(), "an item is no object; dropped");
+        return None;
+    };
+    let original: Box<str> = object.str(kind.key())?.into();
+    let hub = provider.status().kind == ProviderKind::Hub;
+    let permission = if hub {
+        hub_permission(&object)
+    } else {
+        Some(permission_path(provider, &original).into())
+    };
+    let exposed: Box<str> = match kind {
+        ListKind::Tools | ListKind::Prompts => ExposedName::new(namespace, &original).as_str().into(),
+        ListKind::Resources | ListKind::Templates if hub => original.clone(),
+        ListKind::Resources | ListKind::Templates => uri::expose(namespace, &original).into(),
+    };
+    let bindings = match kind {
+        ListKind::Tools => ParamHeader::of_schema(&object.read::<Value>("inputSchema").unwrap_or_default()),
+        _ => Vec::new(),
+    };
+    let listed = listed(
+        kind,
+        object.clone(),
+        &exposed,
+        if hub { "hub" } else { provider.name() },
+        namespace,
+    );
+    Some(Item {
+        original,
+        exposed,
+        permission,
+        direct: json.clone(),
+        listed,
+        bindings,
+    })
+}
+
+/// The item with its exposed name; tools say where they are from, in `source` and in `_meta`.
+fn listed(
+    kind: ListKind,
+    mut object: RawObject<'_>,
+    exposed: &str,
+    source: &str,
+    namespace: &Namespace,
+) -> RawJson {
+    object.set(kind.key(), &RawJson::of(exposed));
+    let mut meta: serde_json::Map<String, Value> = object.read("_meta").unwrap_or_default();
+    meta.insert(meta::SOURCE.to_owned(), source.into());
+    if let Some(Value::String(uri)) = meta.get_mut("ui").and_then(|ui| ui.get_mut("resourceUri")) {
+        *uri = uri::expose(namespace, uri);
+    }
+    if let Some(Value::String(uri)) = meta.get_mut("ui/resourceUri") {
+        *uri = uri::expose(namespace, uri);
+    }
+    object.set("_meta", &RawJson::of(&meta));
+    if kind == ListKind::Tools {
+        object.set("source", &RawJson::of(source));
+    }
+    object.to_json()
+}
+
+/// Which providers an endpoint shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// `/mcp`: all, with exposed names.
+    All,
+    /// `/mcp/{name}`: one, with its own names.
+    One(Arc<str>),
+}
+
+/// How many items one page of a list holds. Larger than any list that a person uses, since some clients
+/// never ask for a second page.
+pub const PAGE_SIZE: usize = 2_000;
+
+/// Kept list answers per snapshot; more keys than this are served without being kept.
+const KEPT_LISTS: usize = 512;
+
+/// Everything on offer at one moment.
+#[derive(Default)]
+pub struct Snapshot {
+    offerings: Vec<Arc<Offering>>,
+    by_name: HashMap<Arc<str>, usize>,
+    by_namespace: HashMap<Box<str>, usize>,
+    /// Exposed tool and prompt names to (offering, item).
+    tools: HashMap<Box<str>, (usize, usize)>,
+    prompts: HashMap<Box<str>, (usize, usize)>,
+    lists: RwLock<HashMap<(u64, Scope, ListKind), Arc<[RawJson]>>>,
+}
+
+impl Snapshot {
+    /// Puts offerings together. The configuration has refused two providers with one namespace.
+    pub fn new(offerings: Vec<Arc<Offering>>) -> Self {
+        let mut this = Self::default();
+        for (i, offering) in offerings.iter().enumerate() {
+            this.by_name.insert(offering.provider.name().into(), i);
+            this.by_namespace.insert(offering.namespace.as_str().into(), i);
+            for (j, item) in offering.items(ListKind::Tools).iter().enumerate() {
+                this.tools.insert(item.exposed.clone(), (i, j));
+            }
+            for (j, item) in offering.items(ListKind::Prompts).iter().enumerate() {
+                this.prompts.insert(item.exposed.clone(), (i, j));
+            }
+        }
+        this.offerings = offerings;
+        this
+    }
+
+    /// All offerings.
+    pub fn offerings(&self) -> &[Arc<Offering>] {
+        &self.offerings
+    }
+
+    /// The offering of the provider with this name in the configuration.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Offering>> {
+        self.offerings.get(*self.by_name.get(name)?)
+    }
+
+    /// The offerings that an endpoint shows.
+    pub fn in_scope<'s>(&'s self, scope: &'s Scope) -> impl Iterator<Item = &'s Arc<Offering>> {
+        self.offerings.iter().filter(move |o| match scope {
+            Scope::All => true,
+            Scope::One(name) => o.provider.name() == name.as_ref(),
+        })
+    }
+
+    /// The tool or prompt with this exposed name, if `principal` may use it.
+    pub fn find(
+        &self,
+        kind: ListKind,
+        exposed: &str,
+        principal: &Principal,
+    ) -> Option<(&Arc<Offering>, &Item)> {
+        let (i, j) = match kind {
+            ListKind::Tools => *self.tools.get(exposed)?,
+            ListKind::Prompts => *self.prompts.get(exposed)?,
+            ListKind::Resources | ListKind::Templates => return None,
+        };
+        let offering = self.offerings.get(i)?;
+        let item = offering.items(kind).get(j)?;
+        item.visible_to(principal).then_some((offering, item))
+    }
+
+    /// The provider and its own URI behind an exposed resource URI. The hub's own URIs have no namespace.
+    pub fn find_resource(&self, exposed: &str, principal: &Principal) -> Option<(&Arc<Offering>, String)> {
+        if let Some((namespace, original)) = uri::parse(exposed)
+            && let Some(i) = self.by_namespace.get(namespace)
+            && namespace != super::names::HUB
+        {
+            let offering = self.offerings.get(*i)?;
+            return principal
+                .permissions
+                .allows(&offering.permission(&original))
+                .then_some((offering, original));
+        }
+        let hub = self
+            .by_namespace
+            .get(super::names::HUB)
+            .and_then(|i| self.offerings.get(*i))?;
+        Some((hub, exposed.to_owned()))
+    }
+
+    /// The pages of a list for one key; the items are written out and shared among its requests.
+    pub fn list(&self, scope: &Scope, kind: ListKind, principal: &Principal) -> Arc<[RawJson]> {
+        let key = (principal.id.get(), scope.clone(), kind);
+        if let Ok(lists) = self.lists.read()
+            && let Some(pages) = lists.get(&key)
+        {
+            return pages.clone();
+        }
+        let direct = *scope != Scope::All;
+        let items: Vec<&RawJson> = self
+            .in_scope(scope)
+            .flat_map(|o| o.items(kind))
+            .filter(|item| item.visible_to(principal))
+            .map(|item| if direct { &item.direct } else { &item.listed })
+            .collect();
+        let pages: Arc<[RawJson]> = if items.is_empty() {
+            Arc::from([RawJson::trusted(&b"[]"[..])])
+        } else {
+            items.chunks(PAGE_SIZE).map(array).collect()
+        };
+        if let Ok(mut lists) = self.lists.write()
+            && lists.len() < KEPT_LISTS
+        {
+            lists.insert(key, pages.clone());
+        }
+        pages
+    }
+}
+
+fn array(items: &[&RawJson]) -> RawJson {
+    let mut out = Vec::with_capacity(items.iter().map(|i| i.len() + 1).sum::<usize>() + 2);
+    out.push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(item.bytes());
+    }
+    out.push(b']');
+    RawJson::trusted(out)
+}

@@ -1,0 +1,61 @@
+//! Resource URIs behind the aggregated endpoint: an upstream's URI with its namespace in it.
+//!
+//! The mapping is stable (it does not depend on who else lists what) and reversible without a table, also
+//! for URIs that a client made from a template, and for those that stand in results only.
+
+use super::names::Namespace;
+
+/// Schemes that a client must still recognise: the namespace becomes their first segment.
+const KEPT_SCHEMES: [&str; 2] = ["ui://", "skill://"];
+const WRAPPED: &str = "aih://";
+
+/// `uri` of the provider behind `namespace`, as the aggregated endpoint shows it: `aih://{ns}/{uri}`, and
+/// `ui://{ns}/{rest}` for MCP Apps, `skill://{ns}/{rest}` for skills. Template expressions stay as they are.
+pub fn expose(namespace: &Namespace, uri: &str) -> String {
+    for scheme in KEPT_SCHEMES {
+        if let Some(rest) = uri.strip_prefix(scheme) {
+            return format!("{scheme}{namespace}/{rest}", namespace = namespace.as_str());
+        }
+    }
+    format!("{WRAPPED}{}/{uri}", namespace.as_str())
+}
+
+/// The namespace and the provider's own URI in an exposed one; `None` for a URI without a namespace.
+pub fn parse(exposed: &str) -> Option<(&str, String)> {
+    if let Some(rest) = exposed.strip_prefix(WRAPPED) {
+        let (namespace, uri) = rest.split_once('/')?;
+        return Some((namespace, uri.to_owned()));
+    }
+    KEPT_SCHEMES.iter().find_map(|scheme| {
+        let (namespace, rest) = exposed.strip_prefix(scheme)?.split_once('/')?;
+        Some((namespace, format!("{scheme}{rest}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn mcp_apps_keep_their_scheme() {
+        let ns = Namespace::new("my-app");
+        assert_eq!(expose(&ns, "ui://panel/main"), "ui://my_app/panel/main");
+        assert_eq!(expose(&ns, "test://t/{id}"), "aih://my_app/test://t/{id}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_exposed_comes_back(name in "[a-zA-Z0-9._-]{1,40}", uri in "(ui://|skill://|file:///|x:)?.{0,60}") {
+            let ns = Namespace::new(&name);
+            let exposed = expose(&ns, &uri);
+            prop_assert_eq!(parse(&exposed), Some((ns.as_str(), uri)));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in ".{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}
