@@ -4,16 +4,28 @@
 //! line and with what to write instead, all mistakes at once. It must never panic on any text, never take
 //! an unknown key in silence, and never print a value that came from a variable.
 
+mod check;
+mod cursor;
+mod fields;
+mod forms;
+mod load;
 mod model;
 mod node;
 mod problem;
+mod read;
+mod schema;
+mod table;
+#[cfg(test)]
+mod tests;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use forms::namespace;
 pub use model::*;
 pub use problem::{Problem, Problems};
+pub use schema::{reference, schema};
 pub use units::{ByteSize, HumanDuration, UnitError};
 
 use crate::secrets::Secrets;

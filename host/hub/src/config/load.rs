@@ -1,0 +1,123 @@
+//! Reads the file and puts the parts together.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::check::check;
+use super::cursor::At;
+use super::fields::ROOT;
+use super::node::{self, MAX_BYTES};
+use super::read::{Reader, secrets_settings};
+use super::{Config, LoadedConfig, Problem, Problems};
+use crate::secrets::Secrets;
+
+impl Config {
+    /// Reads, checks and resolves the file at `path`, at most 1 MiB of UTF-8. Variables come from the process
+    /// environment, then from `.env` in the file's folder.
+    ///
+    /// # Errors
+    /// Every problem of the file at once, in the order of the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<LoadedConfig, Problems> {
+        let path = path.as_ref();
+        let unreadable = |error: std::io::Error| {
+            let instead = match error.kind() {
+                std::io::ErrorKind::NotFound => "give the path of an aih-config.yaml",
+                _ => "",
+            };
+            Problems::of_file(path, format!("cannot be read: {error}"), instead)
+        };
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let what = format!("is not UTF-8 text, from byte {good} on");
+            Problems::of_file(path, what, "save the file as UTF-8")
+        })?;
+        let (secrets, dotenv) = Secrets::from_environment(&folder_of(path));
+        let mut loaded = Self::from_text(&text, path, secrets)?;
+        if let Some(error) = dotenv {
+            let warning = Problem {
+                file: folder_of(path).join(".env"),
+                line: 0,
+                column: 0,
+                key: String::new(),
+                what: error.to_string(),
+                instead: String::new(),
+            };
+            loaded.warnings.insert(0, warning);
+        }
+        Ok(loaded)
+    }
+
+    /// Checks and resolves `text` as if it stood in the file at `path`, with the variables of `secrets`.
+    ///
+    /// # Errors
+    /// Every problem of the text at once, in its order.
+    pub fn from_text(text: &str, path: &Path, secrets: Secrets) -> Result<LoadedConfig, Problems> {
+        let problem = |place: node::Place, key: String, what: String, instead: String| Problem {
+            file: path.to_owned(),
+            line: place.line,
+            column: place.column,
+            key,
+            what,
+            instead,
+        };
+        let mut duplicates = Vec::new();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let root = node::parse(text, &mut duplicates).map_err(|e| {
+            Problems(vec![problem(
+                e.place,
+                String::new(),
+                e.what,
+                e.instead.to_owned(),
+            )])
+        })?;
+        let at = At::root(&root);
+        let (provider, mappings) = secrets_settings(&at);
+        let secrets = secrets.with_mappings(mappings);
+        let base_dir = folder_of(path);
+        let mut reader = Reader {
+            file: path,
+            base_dir: &base_dir,
+            secrets: &secrets,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        reader.problems.extend(
+            duplicates
+                .into_iter()
+                .map(|e| problem(e.place, String::new(), e.what, e.instead.to_owned())),
+        );
+        reader.problems.extend(
+            check(&root, &ROOT)
+                .into_iter()
+                .map(|f| problem(f.place, f.key, f.what, f.instead)),
+        );
+        let config = reader.config(&at, provider);
+        let (mut problems, mut warnings) = (reader.problems, reader.warnings);
+        problems.sort_by_key(|p| (p.line, p.column));
+        warnings.sort_by_key(|p| (p.line, p.column));
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        Ok(LoadedConfig {
+            path: path.to_owned(),
+            base_dir,
+            config,
+            warnings,
+            secrets: Arc::new(secrets),
+        })
+    }
+}
+
+/// The absolute folder that `path` is in, symbolic links left as they are: a mounted config is often one.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}

@@ -1,0 +1,177 @@
+//! `skills`, `configs`, `plugins`, `hooks`.
+
+use std::path::Path;
+
+use super::Reader;
+use crate::config::cursor::At;
+use crate::config::model::{
+    ClientConfig, FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime,
+    Skill,
+};
+
+impl Reader<'_> {
+    pub(super) fn skills(&mut self, root: &At<'_>) -> Vec<Skill> {
+        let entries = root.list("skills");
+        self.unique_names(&entries, "skill");
+        let read = |at: &At<'_>| {
+            let name = at.string("name").unwrap_or_default();
+            let mut state = Self::state(at);
+            let file = self.file(at, "file", &format!("skill `{name}`"), &mut state);
+            Skill {
+                description: at.string("description"),
+                file,
+                tags: at.strings("tags"),
+                state,
+                name,
+            }
+        };
+        entries.iter().map(read).collect()
+    }
+
+    pub(super) fn configs(&mut self, root: &At<'_>) -> Vec<ClientConfig> {
+        let read = |(name, at): (&str, At<'_>)| {
+            let mut state = Self::state(&at);
+            let file = self.file(&at, "file", &format!("config `{name}`"), &mut state);
+            ClientConfig {
+                name: name.to_owned(),
+                file,
+                state,
+            }
+        };
+        root.map("configs").into_iter().map(read).collect()
+    }
+
+    pub(super) fn plugins(&mut self, root: &At<'_>) -> Vec<Plugin> {
+        let read = |at: &At<'_>| {
+            let name = at.string("name").unwrap_or_default();
+            let mut state = Self::state(at);
+            let file = self.file(at, "file", &format!("plugin `{name}`"), &mut state);
+            Plugin {
+                description: at.string("description"),
+                runtime: self.runtime(at, "file", &file),
+                file,
+                grants: self.grants(at),
+                limits: limits(at),
+                config: code_config(at),
+                state,
+                name,
+            }
+        };
+        root.list("plugins").iter().map(read).collect()
+    }
+
+    pub(super) fn hooks(&mut self, root: &At<'_>) -> Vec<Hook> {
+        let entries = root.list("hooks");
+        self.unique_names(&entries, "hook");
+        let read = |at: &At<'_>| {
+            let name = at.string("name").unwrap_or_default();
+            let mut state = Self::state(at);
+            let action = self.file(at, "action", &format!("hook `{name}`"), &mut state);
+            Hook {
+                trigger: at.string("trigger").unwrap_or_default(),
+                runtime: self.runtime(at, "action", &action),
+                action,
+                matches: hook_match(at),
+                order: at.int("order").unwrap_or(0),
+                mode: at.word(
+                    "mode",
+                    &[
+                        ("blocking", HookMode::Blocking),
+                        ("background", HookMode::Background),
+                    ],
+                ),
+                on_failure: at
+                    .word(
+                        "on_failure",
+                        &[("open", OnFailure::Open), ("closed", OnFailure::Closed)],
+                    )
+                    .unwrap_or_default(),
+                grants: self.grants(at),
+                limits: limits(at),
+                config: code_config(at),
+                state,
+                name,
+            }
+        };
+        entries.iter().map(read).collect()
+    }
+
+    /// `runtime`, or what the file's extension says.
+    fn runtime(&mut self, at: &At<'_>, key: &str, file: &Path) -> Runtime {
+        let words = [
+            ("node", Runtime::Node),
+            ("python", Runtime::Python),
+            ("wasm", Runtime::Wasm),
+        ];
+        if at.get("runtime").is_some() {
+            return at.word("runtime", &words).unwrap_or(Runtime::Wasm);
+        }
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("js" | "mjs" | "cjs" | "ts" | "mts") => Runtime::Node,
+            Some("py") => Runtime::Python,
+            Some("wasm" | "wat") => Runtime::Wasm,
+            _ => {
+                if let Some(file) = at.get(key) {
+                    let what = "the language cannot be told from the file's name".to_owned();
+                    self.problem(&file, what, "write `runtime:` and one of node, python, wasm");
+                }
+                Runtime::Wasm
+            }
+        }
+    }
+
+    fn grants(&mut self, at: &At<'_>) -> Grants {
+        let Some(at) = at.get("grants") else {
+            return Grants::default();
+        };
+        let mut files = Vec::new();
+        for grant in at.list("files") {
+            let Some(path) = grant.get_text("path") else {
+                continue;
+            };
+            let modes = [("ro", FileMode::ReadOnly), ("rw", FileMode::ReadWrite)];
+            files.push(FileGrant {
+                path: self.path(path),
+                mode: grant.word("mode", &modes).unwrap_or(FileMode::ReadOnly),
+            });
+        }
+        Grants {
+            http: at.strings("http"),
+            secrets: at.strings("secrets"),
+            env: at.strings("env"),
+            mcps: at.strings("mcps"),
+            files,
+            state_max_bytes: at.get("state").and_then(|s| s.size("max_bytes")),
+        }
+    }
+}
+
+fn limits(at: &At<'_>) -> Limits {
+    let Some(at) = at.get("limits") else {
+        return Limits::default();
+    };
+    Limits {
+        memory: at.size("memory"),
+        time: at.duration("time"),
+        output: at.size("output"),
+        concurrency: at.int("concurrency"),
+    }
+}
+
+fn hook_match(at: &At<'_>) -> HookMatch {
+    let Some(at) = at.get("match") else {
+        return HookMatch::default();
+    };
+    HookMatch {
+        mcps: at.strings("mcps"),
+        tools: at.strings("tools"),
+        keys: at.strings("keys"),
+    }
+}
+
+fn code_config(at: &At<'_>) -> serde_json::Map<String, serde_json::Value> {
+    match at.get("config").map(|c| c.node.to_json()) {
+        Some(serde_json::Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
+    }
+}

@@ -1,0 +1,226 @@
+//! `mcps`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use http::HeaderName;
+use secrecy::SecretString;
+
+use super::Reader;
+use crate::config::cursor::At;
+use crate::config::forms::{ANY_VALUE, HTTP_URL, VALUE, header_name, http_url, is_header_value};
+use crate::config::model::{
+    DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, ToolRules,
+    Transport,
+};
+
+/// `timeout` of a call when the file says none.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Reader<'_> {
+    pub(super) fn mcps(&mut self, root: &At<'_>) -> Mcps {
+        let Some(mcps) = root.get("mcps") else {
+            return Mcps::default();
+        };
+        Mcps {
+            external: mcps.list("external").iter().map(|at| self.external(at)).collect(),
+            local: mcps.list("local").iter().map(|at| self.local(at)).collect(),
+        }
+    }
+
+    fn external(&mut self, at: &At<'_>) -> ExternalMcp {
+        let name = at.string("name").unwrap_or_default();
+        let what = format!("mcp `{name}`");
+        let mut state = Self::state(at);
+        let mut endpoints = Vec::new();
+        for url in at.get("url").into_iter().chain(at.list("instances")) {
+            let Some(text) = self.value(&url, &HTTP_URL, &what, &mut state) else {
+                continue;
+            };
+            let Some(parsed) = http_url(text.expose()) else {
+                continue;
+            };
+            endpoints.push(match text.is_secret() {
+                true => Endpoint::from_variable(parsed),
+                false => Endpoint::new(parsed),
+            });
+        }
+        let headers = self.headers(at, &what, &mut state);
+        let transports = [
+            ("http", Transport::Http),
+            ("sse", Transport::Sse),
+            ("auto", Transport::Auto),
+        ];
+        ExternalMcp {
+            endpoints,
+            transport: at.word("transport", &transports).unwrap_or_default(),
+            headers,
+            call_timeout: at.duration("timeout").unwrap_or(CALL_TIMEOUT),
+            tools: self.tool_rules(at),
+            sessions: sessions(at),
+            protocol: protocol(at),
+            state,
+            name,
+        }
+    }
+
+    /// `headers`, then `auth`.
+    fn headers(
+        &mut self,
+        at: &At<'_>,
+        what: &str,
+        state: &mut EntryState,
+    ) -> Vec<(HeaderName, SecretString)> {
+        let mut headers: Vec<(HeaderName, SecretString)> = Vec::new();
+        for (key, value) in at.map("headers") {
+            let Some(name) = header_name(key) else { continue };
+            if headers.iter().any(|(other, _)| *other == name) {
+                self.problem(
+                    &value,
+                    format!("header `{name}` is given twice"),
+                    "keep one of them",
+                );
+                continue;
+            }
+            let text = match value.node.is_null() {
+                true => Some(SecretString::from("")),
+                false => self.header_value(&value, "", what, state),
+            };
+            headers.extend(text.map(|text| (name, text)));
+        }
+        let Some(auth) = at.get("auth") else {
+            return headers;
+        };
+        let (name, value, prefix) = match auth.get_text("type") {
+            Some("bearer" | "oauth") => (Some(http::header::AUTHORIZATION), auth.get("token"), "Bearer "),
+            Some("header") => (auth.get_text("name").and_then(header_name), auth.get("value"), ""),
+            _ => return headers,
+        };
+        let (Some(name), Some(value)) = (name, value) else {
+            return headers;
+        };
+        if headers.iter().any(|(other, _)| *other == name) {
+            self.problem(
+                &auth,
+                format!("`headers` gives `{name}` too"),
+                "keep it in `auth` only",
+            );
+            return headers;
+        }
+        let text = self.header_value(&value, prefix, what, state);
+        headers.extend(text.map(|text| (name, text)));
+        headers
+    }
+
+    fn header_value(
+        &mut self,
+        at: &At<'_>,
+        prefix: &str,
+        what: &str,
+        state: &mut EntryState,
+    ) -> Option<SecretString> {
+        let form = if prefix.is_empty() { &ANY_VALUE } else { &VALUE };
+        let text = self.value(at, form, what, state)?;
+        // A file or a shell often leaves a line break behind a token.
+        let value = format!("{prefix}{}", text.expose().trim());
+        if is_header_value(&value) {
+            return Some(SecretString::from(value));
+        }
+        let broken = format!("{} has characters that a header cannot have", at.path);
+        match text.is_secret() {
+            true => self.disable(at, what, DisabledReason::Broken(broken), state),
+            false => self.problem(
+                at,
+                "this has characters that a header cannot have".to_owned(),
+                "write printable ASCII on one line",
+            ),
+        }
+        None
+    }
+
+    fn local(&mut self, at: &At<'_>) -> LocalMcp {
+        let name = at.string("name").unwrap_or_default();
+        let what = format!("mcp `{name}`");
+        let mut state = Self::state(at);
+        let command = at
+            .get("command")
+            .and_then(|c| self.value(&c, &VALUE, &what, &mut state));
+        let command = command.map(|c| c.expose().to_owned()).unwrap_or_default();
+        let command = match command.contains(['/', '\\']) {
+            true => self.path(&command).to_string_lossy().into_owned(),
+            false => command,
+        };
+        let args = at.list("args");
+        let args = args
+            .iter()
+            .filter_map(|arg| self.value(arg, &ANY_VALUE, &what, &mut state))
+            .collect();
+        let mut env = Vec::new();
+        for (key, value) in at.map("env") {
+            let text = match value.node.is_null() {
+                true => Some(crate::config::Text::Plain(String::new())),
+                false => self.value(&value, &ANY_VALUE, &what, &mut state),
+            };
+            env.extend(text.map(|text| (key.to_owned(), text)));
+        }
+        let cwd = at
+            .get("cwd")
+            .and_then(|c| self.value(&c, &VALUE, &what, &mut state));
+        LocalMcp {
+            command,
+            args,
+            env,
+            cwd: self.path(cwd.as_ref().map_or(".", |c| c.expose())),
+            instances: at.int("instances").unwrap_or(1),
+            call_timeout: at.duration("timeout").unwrap_or(CALL_TIMEOUT),
+            tools: self.tool_rules(at),
+            sessions: sessions(at),
+            protocol: protocol(at),
+            state,
+            name,
+        }
+    }
+
+    fn tool_rules(&mut self, at: &At<'_>) -> ToolRules {
+        let Some(at) = at.get("tools") else {
+            return ToolRules::default();
+        };
+        let mut rename = BTreeMap::new();
+        let mut taken: HashMap<&str, &str> = HashMap::new();
+        for (from, to) in at.map("rename") {
+            let Some(new) = to.text() else { continue };
+            match taken.insert(new, from) {
+                Some(other) => {
+                    let what = format!("`{other}` is renamed to `{new}` too");
+                    self.problem(&to, what, "give each tool a name of its own");
+                }
+                None => {
+                    rename.insert(from.to_owned(), new.to_owned());
+                }
+            }
+        }
+        ToolRules {
+            allow: at.strings("allow"),
+            deny: at.strings("deny"),
+            rename,
+        }
+    }
+}
+
+fn sessions(at: &At<'_>) -> Sessions {
+    let words = [
+        ("auto", Sessions::Auto),
+        ("shared", Sessions::Shared),
+        ("per_client", Sessions::PerClient),
+    ];
+    at.word("sessions", &words).unwrap_or_default()
+}
+
+fn protocol(at: &At<'_>) -> Protocol {
+    let words = [
+        ("auto", Protocol::Auto),
+        ("modern", Protocol::Modern),
+        ("legacy", Protocol::Legacy),
+    ];
+    at.word("protocol", &words).unwrap_or_default()
+}

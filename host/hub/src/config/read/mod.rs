@@ -1,0 +1,258 @@
+//! A checked tree to the model: variables put in, paths made absolute, entries that cannot serve marked.
+//!
+//! It must never fail on a tree with problems: it takes the default and goes on, so that problems of meaning
+//! are told together with those of form.
+
+mod entries;
+mod mcps;
+mod settings;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Problem;
+use super::cursor::At;
+use super::forms::namespace;
+use super::model::{Config, DisabledReason, EntryState, Text};
+use super::node::Place;
+use super::table::Form;
+use crate::secrets::{self, MissingVar, Provider, Secrets};
+
+/// Reads one file.
+pub(crate) struct Reader<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) base_dir: &'a Path,
+    pub(crate) secrets: &'a Secrets,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// The provider and the mappings of the file's `secrets`, needed before anything else is read.
+pub(crate) fn secrets_settings(root: &At<'_>) -> (Provider, BTreeMap<String, String>) {
+    let Some(at) = root.get("secrets") else {
+        return Default::default();
+    };
+    let words = [
+        ("env", Provider::Env),
+        ("file", Provider::File),
+        ("vault", Provider::Vault),
+        ("doppler", Provider::Doppler),
+    ];
+    let mappings = at
+        .map("mappings")
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.text()?.to_owned())))
+        .collect();
+    (at.word("provider", &words).unwrap_or_default(), mappings)
+}
+
+impl Reader<'_> {
+    /// Reads the whole file.
+    pub(crate) fn config(&mut self, root: &At<'_>, provider: Provider) -> Config {
+        if provider != Provider::Env
+            && let Some(at) = root.get("secrets").and_then(|s| s.get("provider"))
+        {
+            let what = format!(
+                "provider `{}` is not available yet",
+                at.text().unwrap_or_default()
+            );
+            self.warn(&at, what, "the environment and .env are used");
+        }
+        self.namespaces(root);
+        Config {
+            name: root.string("name").unwrap_or_else(|| "ai-hub".to_owned()),
+            server: self.server(root.get("server").as_ref()),
+            store: self.store(root),
+            cache: self.cache(root),
+            auth: self.auth(root),
+            mcps: self.mcps(root),
+            skills: self.skills(root),
+            plugins: self.plugins(root),
+            hooks: self.hooks(root),
+            configs: self.configs(root),
+            secrets_provider: provider,
+            rate_limits: self.rate_limits(root),
+            audit: self.audit(root),
+            git: self.git(root),
+        }
+    }
+
+    fn entry(&self, place: Place, key: &str, what: String, instead: &str) -> Problem {
+        Problem {
+            file: self.file.to_owned(),
+            line: place.line,
+            column: place.column,
+            key: key.to_owned(),
+            what,
+            instead: instead.to_owned(),
+        }
+    }
+
+    fn problem(&mut self, at: &At<'_>, what: String, instead: &str) {
+        let problem = self.entry(at.place(), &at.path, what, instead);
+        self.problems.push(problem);
+    }
+
+    fn warn(&mut self, at: &At<'_>, what: String, instead: &str) {
+        let problem = self.entry(at.place(), &at.path, what, instead);
+        self.warnings.push(problem);
+    }
+
+    /// An absolute path; relative ones start at the file's folder.
+    fn path(&self, text: &str) -> PathBuf {
+        // Collecting the components leaves out the `.` of `./skills`.
+        self.base_dir.join(text).components().collect()
+    }
+
+    /// Puts variables into a text.
+    fn text(&self, template: &str) -> Result<Text, DisabledReason> {
+        let resolved = self.secrets.resolve(template).map_err(|missing| match missing {
+            MissingVar::NotSet(name) => DisabledReason::MissingVariable { name },
+            // Told by the check already, except in a mapping.
+            MissingVar::Template(error) => DisabledReason::Broken(error.to_string()),
+        })?;
+        Ok(if has_variable(template) {
+            Text::Secret(resolved)
+        } else {
+            Text::Plain(resolved.expose_secret().to_owned())
+        })
+    }
+
+    /// Puts variables into the text at `at` and looks whether the result has the form. `None` when the
+    /// entry cannot serve: the first reason is kept in `state` and told.
+    fn value(&mut self, at: &At<'_>, form: &Form, what: &str, state: &mut EntryState) -> Option<Text> {
+        let template = at.text()?;
+        let reason = match self.text(template) {
+            Ok(text) if (form.accepts)(text.expose()) => return Some(text),
+            Ok(text) if !text.is_secret() => return None,
+            Ok(_) => DisabledReason::Broken(format!(
+                "{} is not {} once its variables are put in",
+                at.path, form.name
+            )),
+            Err(reason) => reason,
+        };
+        self.disable(at, what, reason, state);
+        None
+    }
+
+    /// Marks an entry as not serving and tells it once.
+    fn disable(&mut self, at: &At<'_>, what: &str, reason: DisabledReason, state: &mut EntryState) {
+        if !state.is_enabled() {
+            return;
+        }
+        let (why, instead) = reason_text(&reason);
+        self.warn(at, format!("{what} is off: {why}"), instead);
+        *state = EntryState::Disabled(reason);
+    }
+
+    /// A value outside of any entry: without its variable it is left out, with a warning.
+    fn setting(&mut self, at: &At<'_>, form: &Form, otherwise: &str) -> Option<Text> {
+        let template = at.text()?;
+        let reason = match self.text(template) {
+            Ok(text) if (form.accepts)(text.expose()) => return Some(text),
+            Ok(text) if !text.is_secret() => return None,
+            Ok(_) => {
+                let what = format!("this is not {} once its variables are put in", form.name);
+                self.problem(at, what, form.help);
+                return None;
+            }
+            Err(reason) => reason,
+        };
+        let (why, instead) = reason_text(&reason);
+        self.warn(at, format!("{why}: {otherwise}"), instead);
+        None
+    }
+
+    /// A file that must be there for the entry to serve.
+    fn file(&mut self, at: &At<'_>, key: &str, what: &str, state: &mut EntryState) -> PathBuf {
+        let Some(at) = at.get(key) else {
+            return PathBuf::new();
+        };
+        let path = self.path(at.text().unwrap_or_default());
+        if !path.is_file() {
+            let reason = match path.is_dir() {
+                true => DisabledReason::Broken(format!("{} is a folder, not a file", path.display())),
+                false => DisabledReason::Broken(format!("{} is not there", path.display())),
+            };
+            self.disable(&at, what, reason, state);
+        }
+        path
+    }
+
+    /// `enabled`.
+    fn state(at: &At<'_>) -> EntryState {
+        match at.bool("enabled", true) {
+            true => EntryState::Enabled,
+            false => EntryState::Disabled(DisabledReason::ByConfig),
+        }
+    }
+
+    /// Two entries of one kind with one name.
+    fn unique_names(&mut self, entries: &[At<'_>], what: &str) {
+        let mut seen: HashMap<&str, Place> = HashMap::new();
+        for at in entries.iter().filter_map(|at| at.get("name")) {
+            let Some(name) = at.text() else { continue };
+            match seen.get(name) {
+                Some(first) => {
+                    let text = format!("{what} `{name}` is given twice, first in line {}", first.line);
+                    self.problem(&at, text, "rename one of them");
+                }
+                None => {
+                    seen.insert(name, at.place());
+                }
+            }
+        }
+    }
+
+    /// MCPs and plugins whose tools would get the same prefix.
+    fn namespaces(&mut self, root: &At<'_>) {
+        let mut providers = Vec::new();
+        if let Some(mcps) = root.get("mcps") {
+            providers.extend(mcps.list("external").into_iter().map(|at| ("mcp", at)));
+            providers.extend(mcps.list("local").into_iter().map(|at| ("mcp", at)));
+        }
+        providers.extend(root.list("plugins").into_iter().map(|at| ("plugin", at)));
+        let mut seen: HashMap<String, (&str, String, Place)> = HashMap::new();
+        for (kind, at) in providers {
+            let Some(at) = at.get("name") else { continue };
+            let Some(name) = at.text() else { continue };
+            let space = namespace(name);
+            match seen.get(&space) {
+                Some((other_kind, other, place)) => {
+                    let what = format!(
+                        "{kind} `{name}` and {other_kind} `{other}` in line {} both give tools named `{space}__…`",
+                        place.line
+                    );
+                    self.problem(&at, what, "rename one of them");
+                }
+                None => {
+                    seen.insert(space, (kind, name.to_owned(), at.place()));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a template holds a variable, which makes its value a secret.
+fn has_variable(template: &str) -> bool {
+    secrets::parse(template)
+        .is_ok_and(|parts| parts.iter().any(|p| matches!(p, secrets::Part::Variable { .. })))
+}
+
+/// What is wrong and what to do, for a message.
+fn reason_text(reason: &DisabledReason) -> (String, &'static str) {
+    match reason {
+        DisabledReason::MissingVariable { name } => (
+            format!("${{{name}}} is not set"),
+            "put it in .env or the environment",
+        ),
+        other => (other.to_string(), ""),
+    }
+}
+
+/// The text as a secret.
+fn secret(text: Text) -> SecretString {
+    text.into_secret()
+}
