@@ -1,3 +1,26 @@
 //! The MCP client side: connections to the servers behind the hub, their health, lists and sessions.
+//!
+//! Each server is one [`UpstreamServer`], a [`Provider`](crate::catalogue::provider::Provider). One that is
+//! sick never slows or blanks another. This module knows nothing of exposed names, keys or permissions.
 
+mod clients;
+mod connection;
+mod connector;
+mod core;
+mod inbound;
+mod lifecycle;
+mod listen;
+mod lists;
+mod outgoing;
+mod server;
+mod spec;
+mod subscriptions;
+mod supervisor;
 pub mod transport;
+
+#[cfg(test)]
+mod testing;
+
+pub use connector::{Connector, Way};
+pub use server::UpstreamServer;
+pub use spec::{Kind, UpstreamSpec};

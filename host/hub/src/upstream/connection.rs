@@ -1,0 +1,539 @@
+//! One connection to one server: ids, what is in flight, time limits and cancellation.
+//!
+//! Above it nobody sees an id of the hub's; below it nobody sees a client. It must never hold a lock while
+//! it waits, and a future that is dropped must leave nothing behind in the table.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connector::{Connector, Way},
+    outgoing::{self, Prepared},
+    transport::{Inbox, Transport, TransportError},
+};
+use crate::{
+    catalogue::provider::{Call, Client, LogLevel, Peer},
+    mcp::{Era, ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson, headers::ParamHeader, method},
+};
+
+/// How often progress may put off the end of a call: the call never lasts longer than this many timeouts.
+const PROGRESS_CAP: u32 = 10;
+
+/// What the server said when it was greeted.
+#[derive(Clone, Debug)]
+pub(crate) struct Hello {
+    /// The revision that both speak.
+    pub(crate) version: ProtocolVersion,
+    /// Its capabilities.
+    pub(crate) capabilities: RawJson,
+    /// Its `serverInfo`.
+    pub(crate) info: Option<RawJson>,
+    /// Its `instructions`.
+    pub(crate) instructions: Option<String>,
+}
+
+/// Which lists a server says have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListSet(pub(crate) u8);
+
+impl ListSet {
+    /// `tools/list`.
+    pub(crate) const TOOLS: Self = Self(1);
+    /// `prompts/list`.
+    pub(crate) const PROMPTS: Self = Self(2);
+    /// `resources/list` and `resources/templates/list`.
+    pub(crate) const RESOURCES: Self = Self(4);
+    /// All.
+    pub(crate) const ALL: Self = Self(7);
+
+    /// Whether `other` is in it.
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What a connection tells the one that keeps it. Must not block.
+pub(crate) trait Events: Send + Sync {
+    /// The server says that lists changed.
+    fn lists_changed(&self, which: ListSet);
+    /// The server says that a resource changed; `params` are the notification's.
+    fn resource_updated(&self, owner: Option<&Arc<Client>>, uri: &str, params: &RawJson);
+    /// The connection is gone and not because the hub closed it.
+    fn lost(&self, connection: &Arc<Connection>, error: &TransportError);
+}
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The server's own error.
+    Rpc(ErrorObject),
+    /// It did not get through.
+    Transport(TransportError),
+    /// No answer within this time.
+    TimedOut(Duration),
+    /// The client took it back.
+    Cancelled,
+}
+
+impl CallError {
+    /// The error for the client of server `name`.
+    pub(crate) fn into_object(self, name: &str) -> ErrorObject {
+        match self {
+            Self::Rpc(error) => error,
+            Self::Transport(error) => unavailable(name, &error),
+            Self::TimedOut(limit) => ErrorObject::new(
+                ErrorCode::TIMED_OUT,
+                format!(
+                    "server `{name}`: no answer within {} s; try again, or raise its `timeout` in the configuration",
+                    limit.as_secs_f64()
+                ),
+            ),
+            Self::Cancelled => ErrorObject::new(ErrorCode::CANCELLED, "the request was cancelled"),
+        }
+    }
+}
+
+/// The error that says why server `name` cannot be reached, and what to do.
+pub(crate) fn unavailable(name: &str, error: &TransportError) -> ErrorObject {
+    let advice = match error {
+        TransportError::Connect(_) => "check that it runs and how it is configured; the hub keeps trying",
+        TransportError::Status { .. } => "check its `url` and its own log",
+        TransportError::SessionLost => "the hub connects anew; try again",
+        TransportError::Unauthorized { .. } => "the hub sends what the configuration says",
+        TransportError::Protocol(_) => "look into its own log",
+        TransportError::TooLarge { .. } => "ask it for less",
+        TransportError::Closed(_) => "the hub connects anew; try again",
+    };
+    ErrorObject::new(
+        ErrorCode::UPSTREAM_UNAVAILABLE,
+        format!("server `{name}`: {error}; {advice}"),
+    )
+}
+
+/// One request on its way.
+pub(crate) struct Flight {
+    /// The client's end; absent for the hub's own requests.
+    pub(crate) call: Option<(Arc<dyn Peer>, Arc<Client>)>,
+    /// The client's progress token.
+    pub(crate) token: Option<RawJson>,
+    /// The log level of a modern client's request.
+    pub(crate) level: Option<LogLevel>,
+    started: Instant,
+    /// Milliseconds from `started` to the last progress.
+    progress: AtomicU64,
+    acknowledged: Notify,
+}
+
+impl Flight {
+    fn new(
+        call: Option<(Arc<dyn Peer>, Arc<Client>)>,
+        token: Option<RawJson>,
+        level: Option<LogLevel>,
+    ) -> Self {
+        Self {
+            call,
+            token,
+            level,
+            started: Instant::now(),
+            progress: AtomicU64::new(0),
+            acknowledged: Notify::new(),
+        }
+    }
+
+    /// The server works on it.
+    pub(crate) fn touch(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.progress.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// A subscription stream was confirmed.
+    pub(crate) fn acknowledge(&self) {
+        self.acknowledged.notify_one();
+    }
+
+    /// When it ends if no progress comes, and never later than the cap.
+    fn deadline(&self, limit: Duration) -> Instant {
+        let progress = Duration::from_millis(self.progress.load(Ordering::Relaxed));
+        self.started + (progress + limit).min(limit.saturating_mul(PROGRESS_CAP))
+    }
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    /// The server's name.
+    pub(crate) server: Arc<str>,
+    /// Which transport.
+    pub(crate) way: Way,
+    /// Whose connection it is; `None` when it is shared.
+    pub(crate) owner: Option<Arc<Client>>,
+    pub(super) events: Weak<dyn Events>,
+    transport: OnceLock<Arc<dyn Transport>>,
+    hello: OnceLock<Hello>,
+    next_id: AtomicU64,
+    flights: Mutex<HashMap<u64, Arc<Flight>>>,
+    pub(super) asks: Mutex<HashMap<Id, AbortHandle>>,
+    gone: CancellationToken,
+    closed: CancellationToken,
+    error: OnceLock<TransportError>,
+}
+
+/// A lock whose holder panicked is still good: every critical section here is one map operation.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct ConnectionInbox(Weak<Connection>);
+
+impl Inbox for ConnectionInbox {
+    fn message(&self, during: Option<u64>, message: Message) {
+        if let Some(connection) = self.0.upgrade() {
+            connection.incoming(during, message);
+        }
+    }
+
+    fn closed(&self, error: TransportError) {
+        if let Some(connection) = self.0.upgrade() {
+            connection.fail(&error);
+        }
+    }
+}
+
+impl Connection {
+    /// Opens a transport; nothing is said yet.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub(crate) async fn open(
+        server: &Arc<str>,
+        connector: &dyn Connector,
+        way: Way,
+        instance: usize,
+        owner: Option<Arc<Client>>,
+        events: Weak<dyn Events>,
+    ) -> Result<Arc<Self>, TransportError> {
+        let connection = Arc::new(Self {
+            server: server.clone(),
+            way,
+            owner,
+            events,
+            transport: OnceLock::new(),
+            hello: OnceLock::new(),
+            next_id: AtomicU64::new(1),
+            flights: Mutex::default(),
+            asks: Mutex::default(),
+            gone: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            error: OnceLock::new(),
+        });
+        let inbox = Arc::new(ConnectionInbox(Arc::downgrade(&connection)));
+        let transport = connector.open(way, instance, inbox).await?;
+        // The cell was made empty above and nobody else has it.
+        let _ = connection.transport.set(transport);
+        Ok(connection)
+    }
+
+    /// The transport.
+    ///
+    /// # Errors
+    /// Never after [`Connection::open`].
+    pub(crate) fn transport(&self) -> Result<&Arc<dyn Transport>, TransportError> {
+        self.transport
+            .get()
+            .ok_or_else(|| TransportError::Closed("not open".to_owned()))
+    }
+
+    /// Whether the server keeps state for it.
+    pub(crate) fn stateful(&self) -> bool {
+        self.transport.get().is_some_and(|t| t.stateful())
+    }
+
+    /// Settles what was negotiated.
+    pub(crate) fn greeted(&self, hello: Hello) {
+        if let Some(transport) = self.transport.get() {
+            transport.negotiated(hello.version);
+        }
+        let _ = self.hello.set(hello);
+    }
+
+    /// What the server said when it was greeted.
+    pub(crate) fn hello(&self) -> Option<&Hello> {
+        self.hello.get()
+    }
+
+    /// The server's era.
+    pub(crate) fn era(&self) -> Era {
+        self.hello.get().map_or(Era::Legacy, |h| h.version.era())
+    }
+
+    /// Whether the server declared `capability`.
+    pub(crate) fn declares(&self, capability: &str) -> bool {
+        self.hello()
+            .and_then(|h| crate::mcp::RawObject::parse(&h.capabilities).ok())
+            .is_some_and(|c| c.get(capability).is_some())
+    }
+
+    /// Whether the server declared `capability` with `member: true`.
+    pub(crate) fn declares_member(&self, capability: &str, member: &str) -> bool {
+        self.hello()
+            .and_then(|h| crate::mcp::RawObject::parse(&h.capabilities).ok())
+            .and_then(|c| c.raw(capability))
+            .and_then(|c| crate::mcp::RawObject::parse(&c).ok()?.read::<bool>(member))
+            .unwrap_or(false)
+    }
+
+    /// A fresh id.
+    pub(crate) fn id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether it is no use any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    /// Waits until it is no use any more.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// Why it is gone.
+    pub(crate) fn error(&self) -> Option<&TransportError> {
+        self.error.get()
+    }
+
+    /// Marks it as gone because of `error`; the first time its keeper is told.
+    pub(crate) fn fail(self: &Arc<Self>, error: &TransportError) {
+        if self.closed.is_cancelled() || self.error.set(error.clone()).is_err() {
+            return;
+        }
+        self.gone.cancel();
+        self.abort_asks();
+        if let Some(events) = self.events.upgrade() {
+            events.lost(self, error);
+        }
+    }
+
+    /// Ends it: what is in flight gets an error, the server is told.
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
+        self.gone.cancel();
+        self.abort_asks();
+        if let Some(transport) = self.transport.get() {
+            transport.close().await;
+        }
+    }
+
+    fn abort_asks(&self) {
+        for (_, ask) in lock(&self.asks).drain() {
+            ask.abort();
+        }
+    }
+
+    /// The request with our id `id`, while it runs.
+    pub(crate) fn flight(&self, id: u64) -> Option<Arc<Flight>> {
+        lock(&self.flights).get(&id).cloned()
+    }
+
+    /// The requests of clients that run now, oldest first.
+    pub(crate) fn client_flights(&self) -> Vec<Arc<Flight>> {
+        let mut found: Vec<_> = lock(&self.flights)
+            .iter()
+            .filter(|(_, f)| f.call.is_some())
+            .map(|(id, f)| (*id, f.clone()))
+            .collect();
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found.into_iter().map(|(_, f)| f).collect()
+    }
+
+    /// Sends a client's request and waits for the answer, at most `limit` without progress.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        method: &str,
+        params: Option<RawJson>,
+        bindings: &[ParamHeader],
+        call: &Call,
+        limit: Duration,
+    ) -> Result<RawJson, CallError> {
+        let id = self.id();
+        let Prepared { params, token, level } = outgoing::prepare(params, id, self.era(), &call.client);
+        let flight = Flight::new(Some((call.peer.clone(), call.client.clone())), token, level);
+        let mut guard = self.enter(id, flight);
+        let answer = self
+            .transport()
+            .map_err(CallError::Transport)?
+            .request(id, method, params, bindings);
+        tokio::select! {
+            biased;
+            outcome = self.limited(answer, &guard.flight, limit) => guard.done(outcome),
+            () = call.cancel.cancelled() => {
+                guard.reason = "the client cancelled";
+                Err(CallError::Cancelled)
+            }
+        }
+    }
+
+    /// Sends a request of the hub's own.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn request(
+        self: &Arc<Self>,
+        method: &str,
+        fields: &[(&'static str, RawJson)],
+        limit: Duration,
+    ) -> Result<RawJson, CallError> {
+        let id = self.id();
+        let mut guard = self.enter(id, Flight::new(None, None, None));
+        let params = outgoing::own_params(self.era(), fields);
+        let answer = self
+            .transport()
+            .map_err(CallError::Transport)?
+            .request(id, method, params, &[]);
+        let outcome = self.limited(answer, &guard.flight, limit).await;
+        guard.done(outcome)
+    }
+
+    /// Keeps a `subscriptions/listen` stream open until it ends; `confirmed` runs when the server confirms it.
+    ///
+    /// # Errors
+    /// [`CallError`]; an end that the server announced is `Ok`.
+    pub(crate) async fn listen(
+        self: &Arc<Self>,
+        filter: RawJson,
+        confirmed: impl FnOnce(),
+    ) -> Result<(), CallError> {
+        let id = self.id();
+        let mut guard = self.enter(id, Flight::new(None, None, None));
+        let params = outgoing::own_params(self.era(), &[("notifications", filter)]);
+        let mut answer =
+            self.transport()
+                .map_err(CallError::Transport)?
+                .request(id, method::LISTEN, params, &[]);
+        let mut confirmed = Some(confirmed);
+        loop {
+            tokio::select! {
+                outcome = &mut answer => {
+                    return guard.done(match outcome {
+                        Ok(Ok(_)) => Ok(()),
+                        Ok(Err(error)) => Err(CallError::Rpc(error)),
+                        Err(error) => Err(CallError::Transport(error)),
+                    });
+                }
+                () = guard.flight.acknowledged.notified(), if confirmed.is_some() => {
+                    if let Some(confirmed) = confirmed.take() {
+                        confirmed();
+                    }
+                }
+                () = self.closed.cancelled() => {
+                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".to_owned())));
+                }
+            }
+        }
+    }
+
+    /// Sends a notification or an answer.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub(crate) async fn send(&self, message: Message) -> Result<(), TransportError> {
+        self.transport()?.send(message).await
+    }
+
+    async fn limited(
+        &self,
+        answer: impl Future<Output = Result<Result<RawJson, ErrorObject>, TransportError>> + Send,
+        flight: &Flight,
+        limit: Duration,
+    ) -> Result<RawJson, CallError> {
+        let mut answer = std::pin::pin!(answer);
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(flight.deadline(limit)));
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut answer => return match outcome {
+                    Ok(Ok(result)) => Ok(result),
+                    Ok(Err(error)) => Err(CallError::Rpc(error)),
+                    Err(error) => Err(CallError::Transport(error)),
+                },
+                () = self.closed.cancelled() => {
+                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".to_owned())));
+                }
+                () = &mut timer => {
+                    let deadline = flight.deadline(limit);
+                    if deadline <= Instant::now() {
+                        return Err(CallError::TimedOut(limit));
+                    }
+                    timer.as_mut().reset(deadline);
+                }
+            }
+        }
+    }
+
+    fn enter(self: &Arc<Self>, id: u64, flight: Flight) -> Guard<'_> {
+        let flight = Arc::new(flight);
+        lock(&self.flights).insert(id, flight.clone());
+        Guard {
+            connection: self,
+            id,
+            flight,
+            open: true,
+            reason: "the client is gone",
+        }
+    }
+}
+
+/// Takes a request out of the table when it ends in whatever way, and tells the server if it need not
+/// answer any more.
+struct Guard<'c> {
+    connection: &'c Arc<Connection>,
+    id: u64,
+    flight: Arc<Flight>,
+    open: bool,
+    reason: &'static str,
+}
+
+impl Guard<'_> {
+    fn done<T>(&mut self, outcome: Result<T, CallError>) -> Result<T, CallError> {
+        match &outcome {
+            Err(CallError::TimedOut(_)) => self.reason = "no answer in time",
+            _ => self.open = false,
+        }
+        outcome
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let connection = self.connection;
+        lock(&connection.flights).remove(&self.id);
+        // In the modern era over HTTP the end of the stream says it.
+        let announce = connection.era() == Era::Legacy || connection.way == Way::Stdio;
+        if !self.open || !announce || connection.is_gone() {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let params = RawJson::of(&serde_json::json!({ "requestId": self.id, "reason": self.reason }));
+        let connection = connection.clone();
+        runtime.spawn(async move {
+            // Best effort: a server that cannot be told finds nobody waiting for the answer.
+            let _ = connection
+                .send(Message::notification(method::CANCELLED, Some(params)))
+                .await;
+        });
+    }
+}

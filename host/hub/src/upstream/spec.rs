@@ -1,0 +1,109 @@
+//! What the hub must know to reach one upstream server, whatever part of the configuration it came from.
+
+use std::{path::PathBuf, time::Duration};
+
+use http::HeaderName;
+use secrecy::SecretString;
+
+use crate::config::{
+    Endpoint, EntryState, ExternalMcp, LocalMcp, Protocol, Sessions, Text, ToolRules, Transport,
+};
+
+/// One upstream server as the configuration describes it. Debug output holds no secret.
+#[derive(Clone, Debug)]
+pub struct UpstreamSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How it is reached.
+    pub kind: Kind,
+    /// How long one call may take without progress.
+    pub call_timeout: Duration,
+    /// Whether clients share a connection.
+    pub sessions: Sessions,
+    /// Which era to try.
+    pub protocol: Protocol,
+    /// Which tools are offered, and under what name.
+    pub tools: ToolRules,
+    /// Whether it serves.
+    pub state: EntryState,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Over HTTP.
+    Http {
+        /// Addresses of the same server, at least one when it is enabled.
+        endpoints: Vec<Endpoint>,
+        /// Which HTTP transport.
+        transport: Transport,
+        /// What goes with every request, authentication included.
+        headers: Vec<(HeaderName, SecretString)>,
+    },
+    /// As a child process.
+    Stdio {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        args: Vec<Text>,
+        /// Added to the few variables that every child gets.
+        env: Vec<(String, Text)>,
+        /// Where it runs.
+        cwd: PathBuf,
+        /// How many processes share the calls.
+        instances: u32,
+    },
+}
+
+impl UpstreamSpec {
+    /// How many shared connections it gets; never 0.
+    pub fn instances(&self) -> usize {
+        match &self.kind {
+            Kind::Http { endpoints, .. } => endpoints.len().max(1),
+            Kind::Stdio { instances, .. } => usize::try_from(*instances).unwrap_or(1).max(1),
+        }
+    }
+
+    /// Whether it is a child process.
+    pub fn is_stdio(&self) -> bool {
+        matches!(self.kind, Kind::Stdio { .. })
+    }
+}
+
+impl From<ExternalMcp> for UpstreamSpec {
+    fn from(mcp: ExternalMcp) -> Self {
+        Self {
+            name: mcp.name,
+            kind: Kind::Http {
+                endpoints: mcp.endpoints,
+                transport: mcp.transport,
+                headers: mcp.headers,
+            },
+            call_timeout: mcp.call_timeout,
+            sessions: mcp.sessions,
+            protocol: mcp.protocol,
+            tools: mcp.tools,
+            state: mcp.state,
+        }
+    }
+}
+
+impl From<LocalMcp> for UpstreamSpec {
+    fn from(mcp: LocalMcp) -> Self {
+        Self {
+            name: mcp.name,
+            kind: Kind::Stdio {
+                command: mcp.command,
+                args: mcp.args,
+                env: mcp.env,
+                cwd: mcp.cwd,
+                instances: mcp.instances,
+            },
+            call_timeout: mcp.call_timeout,
+            sessions: mcp.sessions,
+            protocol: mcp.protocol,
+            tools: mcp.tools,
+            state: mcp.state,
+        }
+    }
+}

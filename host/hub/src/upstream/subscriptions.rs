@@ -1,0 +1,96 @@
+//! Who wants to hear of which resource. Only a table: the connections are told elsewhere.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use super::connection::lock;
+use crate::catalogue::provider::{Client, ClientKey};
+
+struct Subscriber {
+    client: Arc<Client>,
+    /// On the client's own connection.
+    own: bool,
+}
+
+/// The subscriptions of one server's clients.
+#[derive(Default)]
+pub(crate) struct Subscriptions(Mutex<HashMap<String, HashMap<ClientKey, Subscriber>>>);
+
+impl Subscriptions {
+    /// Adds one; `own` when it is on the client's own connection.
+    pub(crate) fn add(&self, uri: &str, client: &Arc<Client>, own: bool) {
+        let client = client.clone();
+        lock(&self.0)
+            .entry(uri.to_owned())
+            .or_default()
+            .insert(client.key.clone(), Subscriber { client, own });
+    }
+
+    /// Takes one away. `Some(true)` when it was on a shared connection and nobody else's there wants it.
+    pub(crate) fn remove(&self, uri: &str, key: &ClientKey) -> Option<bool> {
+        let mut table = lock(&self.0);
+        let subscribers = table.get_mut(uri)?;
+        let removed = subscribers.remove(key)?;
+        let last = !removed.own && subscribers.values().all(|s| s.own);
+        if subscribers.is_empty() {
+            table.remove(uri);
+        }
+        Some(last)
+    }
+
+    /// Takes all of a client's away and says which nobody wants on a shared connection any more.
+    pub(crate) fn remove_client(&self, key: &ClientKey) -> Vec<String> {
+        let uris: Vec<String> = lock(&self.0)
+            .iter()
+            .filter(|(_, s)| s.contains_key(key))
+            .map(|(uri, _)| uri.clone())
+            .collect();
+        uris.into_iter()
+            .filter(|uri| self.remove(uri, key) == Some(true))
+            .collect()
+    }
+
+    /// Whether somebody wants `uri` on a shared connection.
+    pub(crate) fn is_shared(&self, uri: &str) -> bool {
+        lock(&self.0).get(uri).is_some_and(|s| s.values().any(|s| !s.own))
+    }
+
+    /// What is wanted on shared connections, sorted.
+    pub(crate) fn shared(&self) -> Vec<String> {
+        let mut uris: Vec<String> = lock(&self.0)
+            .iter()
+            .filter(|(_, s)| s.values().any(|s| !s.own))
+            .map(|(uri, _)| uri.clone())
+            .collect();
+        uris.sort_unstable();
+        uris
+    }
+
+    /// What a client wants on its own connection.
+    pub(crate) fn own(&self, key: &ClientKey) -> Vec<String> {
+        lock(&self.0)
+            .iter()
+            .filter(|(_, s)| s.get(key).is_some_and(|s| s.own))
+            .map(|(uri, _)| uri.clone())
+            .collect()
+    }
+
+    /// The clients on shared connections that want to hear of a change of `uri`. A server may name a part
+    /// of what was subscribed to.
+    pub(crate) fn interested(&self, uri: &str) -> Vec<Arc<Client>> {
+        let mut found: HashMap<ClientKey, Arc<Client>> = HashMap::new();
+        for (wanted, subscribers) in lock(&self.0).iter() {
+            let part = uri.strip_prefix(wanted.as_str()).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with(['/', '#', '?']) || wanted.ends_with('/')
+            });
+            if part {
+                for (key, subscriber) in subscribers.iter().filter(|(_, s)| !s.own) {
+                    found.insert(key.clone(), subscriber.client.clone());
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+}

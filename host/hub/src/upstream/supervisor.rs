@@ -1,0 +1,243 @@
+//! The tasks of one upstream server: keep every shared connection up, keep the lists fresh, close what is idle.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    clients::IDLE,
+    connection::{Connection, Events as _, ListSet, lock},
+    core::{Core, Profile},
+    lifecycle::DialError,
+    lists,
+};
+use crate::{
+    catalogue::provider::ClientKey,
+    mcp::{Era, method},
+};
+
+/// The first pause before another attempt.
+pub(crate) const MIN_DELAY: Duration = Duration::from_millis(500);
+/// The longest.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(30);
+/// A connection that lived that long was a good one: the next attempt comes at once.
+const GOOD: Duration = Duration::from_secs(10);
+/// Many changes of a list within this time are one.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How often idle connections are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Half to all of `delay`, so that servers that fell together do not rise together.
+pub(crate) fn jitter(delay: Duration) -> Duration {
+    delay.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}
+
+impl Core {
+    /// Starts all tasks.
+    pub(crate) fn start(self: &Arc<Self>) {
+        if !self.spec.state.is_enabled() {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.tasks.spawn(self.clone().supervise(index));
+        }
+        self.tasks.spawn(self.clone().keep_lists());
+        self.tasks.spawn(self.clone().sweep());
+    }
+
+    async fn supervise(self: Arc<Self>, index: usize) {
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        let mut delay = MIN_DELAY;
+        let mut first = true;
+        while !self.stop.is_cancelled() {
+            lock(&slot.attempts).running = true;
+            let dialed = tokio::select! {
+                dialed = self.dialer.dial(index, None) => dialed,
+                () = self.stop.cancelled() => return,
+            };
+            let pause = match dialed {
+                Ok(connection) => {
+                    if !first {
+                        self.restarts.fetch_add(1, Ordering::Relaxed);
+                    }
+                    first = false;
+                    let since = Instant::now();
+                    self.serve(index, &connection).await;
+                    if self.stop.is_cancelled() {
+                        return;
+                    }
+                    if since.elapsed() >= GOOD {
+                        delay = MIN_DELAY;
+                        None
+                    } else {
+                        Some(delay)
+                    }
+                }
+                Err(error) => {
+                    self.failed(index, error);
+                    Some(delay)
+                }
+            };
+            if let Some(pause) = pause {
+                let pause = jitter(pause);
+                if pause > Duration::from_secs(1) {
+                    lock(&slot.attempts).running = false;
+                    self.pulse.send_modify(|n| *n += 1);
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = slot.nudge.notified() => {}
+                    () = self.stop.cancelled() => return,
+                }
+                delay = (delay * 2).min(MAX_DELAY);
+            }
+        }
+    }
+
+    fn failed(&self, index: usize, error: DialError) {
+        let text = error.to_string();
+        let known = self.last_error.load().as_ref().is_some_and(|e| **e == text);
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        let first = {
+            let mut attempts = lock(&slot.attempts);
+            attempts.running = false;
+            attempts.ended += 1;
+            attempts
+                .failure
+                .replace((Arc::new(error), Instant::now()))
+                .is_none()
+        };
+        self.pulse.send_modify(|n| *n += 1);
+        // One row a change, not one an attempt.
+        if !known || first {
+            tracing::warn!(server = %self.name, error = text, "not reachable; the hub keeps trying");
+            self.note(text);
+            self.changes.mark();
+        }
+    }
+
+    /// A connection from the greeting to its end.
+    async fn serve(self: &Arc<Self>, index: usize, connection: &Arc<Connection>) {
+        let (Some(slot), Some(hello)) = (self.slots.get(index), connection.hello()) else {
+            return;
+        };
+        self.profile.store(Some(Arc::new(Profile {
+            way: connection.way,
+            version: hello.version,
+            stateful: connection.stateful(),
+        })));
+        slot.connection.store(Some(connection.clone()));
+        {
+            let mut attempts = lock(&slot.attempts);
+            attempts.running = false;
+            attempts.ended += 1;
+            attempts.failure = None;
+        }
+        self.pulse.send_modify(|n| *n += 1);
+        self.changes.mark();
+        tracing::info!(
+            server = %self.name, transport = connection.way.as_str(), protocol = %hello.version, "connected"
+        );
+        let work = async {
+            match connection.era() {
+                Era::Legacy => {
+                    tokio::join!(self.read_lists(connection, ListSet::ALL), self.replay(connection));
+                    std::future::pending::<()>().await;
+                }
+                Era::Modern => {
+                    tokio::join!(
+                        self.read_lists(connection, ListSet::ALL),
+                        self.listen(index, connection)
+                    );
+                }
+            }
+        };
+        tokio::select! {
+            () = connection.gone() => {}
+            () = self.stop.cancelled() => {}
+            () = work => {}
+        }
+        lock(&slot.attempts).running = true;
+        slot.connection.store(None);
+        connection.close().await;
+        if let Some(error) = connection.error().filter(|_| !self.stop.is_cancelled()) {
+            tracing::warn!(server = %self.name, %error, "connection lost");
+            self.note(error.to_string());
+            self.changes.mark();
+        }
+    }
+
+    /// Tells a new shared connection what clients told the old one.
+    async fn replay(&self, connection: &Arc<Connection>) {
+        if let Some(level) = self.lowest_level().filter(|_| connection.declares("logging")) {
+            self.send_level(connection, level).await;
+        }
+        for uri in self.subscriptions.shared() {
+            self.send_subscription(connection, method::RESOURCES_SUBSCRIBE, &uri)
+                .await;
+        }
+    }
+
+    async fn read_lists(&self, connection: &Arc<Connection>, which: ListSet) {
+        let previous = self.listing.load_full();
+        let (listing, error) = lists::read(connection, which, &previous, &self.spec.tools).await;
+        if connection.is_gone() {
+            // What was read before it broke is no better than what is known.
+            return;
+        }
+        if let Some(error) = error {
+            let error = error.into_object(&self.name);
+            tracing::warn!(server = %self.name, %error, "a list could not be read");
+            self.note(error.message);
+        }
+        self.listing.store(Arc::new(listing));
+        self.changes.mark();
+    }
+
+    async fn keep_lists(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.refresh.notified() => {}
+                () = self.stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(DEBOUNCE) => {}
+                () = self.stop.cancelled() => return,
+            }
+            let which = self.take_stale();
+            // Without a connection there is nothing to read; the next one reads all.
+            let Some(connection) = self.live().next() else {
+                continue;
+            };
+            tokio::select! {
+                () = self.read_lists(&connection, which) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP) => {}
+                () = self.stop.cancelled() => return,
+            }
+            let pinned = |key: &ClientKey| !self.subscriptions.own(key).is_empty();
+            for connection in self.pool.expire(IDLE, pinned) {
+                self.tasks.spawn(async move { connection.close().await });
+            }
+        }
+    }
+
+    /// Asks for all lists again.
+    pub(crate) fn refresh_all(&self) {
+        self.lists_changed(ListSet::ALL);
+    }
+}
