@@ -71,6 +71,16 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         .map(|(_, _, k)| k)
 }
 
+/// The known key nearest to `key`. A file of thousands of unknown keys is no file of typing errors: only the
+/// first ones are worth the search.
+fn near_key(key: &str, shape: &Shape, told: usize) -> Option<&'static str> {
+    if told < 200 {
+        nearest(key, shape.fields.iter().map(|f| f.key))
+    } else {
+        None
+    }
+}
+
 fn object(node: &Node, shape: &Shape, path: &str, out: &mut Vec<Finding>) {
     let Value::Map(entries) = &node.value else {
         let keys = list(shape.fields.iter().map(|f| f.key));
@@ -88,7 +98,7 @@ fn object(node: &Node, shape: &Shape, path: &str, out: &mut Vec<Finding>) {
             Some(field) => field_value(value, field, path, out),
             None => {
                 let what = format!("unknown key `{}`", short(&key.text));
-                let (what, instead) = match nearest(&key.text, shape.fields.iter().map(|f| f.key)) {
+                let (what, instead) = match near_key(&key.text, shape, out.len()) {
                     Some(near) => (format!("{what}, did you mean `{near}`?"), String::new()),
                     None => (
                         what,

@@ -14,7 +14,7 @@ use crate::secrets::Secrets;
 
 impl Config {
     /// Reads, checks and resolves the file at `path`, at most 1 MiB of UTF-8. Variables come from the process
-    /// environment, then from `.env` in the file's folder.
+    /// environment, then from `.env` in the file's folder; `${AIH_CONFIG_DIR}` is that folder.
     ///
     /// # Errors
     /// Every problem of the file at once, in the order of the file.
@@ -77,8 +77,8 @@ impl Config {
         })?;
         let at = At::root(&root);
         let (provider, mappings) = secrets_settings(&at);
-        let secrets = secrets.with_mappings(mappings);
         let base_dir = folder_of(path);
+        let secrets = secrets.with_mappings(mappings).with_config_dir(&base_dir);
         let mut reader = Reader {
             file: path,
             base_dir: &base_dir,

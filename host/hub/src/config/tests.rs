@@ -341,6 +341,31 @@ fn what_cannot_be_read_is_a_problem_of_the_file() {
 }
 
 #[test]
+fn the_folder_of_the_file_is_a_variable_and_no_secret() {
+    let text =
+        "version: \"1.0\"\nmcps: {local: [{name: a, command: x, args: [\"${AIH_CONFIG_DIR}/data\"]}]}\n";
+    let loaded = load(text);
+    let arg = &loaded.config.mcps.local[0].args[0];
+    assert!(!arg.is_secret());
+    assert_eq!(Path::new(arg.expose()), loaded.base_dir.join("data"));
+}
+
+#[test]
+fn what_is_written_into_env_is_a_secret_too() {
+    let loaded = load("version: \"1.0\"\nmcps: {local: [{name: a, command: x, env: {KEY: hunter2}}]}\n");
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn tls_without_its_files_is_a_problem() {
+    let text = problems("version: \"1.0\"\nserver: {tls: {cert: gone.pem, key: gone.key}}\n");
+    assert!(
+        text.contains("server.tls.cert: ") && text.contains("gone.pem is not there"),
+        "{text}"
+    );
+}
+
+#[test]
 fn providers_that_are_not_there_yet_give_one_warning() {
     let loaded = load("version: \"1.0\"\nsecrets: {provider: vault}\n");
     assert_eq!(

@@ -14,6 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 pub(crate) use template::is_variable_name;
 pub use template::{Part, TemplateError, parse};
 
+/// The variable that holds the config file's own folder, an absolute path. For programs that read a relative
+/// path in another way than the hub does.
+pub const CONFIG_DIR: &str = "AIH_CONFIG_DIR";
+
 /// `secrets.provider`: where variables are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Provider {
@@ -116,6 +120,14 @@ impl Secrets {
     #[must_use]
     pub fn with_mappings(mut self, mappings: BTreeMap<String, String>) -> Self {
         self.mappings = mappings;
+        self
+    }
+
+    /// The same variables with [`CONFIG_DIR`], whatever the environment says.
+    #[must_use]
+    pub fn with_config_dir(mut self, base_dir: &Path) -> Self {
+        let value = SecretString::from(base_dir.to_string_lossy().into_owned());
+        self.values.insert(CONFIG_DIR.to_owned(), value);
         self
     }
 

@@ -52,7 +52,7 @@ pub struct LocalMcp {
     pub command: String,
     /// `args`.
     pub args: Vec<Text>,
-    /// `env`: added to the few variables that every child gets.
+    /// `env`: added to the few variables that every child gets. Always secret, also when written in the file.
     pub env: Vec<(String, Text)>,
     /// `cwd`: an absolute path. Default the config file's folder.
     pub cwd: PathBuf,

@@ -10,7 +10,7 @@ use url::Url;
 pub enum Text {
     /// Written in the file as it is.
     Plain(String),
-    /// Holds the value of at least one `${VAR}`.
+    /// Holds the value of at least one `${VAR}`, or stands where secrets are often written as they are.
     Secret(SecretString),
 }
 
@@ -24,7 +24,7 @@ impl Text {
         }
     }
 
-    /// True when the value came from a variable.
+    /// True when the value is not to be printed.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         matches!(self, Self::Secret(_))

@@ -10,7 +10,7 @@ use super::Reader;
 use crate::config::cursor::At;
 use crate::config::forms::{ANY_VALUE, HTTP_URL, VALUE, header_name, http_url, is_header_value};
 use crate::config::model::{
-    DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, ToolRules,
+    DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, Text, ToolRules,
     Transport,
 };
 
@@ -158,10 +158,11 @@ impl Reader<'_> {
         let mut env = Vec::new();
         for (key, value) in at.map("env") {
             let text = match value.node.is_null() {
-                true => Some(crate::config::Text::Plain(String::new())),
+                true => Some(Text::Plain(String::new())),
                 false => self.value(&value, &ANY_VALUE, &what, &mut state),
             };
-            env.extend(text.map(|text| (key.to_owned(), text)));
+            // Tokens are often written here as they are.
+            env.extend(text.map(|text| (key.to_owned(), Text::Secret(text.into_secret()))));
         }
         let cwd = at
             .get("cwd")

@@ -126,6 +126,7 @@ impl Reader<'_> {
         let template = at.text()?;
         let reason = match self.text(template) {
             Ok(text) if (form.accepts)(text.expose()) => return Some(text),
+            // Written in the file as it is: the check has told it.
             Ok(text) if !text.is_secret() => return None,
             Ok(_) => DisabledReason::Broken(format!(
                 "{} is not {} once its variables are put in",
@@ -152,6 +153,7 @@ impl Reader<'_> {
         let template = at.text()?;
         let reason = match self.text(template) {
             Ok(text) if (form.accepts)(text.expose()) => return Some(text),
+            // Written in the file as it is: the check has told it.
             Ok(text) if !text.is_secret() => return None,
             Ok(_) => {
                 let what = format!("this is not {} once its variables are put in", form.name);
@@ -235,10 +237,13 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a template holds a variable, which makes its value a secret.
+/// Whether a template holds a variable, which makes its value a secret. The file's own folder is none.
 fn has_variable(template: &str) -> bool {
-    secrets::parse(template)
-        .is_ok_and(|parts| parts.iter().any(|p| matches!(p, secrets::Part::Variable { .. })))
+    let other = |part: &secrets::Part| match part {
+        secrets::Part::Variable { name, .. } => name != secrets::CONFIG_DIR,
+        secrets::Part::Literal(_) => false,
+    };
+    secrets::parse(template).is_ok_and(|parts| parts.iter().any(other))
 }
 
 /// What is wrong and what to do, for a message.

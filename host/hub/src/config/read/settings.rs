@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -13,7 +14,7 @@ use crate::config::forms::{
 };
 use crate::config::model::{
     ApiKey, Audit, AuditArguments, Auth, Cache, EntryState, Git, KeyHash, OAuth, OAuthProvider, Rate,
-    RateLimits, RateRule, Server, Store, Tls,
+    RateLimits, RateRule, Server, Store, Text, Tls,
 };
 
 /// `server.listen` when the file says none.
@@ -64,10 +65,19 @@ impl Reader<'_> {
     }
 
     fn tls(&mut self, at: &At<'_>) -> Tls {
-        // The files may come after the config (a certificate that is yet to be issued), so a warning it is.
-        let mut state = EntryState::Enabled;
-        let cert = self.file(at, "cert", "tls", &mut state);
-        let key = self.file(at, "key", "tls", &mut state);
+        let mut file = |key| {
+            let Some(at) = at.get(key) else {
+                return PathBuf::new();
+            };
+            let path = self.path(at.text().unwrap_or_default());
+            // Not an entry that could be left out: without its certificate the hub would serve plain HTTP.
+            if !path.is_file() {
+                let what = format!("{} is not there", path.display());
+                self.problem(&at, what, "put the PEM file there, or remove `tls`");
+            }
+            path
+        };
+        let (cert, key) = (file("cert"), file("key"));
         Tls { cert, key }
     }
 
@@ -200,7 +210,12 @@ impl Reader<'_> {
         let mut state = EntryState::Enabled;
         let url = at
             .get("url")
-            .and_then(|u| self.value(&u, &GIT_URL, "git sync", &mut state));
+            .and_then(|u| self.value(&u, &GIT_URL, "git sync", &mut state))
+            // May hold a user and a password, written as they are.
+            .map(|u| match u.expose().contains('@') {
+                true => Text::Secret(u.into_secret()),
+                false => u,
+            });
         let token = at
             .get("token")
             .and_then(|t| self.value(&t, &VALUE, "git sync", &mut state));

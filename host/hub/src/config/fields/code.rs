@@ -1,0 +1,154 @@
+//! `plugins` and `hooks`.
+
+use super::mcps::{ENABLED, PROVIDER_NAME};
+use super::{COUNT, DURATION_K, ENV_NAME_K, GRANTS_K, LIMITS_K, NAME_K, PATH_K, PATTERNS, SIZE_K, text_of};
+use crate::config::TRIGGERS;
+use crate::config::forms::HTTP_GRANT;
+use crate::config::table::{Field, Kind, Shape, optional, required};
+
+pub(super) const RUNTIME: Field = optional(
+    "runtime",
+    &Kind::OneOf(&["node", "python", "wasm"]),
+    "",
+    "Language of the source, or `wasm` for a finished component; default by the file's extension.",
+);
+pub(super) const GRANTS_FIELD: Field =
+    optional("grants", &GRANTS_K, "", "What the code may reach; nothing else.");
+pub(super) const LIMITS_FIELD: Field = optional("limits", &LIMITS_K, "", "What one call may use.");
+pub(super) const CODE_CONFIG: Field = optional(
+    "config",
+    &Kind::Json,
+    "{}",
+    "Anything; the code reads it as JSON.",
+);
+
+pub(super) static PLUGIN: Shape = Shape {
+    name: "plugin",
+    doc: "Sandboxed code that offers tools.",
+    fields: &[
+        required("name", &NAME_K, PROVIDER_NAME),
+        optional("description", &Kind::Text, "", "What it is for."),
+        required("file", &PATH_K, "Source or component."),
+        RUNTIME,
+        ENABLED,
+        GRANTS_FIELD,
+        LIMITS_FIELD,
+        CODE_CONFIG,
+    ],
+};
+
+pub(super) static HOOK: Shape = Shape {
+    name: "hook",
+    doc: "Sandboxed code that runs on events.",
+    fields: &[
+        required("name", &NAME_K, "Unique among hooks."),
+        required("trigger", &Kind::OneOf(TRIGGERS), "The event."),
+        required("action", &PATH_K, "Source or component."),
+        RUNTIME,
+        ENABLED,
+        optional("match", &Kind::Object(&HOOK_MATCH), "", "Only events that match."),
+        optional(
+            "order",
+            &Kind::Int {
+                min: -1_000_000,
+                max: 1_000_000,
+            },
+            "0",
+            "Lower runs first.",
+        ),
+        optional(
+            "mode",
+            &Kind::OneOf(&["blocking", "background"]),
+            "",
+            "Whether the event waits for the hook; default is the trigger's own.",
+        ),
+        optional(
+            "on_failure",
+            &Kind::OneOf(&["open", "closed"]),
+            "open",
+            "When the hook fails: `open` lets the event pass with a warning, `closed` denies it.",
+        ),
+        GRANTS_FIELD,
+        LIMITS_FIELD,
+        CODE_CONFIG,
+    ],
+};
+
+pub(super) static HOOK_MATCH: Shape = Shape {
+    name: "hook_match",
+    doc: "Patterns in which `*` matches any text; an empty list matches all.",
+    fields: &[
+        optional("mcps", &PATTERNS, "[]", "Names of MCPs."),
+        optional("tools", &PATTERNS, "[]", "Names of tools as the MCP calls them."),
+        optional("keys", &PATTERNS, "[]", "Names of API keys."),
+    ],
+};
+
+pub(super) static GRANTS: Shape = Shape {
+    name: "grants",
+    doc: "What code may reach. Nothing is granted that is not written here.",
+    fields: &[
+        optional(
+            "http",
+            &Kind::List(&text_of(&HTTP_GRANT)),
+            "[]",
+            "Origins such as `https://example.com:443`; `*` matches any text in the host.",
+        ),
+        optional(
+            "secrets",
+            &Kind::List(&ENV_NAME_K),
+            "[]",
+            "Names of variables that it may read.",
+        ),
+        optional(
+            "env",
+            &Kind::List(&ENV_NAME_K),
+            "[]",
+            "Environment variables that it sees.",
+        ),
+        optional("mcps", &PATTERNS, "[]", "Tools of other MCPs such as `github/*`."),
+        optional(
+            "files",
+            &Kind::List(&Kind::Object(&FILE_GRANT)),
+            "[]",
+            "Folders that it sees.",
+        ),
+        optional(
+            "state",
+            &Kind::Object(&STATE_GRANT),
+            "",
+            "State that outlives a call.",
+        ),
+    ],
+};
+
+pub(super) static FILE_GRANT: Shape = Shape {
+    name: "file_grant",
+    doc: "A folder that code sees.",
+    fields: &[
+        required("path", &PATH_K, "The folder."),
+        optional(
+            "mode",
+            &Kind::OneOf(&["ro", "rw"]),
+            "ro",
+            "`ro` reads, `rw` also writes.",
+        ),
+    ],
+};
+
+pub(super) static STATE_GRANT: Shape = Shape {
+    name: "state_grant",
+    doc: "State that outlives a call.",
+    fields: &[required("max_bytes", &SIZE_K, "How much may be kept.")],
+};
+
+pub(super) static LIMITS: Shape = Shape {
+    name: "limits",
+    doc: "What one call may use; what is not given is the hub's default.",
+    fields: &[
+        optional("memory", &SIZE_K, "", "Memory of one call."),
+        optional("time", &DURATION_K, "", "Time of one call."),
+        optional("output", &SIZE_K, "", "Size of one call's answer."),
+        optional("concurrency", &COUNT, "", "Calls at once."),
+    ],
+};

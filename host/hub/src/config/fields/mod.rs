@@ -1,0 +1,148 @@
+//! Every key of `aih-config.yaml`.
+
+mod code;
+mod mcps;
+mod settings;
+
+use code::{GRANTS, HOOK, LIMITS, PLUGIN};
+use mcps::{MCPS, TOOL_RULES};
+use settings::{AUDIT, AUTH, CACHE, GIT, RATE_LIMITS, SECRETS, SERVER, STORE};
+
+use super::forms::{
+    ANY_VALUE, DURATION, ENV_NAME, HTTP_URL, NAME, PATH, PATTERN, PERMISSION, SIZE, SOME_TEXT, VALUE,
+};
+use super::table::{Form, Kind, Shape, optional, required};
+
+const fn text_of(form: &'static Form) -> Kind {
+    Kind::Form(form)
+}
+
+static NAME_K: Kind = text_of(&NAME);
+static VALUE_K: Kind = text_of(&VALUE);
+static ANY_VALUE_K: Kind = text_of(&ANY_VALUE);
+static HTTP_URL_K: Kind = text_of(&HTTP_URL);
+static DURATION_K: Kind = text_of(&DURATION);
+static SIZE_K: Kind = text_of(&SIZE);
+static PATH_K: Kind = text_of(&PATH);
+static PERMISSION_K: Kind = text_of(&PERMISSION);
+static PATTERN_K: Kind = text_of(&PATTERN);
+static ENV_NAME_K: Kind = text_of(&ENV_NAME);
+static PATTERNS: Kind = Kind::List(&PATTERN_K);
+static TEXTS: Kind = Kind::List(&Kind::Text);
+static TOOL_RULES_K: Kind = Kind::Object(&TOOL_RULES);
+static GRANTS_K: Kind = Kind::Object(&GRANTS);
+static LIMITS_K: Kind = Kind::Object(&LIMITS);
+static SOME_TEXT_K: Kind = text_of(&SOME_TEXT);
+static COUNT: Kind = Kind::Int {
+    min: 1,
+    max: 1_000_000,
+};
+
+/// The file as a whole.
+pub(crate) static ROOT: Shape = Shape {
+    name: "config",
+    doc: "Everything that an AI Infrastructure Hub offers and allows.",
+    fields: &[
+        required("version", &Kind::OneOf(&["1.0"]), "Version of this format."),
+        optional("name", &Kind::Text, "ai-hub", "What the hub calls itself."),
+        optional(
+            "server",
+            &Kind::Object(&SERVER),
+            "",
+            "Where the hub listens and who may come.",
+        ),
+        optional("store", &Kind::Object(&STORE), "", "Where state is kept."),
+        optional(
+            "cache",
+            &Kind::Object(&CACHE),
+            "",
+            "Shared cache and limits of several replicas.",
+        ),
+        optional(
+            "auth",
+            &Kind::Object(&AUTH),
+            "",
+            "Keys, and sign-in for the web UI.",
+        ),
+        optional("mcps", &Kind::Object(&MCPS), "", "MCP servers behind the hub."),
+        optional(
+            "skills",
+            &Kind::List(&Kind::Object(&SKILL)),
+            "[]",
+            "Instruction sets for AI clients.",
+        ),
+        optional(
+            "plugins",
+            &Kind::List(&Kind::Object(&PLUGIN)),
+            "[]",
+            "Sandboxed code that offers tools.",
+        ),
+        optional(
+            "hooks",
+            &Kind::List(&Kind::Object(&HOOK)),
+            "[]",
+            "Sandboxed code that runs on events.",
+        ),
+        optional(
+            "configs",
+            &Kind::Map(&NAME, &Kind::Object(&CLIENT_CONFIG)),
+            "{}",
+            "Settings files of AI clients, by name.",
+        ),
+        optional(
+            "secrets",
+            &Kind::Object(&SECRETS),
+            "",
+            "Where `${VAR}` comes from.",
+        ),
+        optional(
+            "rate_limits",
+            &Kind::Object(&RATE_LIMITS),
+            "",
+            "How often one may call.",
+        ),
+        optional(
+            "audit",
+            &Kind::Object(&AUDIT),
+            "",
+            "What is written down of every call.",
+        ),
+        optional(
+            "git",
+            &Kind::Object(&GIT),
+            "",
+            "The repository that `POST /api/v1/sync` pulls from.",
+        ),
+    ],
+};
+
+static SKILL: Shape = Shape {
+    name: "skill",
+    doc: "An instruction set for AI clients.",
+    fields: &[
+        required("name", &NAME_K, "Unique among skills."),
+        optional(
+            "description",
+            &Kind::Text,
+            "",
+            "What it is for; default is the one in the file's front matter.",
+        ),
+        required(
+            "file",
+            &PATH_K,
+            "Markdown file. One called `SKILL.md` stands for its whole folder.",
+        ),
+        optional(
+            "tags",
+            &TEXTS,
+            "[]",
+            "Words to find it by; default are those in the file's front matter.",
+        ),
+    ],
+};
+
+static CLIENT_CONFIG: Shape = Shape {
+    name: "client_config",
+    doc: "A settings file of an AI client.",
+    fields: &[required("file", &PATH_K, "The file.")],
+};

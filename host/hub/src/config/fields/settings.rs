@@ -1,0 +1,253 @@
+//! `server`, `store`, `cache`, `auth`, `secrets`, `rate_limits`, `audit`, `git`.
+
+use super::{
+    ANY_VALUE_K, COUNT, DURATION_K, HTTP_URL_K, NAME_K, PATH_K, PATTERNS, PERMISSION_K, SOME_TEXT_K, TEXTS,
+    VALUE_K, text_of,
+};
+use crate::config::forms::{
+    CACHE_URL, ENV_NAME, GIT_URL, HOST, KEY_HASH, LISTEN, NETWORK, ORIGIN, STORE_URL,
+};
+use crate::config::table::{Field, Kind, Shape, optional, required};
+
+pub(super) static SERVER: Shape = Shape {
+    name: "server",
+    doc: "Where the hub listens and who may come.",
+    fields: &[
+        optional(
+            "listen",
+            &text_of(&LISTEN),
+            "127.0.0.1:8787",
+            "Address and port. May hold `${VAR}`.",
+        ),
+        optional(
+            "public_url",
+            &HTTP_URL_K,
+            "",
+            "How clients reach the hub from outside. May hold `${VAR}`.",
+        ),
+        optional(
+            "tls",
+            &Kind::Object(&TLS),
+            "",
+            "Certificate and key; without it the hub serves plain HTTP.",
+        ),
+        optional(
+            "allowed_hosts",
+            &Kind::List(&text_of(&HOST)),
+            "[]",
+            "Further `Host` values besides loopback, the listen address and `public_url`.",
+        ),
+        optional(
+            "allowed_origins",
+            &Kind::List(&text_of(&ORIGIN)),
+            "[]",
+            "Further `Origin` values of browsers besides the hub's own.",
+        ),
+        optional(
+            "ip_allowlist",
+            &Kind::List(&text_of(&NETWORK)),
+            "[]",
+            "Client addresses and networks that may connect; empty lets all connect.",
+        ),
+    ],
+};
+
+pub(super) static TLS: Shape = Shape {
+    name: "tls",
+    doc: "PEM files.",
+    fields: &[
+        required("cert", &PATH_K, "File with the certificate chain."),
+        required("key", &PATH_K, "File with the private key."),
+    ],
+};
+
+pub(super) static STORE: Shape = Shape {
+    name: "store",
+    doc: "Where state is kept.",
+    fields: &[optional(
+        "url",
+        &text_of(&STORE_URL),
+        "sqlite://data/aih.db",
+        "`sqlite://PATH`, or `postgres://…` for several replicas. May hold `${VAR}`.",
+    )],
+};
+
+pub(super) static CACHE: Shape = Shape {
+    name: "cache",
+    doc: "Shared cache and limits of several replicas.",
+    fields: &[required(
+        "url",
+        &text_of(&CACHE_URL),
+        "`redis://…` or `rediss://…`. May hold `${VAR}`.",
+    )],
+};
+
+pub(super) static AUTH: Shape = Shape {
+    name: "auth",
+    doc: "Keys, and sign-in for the web UI.",
+    fields: &[
+        optional(
+            "api_keys",
+            &Kind::List(&Kind::Object(&API_KEY)),
+            "[]",
+            "Keys of clients. A hub without any makes one at its first start.",
+        ),
+        optional("oauth", &Kind::Object(&OAUTH), "", "Sign-in for the web UI."),
+    ],
+};
+
+pub(super) static API_KEY: Shape = Shape {
+    name: "api_key",
+    doc: "A client's key. `aih key new NAME` prints a key and this entry.",
+    fields: &[
+        required(
+            "name",
+            &NAME_K,
+            "Shown in logs and audit rows; unique among keys.",
+        ),
+        required(
+            "key_hash",
+            &text_of(&KEY_HASH),
+            "`sha256:` and the SHA-256 of the key; never the key.",
+        ),
+        optional(
+            "permissions",
+            &Kind::List(&PERMISSION_K),
+            "[]",
+            "Paths such as `mcps/stripe/create_*`, `skills/*`, `admin/*`; `*` matches any text, `!` in front takes away.",
+        ),
+    ],
+};
+
+pub(super) static OAUTH: Shape = Shape {
+    name: "oauth",
+    doc: "Sign-in for the web UI.",
+    fields: &[
+        required("provider", &Kind::OneOf(&["github"]), "Who signs people in."),
+        required("client_id", &VALUE_K, "Id of the OAuth app. May hold `${VAR}`."),
+        optional(
+            "client_secret",
+            &VALUE_K,
+            "",
+            "Secret of the OAuth app. May hold `${VAR}`.",
+        ),
+        optional(
+            "allowed_users",
+            &TEXTS,
+            "[]",
+            "Names at the provider; empty lets nobody in.",
+        ),
+    ],
+};
+
+pub(super) static SECRETS: Shape = Shape {
+    name: "secrets",
+    doc: "Where `${VAR}` comes from.",
+    fields: &[
+        optional(
+            "provider",
+            &Kind::OneOf(&["env", "file", "vault", "doppler"]),
+            "env",
+            "`env` is the environment, then `.env` beside this file. The others are not available yet.",
+        ),
+        optional(
+            "mappings",
+            &Kind::Map(&ENV_NAME, &ANY_VALUE_K),
+            "{}",
+            "Names that stand for other variables.",
+        ),
+    ],
+};
+
+pub(super) const REQUESTS: Field = required("requests", &COUNT, "How many.");
+pub(super) const PER: Field = optional("per", &DURATION_K, "1m", "In how long.");
+pub(super) const BURST: Field = optional("burst", &COUNT, "", "How many at once; default `requests`.");
+
+pub(super) static RATE_LIMITS: Shape = Shape {
+    name: "rate_limits",
+    doc: "How often one may call; what is not given has no limit.",
+    fields: &[
+        optional("per_key", &Kind::Object(&RATE), "", "Requests of one key."),
+        optional(
+            "per_ip",
+            &Kind::Object(&RATE),
+            "",
+            "Requests of one client address.",
+        ),
+        optional(
+            "auth_failures",
+            &Kind::Object(&RATE),
+            "",
+            "Failed sign-ins of one client address.",
+        ),
+        optional(
+            "rules",
+            &Kind::List(&Kind::Object(&RATE_RULE)),
+            "[]",
+            "Limits on single tools or other paths.",
+        ),
+    ],
+};
+
+pub(super) static RATE: Shape = Shape {
+    name: "rate",
+    doc: "So many requests in so long.",
+    fields: &[REQUESTS, PER, BURST],
+};
+
+pub(super) static RATE_RULE: Shape = Shape {
+    name: "rate_rule",
+    doc: "A limit on calls that match; each key counts by itself.",
+    fields: &[
+        required(
+            "match",
+            &PERMISSION_K,
+            "A permission path such as `mcps/stripe/*`.",
+        ),
+        optional(
+            "keys",
+            &PATTERNS,
+            "[\"*\"]",
+            "Names of keys; `*` matches any text.",
+        ),
+        REQUESTS,
+        PER,
+        BURST,
+    ],
+};
+
+pub(super) static AUDIT: Shape = Shape {
+    name: "audit",
+    doc: "What is written down of every call.",
+    fields: &[
+        optional("enabled", &Kind::Bool, "true", "`false` writes nothing down."),
+        optional(
+            "arguments",
+            &Kind::OneOf(&["none", "digest", "full"]),
+            "digest",
+            "What is kept of a call's arguments: nothing, a SHA-256, or all.",
+        ),
+        optional("keep", &DURATION_K, "90d", "Older rows are removed."),
+    ],
+};
+
+pub(super) static GIT: Shape = Shape {
+    name: "git",
+    doc: "The repository that holds this hub's files.",
+    fields: &[
+        optional(
+            "url",
+            &text_of(&GIT_URL),
+            "",
+            "Default is the remote of this file's folder. May hold `${VAR}`.",
+        ),
+        optional("branch", &SOME_TEXT_K, "main", "The branch."),
+        optional(
+            "interval",
+            &DURATION_K,
+            "",
+            "How often to pull by itself; default never.",
+        ),
+        optional("token", &VALUE_K, "", "For https remotes. May hold `${VAR}`."),
+    ],
+};
