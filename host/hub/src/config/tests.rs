@@ -460,6 +460,17 @@ fn the_reference_page_holds_every_key() {
     }
 }
 
+#[test]
+fn every_key_of_the_table_is_tried_here() {
+    let tried = format!("{BRIEF}{}", include_str!("testdata/all.yaml"));
+    let schema = schema();
+    let definitions = schema["$defs"].as_object().unwrap().values();
+    let objects = definitions.chain([&schema]);
+    let keys = objects.flat_map(|o| o["properties"].as_object().unwrap().keys());
+    let untried: Vec<_> = keys.filter(|key| !tried.contains(&format!("{key}:"))).collect();
+    assert!(untried.is_empty(), "{untried:?}");
+}
+
 mod any_text {
     use proptest::prelude::*;
 
