@@ -20,6 +20,8 @@ pub mod transport;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use connector::{Connector, Way};
 pub use server::UpstreamServer;

@@ -1,14 +1,25 @@
 //! What the tests of this module share: clients, peers that write down what they hear, and a server that
 //! answers from a script. Real servers are covered by the end-to-end tests.
 
-use std::sync::{Arc, Mutex, atomic::AtomicU8};
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicU8},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
+use super::{
+    Connector, Kind, UpstreamServer, UpstreamSpec, Way,
+    transport::{Inbox, Transport, TransportError},
+};
 use crate::{
     access::Principal,
-    catalogue::provider::{Client, ClientKey, Peer},
-    mcp::{ErrorObject, ProtocolVersion, RawJson},
+    catalogue::provider::{Call, ChangeSignal, Client, ClientKey, Peer, Provider as _},
+    config::{Endpoint, EntryState, Protocol, Sessions, ToolRules},
+    mcp::{ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, headers::ParamHeader},
 };
 
 /// Writes down what it hears and answers every question with its name.
@@ -52,4 +63,265 @@ pub(super) fn client_with(
 
 pub(super) fn client(key: &str, version: ProtocolVersion, capabilities: &str) -> Arc<Client> {
     client_with(key, version, capabilities, Arc::new(Recorder::default()))
+}
+
+/// What the scripted server does with a request.
+pub(super) enum Reply {
+    Result(Value),
+    Error(i64, &'static str),
+    Fail(TransportError),
+    /// Answers when the notifier fires.
+    When(Arc<Notify>, Value),
+    Never,
+}
+
+/// One thing that reached the scripted server.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) connection: usize,
+    pub(super) way: Way,
+    pub(super) id: u64,
+    pub(super) method: String,
+    pub(super) params: Value,
+}
+
+type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
+
+/// A scripted server and all connections to it.
+pub(super) struct Fake {
+    handler: Box<Handler>,
+    stateful: bool,
+    inboxes: Mutex<Vec<Arc<dyn Inbox>>>,
+    seen: Mutex<Vec<Seen>>,
+    closed: Mutex<Vec<usize>>,
+    pulse: watch::Sender<u64>,
+}
+
+impl Fake {
+    pub(super) fn new(stateful: bool, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            handler: Box::new(handler),
+            stateful,
+            inboxes: Mutex::default(),
+            seen: Mutex::default(),
+            closed: Mutex::default(),
+            pulse: watch::Sender::new(0),
+        })
+    }
+
+    fn tick(&self) {
+        self.pulse.send_modify(|n| *n += 1);
+    }
+
+    /// What `method` requests (or notifications, or `answer`s) came so far.
+    pub(super) fn seen(&self, method: &str) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|s| s.method == method).cloned().collect()
+    }
+
+    pub(super) fn opened(&self) -> usize {
+        self.inboxes.lock().unwrap().len()
+    }
+
+    pub(super) fn closed(&self) -> Vec<usize> {
+        self.closed.lock().unwrap().clone()
+    }
+
+    /// Says something on a connection.
+    pub(super) fn say(&self, connection: usize, during: Option<u64>, text: &str) {
+        let message = Message::parse(&text.to_owned().into()).unwrap();
+        let inbox = self.inboxes.lock().unwrap()[connection].clone();
+        inbox.message(during, message);
+    }
+
+    /// Loses a connection.
+    pub(super) fn lose(&self, connection: usize, error: TransportError) {
+        let inbox = self.inboxes.lock().unwrap()[connection].clone();
+        inbox.closed(error);
+    }
+
+    /// Waits until `found` finds something; looks whenever the server saw something, and often.
+    pub(super) async fn until<T>(&self, mut found: impl FnMut() -> Option<T>) -> T {
+        let mut pulse = self.pulse.subscribe();
+        let wait = async {
+            loop {
+                if let Some(found) = found() {
+                    return found;
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(5), pulse.changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait)
+            .await
+            .expect("the condition came within 30 s")
+    }
+
+    /// Waits for the `n`th (from 1) `method`.
+    pub(super) async fn nth(&self, method: &str, n: usize) -> Seen {
+        self.until(|| self.seen(method).get(n - 1).cloned()).await
+    }
+}
+
+/// The usual answers of a legacy server with one tool; `None` for what a test decides.
+pub(super) fn legacy(seen: &Seen) -> Option<Reply> {
+    Some(match seen.method.as_str() {
+        "server/discover" => Reply::Error(-32601, "method not found"),
+        "initialize" => Reply::Result(json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": { "tools": {}, "logging": {}, "resources": { "subscribe": true } },
+            "serverInfo": { "name": "fake", "version": "1" },
+        })),
+        "tools/list" => Reply::Result(json!({ "tools": [{ "name": "echo", "inputSchema": {} }] })),
+        "resources/list" => Reply::Result(json!({ "resources": [] })),
+        "resources/templates/list" => Reply::Error(-32601, "method not found"),
+        "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => Reply::Result(json!({})),
+        _ => return None,
+    })
+}
+
+struct FakeTransport {
+    fake: Arc<Fake>,
+    connection: usize,
+    way: Way,
+}
+
+impl FakeTransport {
+    fn see(&self, id: u64, method: &str, params: Option<RawJson>) -> Seen {
+        let seen = Seen {
+            connection: self.connection,
+            way: self.way,
+            id,
+            method: method.to_owned(),
+            params: params.map(|p| p.to_value()).unwrap_or_default(),
+        };
+        self.fake.seen.lock().unwrap().push(seen.clone());
+        self.fake.tick();
+        seen
+    }
+}
+
+#[async_trait]
+impl Transport for FakeTransport {
+    async fn request(
+        &self,
+        id: u64,
+        method: &str,
+        params: Option<RawJson>,
+        _: &[ParamHeader],
+    ) -> Result<Result<RawJson, ErrorObject>, TransportError> {
+        let seen = self.see(id, method, params);
+        match (self.fake.handler)(&seen) {
+            Reply::Result(value) => Ok(Ok(RawJson::of(&value))),
+            Reply::Error(code, message) => Ok(Err(ErrorObject::new(ErrorCode(code), message))),
+            Reply::Fail(error) => Err(error),
+            Reply::When(notify, value) => {
+                notify.notified().await;
+                Ok(Ok(RawJson::of(&value)))
+            }
+            Reply::Never => std::future::pending().await,
+        }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), TransportError> {
+        match message {
+            Message::Notification { method, params } => drop(self.see(0, &method, params)),
+            Message::Response { id, outcome } => {
+                let outcome = match outcome {
+                    Ok(result) => json!({ "result": result.to_value() }),
+                    Err(error) => json!({ "error": error.code.0 }),
+                };
+                let id = id.and_then(|i| i.as_u64()).unwrap_or_default();
+                self.see(id, "answer", Some(RawJson::of(&outcome)));
+            }
+            Message::Request { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn negotiated(&self, _: ProtocolVersion) {}
+
+    fn stateful(&self) -> bool {
+        self.fake.stateful
+    }
+
+    async fn close(&self) {
+        self.fake.closed.lock().unwrap().push(self.connection);
+        self.fake.tick();
+    }
+}
+
+/// Connects to a [`Fake`].
+pub(super) struct FakeConnector(pub(super) Arc<Fake>);
+
+#[async_trait]
+impl Connector for FakeConnector {
+    async fn open(
+        &self,
+        way: Way,
+        _: usize,
+        inbox: Arc<dyn Inbox>,
+    ) -> Result<Arc<dyn Transport>, TransportError> {
+        let connection = {
+            let mut inboxes = self.0.inboxes.lock().unwrap();
+            inboxes.push(inbox);
+            inboxes.len() - 1
+        };
+        Ok(Arc::new(FakeTransport {
+            fake: self.0.clone(),
+            connection,
+            way,
+        }))
+    }
+}
+
+/// An HTTP server in the configuration.
+pub(super) fn http_spec() -> UpstreamSpec {
+    UpstreamSpec {
+        name: "up".to_owned(),
+        kind: Kind::Http {
+            endpoints: vec![Endpoint::new("http://127.0.0.1:9/mcp".parse().unwrap())],
+            transport: crate::config::Transport::Auto,
+            headers: Vec::new(),
+        },
+        call_timeout: Duration::from_secs(20),
+        sessions: Sessions::Auto,
+        protocol: Protocol::Auto,
+        tools: ToolRules::default(),
+        state: EntryState::Enabled,
+    }
+}
+
+/// A process in the configuration.
+pub(super) fn stdio_spec() -> UpstreamSpec {
+    UpstreamSpec {
+        kind: Kind::Stdio {
+            command: "fake".to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: ".".into(),
+            instances: 1,
+        },
+        ..http_spec()
+    }
+}
+
+/// Starts a server and waits until it is up and its lists are read.
+pub(super) async fn up(fake: &Arc<Fake>, spec: UpstreamSpec) -> Arc<UpstreamServer> {
+    let server = UpstreamServer::start(
+        spec,
+        Arc::new(FakeConnector(fake.clone())),
+        ChangeSignal::default(),
+    );
+    fake.until(|| server.offers().capabilities.is_some().then_some(()))
+        .await;
+    server
+}
+
+/// A running request of `client`, whose peer is `peer`.
+pub(super) fn call(client: &Arc<Client>, peer: &Arc<Recorder>) -> Call {
+    Call {
+        client: client.clone(),
+        peer: peer.clone(),
+        cancel: CancellationToken::new(),
+    }
 }

@@ -1,0 +1,554 @@
+//! Behaviour of one upstream server against a scripted one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::{
+    UpstreamServer,
+    testing::{Fake, Recorder, Reply, call, client, client_with, http_spec, legacy, stdio_spec, up},
+    transport::TransportError,
+};
+use crate::{
+    catalogue::provider::{LogLevel, Provider, ProviderState},
+    config::Protocol,
+    mcp::{ErrorCode, ErrorObject, ProtocolVersion, RawJson, method::meta},
+};
+
+const LEGACY: ProtocolVersion = ProtocolVersion::V2025_11_25;
+const MODERN: ProtocolVersion = ProtocolVersion::V2026_07_28;
+
+fn raw(text: &str) -> Option<RawJson> {
+    Some(RawJson::parse(text.to_owned()).unwrap())
+}
+
+fn recorder(name: &'static str) -> Arc<Recorder> {
+    Arc::new(Recorder {
+        name,
+        ..Recorder::default()
+    })
+}
+
+/// Starts a call of tool `echo` in the background.
+fn spawn_call(
+    server: &Arc<UpstreamServer>,
+    call: crate::catalogue::provider::Call,
+    params: &str,
+) -> tokio::task::JoinHandle<Result<String, ErrorObject>> {
+    let (server, params) = (server.clone(), raw(params));
+    tokio::spawn(async move {
+        server
+            .request("tools/call", params, &call)
+            .await
+            .map(|a| a.result.text().into_owned())
+    })
+}
+
+#[tokio::test]
+async fn progress_comes_back_under_the_clients_token() {
+    let go = Arc::new(Notify::new());
+    let release = go.clone();
+    let fake = Fake::new(false, move |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::When(release.clone(), json!({ "content": [] })))
+    });
+    let server = up(&fake, stdio_spec()).await;
+    let (client, peer) = (client("c", LEGACY, "{}"), recorder("c"));
+    let running = spawn_call(
+        &server,
+        call(&client, &peer),
+        r#"{"name":"echo","_meta":{"progressToken":"mine"}}"#,
+    );
+    let seen = fake.nth("tools/call", 1).await;
+    assert_eq!(seen.params["_meta"]["progressToken"], seen.id);
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{},"progress":1,"new":1.50}}}}"#,
+        seen.id
+    );
+    fake.say(seen.connection, None, &text);
+    let unknown =
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":999,"progress":1}}"#;
+    fake.say(seen.connection, None, unknown);
+    go.notify_one();
+    assert_eq!(running.await.unwrap().unwrap(), r#"{"content":[]}"#);
+    assert_eq!(
+        *peer.heard.lock().unwrap(),
+        [(
+            "notifications/progress".to_owned(),
+            r#"{"progressToken":"mine","progress":1,"new":1.50}"#.to_owned()
+        )]
+    );
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn questions_and_messages_reach_whom_they_concern() {
+    let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
+    let server = up(&fake, http_spec()).await;
+    let (a, b) = (recorder("a"), recorder("b"));
+    let clients = [client("a", LEGACY, "{}"), client("b", LEGACY, "{}")];
+    let first = spawn_call(&server, call(&clients[0], &a), r#"{"name":"echo"}"#);
+    let one = fake.nth("tools/call", 1).await;
+    let ask = |id: u64, method: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#);
+    // The only one that runs.
+    fake.say(one.connection, None, &ask(50, "sampling/createMessage"));
+    assert_eq!(fake.nth("answer", 1).await.params["result"]["answered"], "a");
+    let second = spawn_call(&server, call(&clients[1], &b), r#"{"name":"echo"}"#);
+    let two = fake.nth("tools/call", 2).await;
+    fake.say(two.connection, Some(two.id), &ask(51, "elicitation/create"));
+    assert_eq!(fake.nth("answer", 2).await.params["result"]["answered"], "b");
+    // Two run and it says not for which.
+    fake.say(two.connection, None, &ask(52, "sampling/createMessage"));
+    assert_eq!(fake.nth("answer", 3).await.params["error"], -32601);
+    fake.say(two.connection, None, &ask(53, "roots/list"));
+    assert_eq!(
+        fake.nth("answer", 4).await.params["result"],
+        json!({ "roots": [] })
+    );
+    fake.say(two.connection, None, &ask(54, "ping"));
+    assert_eq!(fake.nth("answer", 5).await.params["result"], json!({}));
+    // The server takes a question back: no answer, and its place is free.
+    fake.say(two.connection, Some(two.id), &ask(55, "never"));
+    fake.say(
+        two.connection,
+        None,
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":55}}"#,
+    );
+    fake.say(two.connection, Some(two.id), &ask(55, "elicitation/create"));
+    assert_eq!(fake.nth("answer", 6).await.params["result"]["answered"], "b");
+    // A log message, and what nobody knows.
+    fake.say(
+        two.connection,
+        Some(two.id),
+        r#"{"jsonrpc":"2.0","method":"notifications/unheard","params":{"z":1.0}}"#,
+    );
+    fake.say(
+        two.connection,
+        None,
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}"#,
+    );
+    let heard = (a.heard.lock().unwrap().clone(), b.heard.lock().unwrap().clone());
+    assert_eq!(
+        heard,
+        (
+            vec![],
+            vec![("notifications/unheard".to_owned(), r#"{"z":1.0}"#.to_owned())]
+        )
+    );
+    first.abort();
+    second.abort();
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_is_cancelled_upstream() {
+    let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
+    let mut spec = http_spec();
+    spec.call_timeout = Duration::from_millis(100);
+    let server = up(&fake, spec).await;
+    let client = client("c", LEGACY, "{}");
+    // Taken back.
+    let running = call(&client, &recorder("c"));
+    let cancel = running.cancel.clone();
+    let handle = spawn_call(&server, running, r#"{"name":"echo"}"#);
+    let seen = fake.nth("tools/call", 1).await;
+    cancel.cancel();
+    assert_eq!(handle.await.unwrap().unwrap_err().code, ErrorCode::CANCELLED);
+    assert_eq!(
+        fake.nth("notifications/cancelled", 1).await.params["requestId"],
+        seen.id
+    );
+    // Too long.
+    let late = spawn_call(&server, call(&client, &recorder("c")), r#"{"name":"echo"}"#).await;
+    let error = late.unwrap().unwrap_err();
+    assert_eq!(error.code, ErrorCode::TIMED_OUT);
+    assert!(error.message.contains("`up`"), "{error}");
+    fake.nth("notifications/cancelled", 2).await;
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn progress_puts_the_end_off() {
+    let go = Arc::new(Notify::new());
+    let release = go.clone();
+    let fake = Fake::new(false, move |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::When(release.clone(), json!({})))
+    });
+    let mut spec = http_spec();
+    spec.call_timeout = Duration::from_millis(400);
+    let server = up(&fake, spec).await;
+    let running = spawn_call(
+        &server,
+        call(&client("c", LEGACY, "{}"), &recorder("c")),
+        r#"{"name":"echo","_meta":{"progressToken":1}}"#,
+    );
+    let seen = fake.nth("tools/call", 1).await;
+    let start = tokio::time::Instant::now();
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{},"progress":1}}}}"#,
+        seen.id
+    );
+    // Twice the time limit, with progress all along.
+    fake.until(|| {
+        fake.say(seen.connection, None, &text);
+        (start.elapsed() > Duration::from_millis(800)).then_some(())
+    })
+    .await;
+    go.notify_one();
+    assert!(running.await.unwrap().is_ok());
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_lost_session_heals_within_the_call() {
+    let lost = Arc::new(AtomicBool::new(false));
+    let once = lost.clone();
+    let fake = Fake::new(false, move |seen| {
+        legacy(seen).unwrap_or_else(|| {
+            if once.swap(true, Ordering::SeqCst) {
+                Reply::Result(json!({ "ok": seen.connection }))
+            } else {
+                Reply::Fail(TransportError::SessionLost)
+            }
+        })
+    });
+    let server = up(&fake, http_spec()).await;
+    let answer = spawn_call(
+        &server,
+        call(&client("c", LEGACY, "{}"), &recorder("c")),
+        r#"{"name":"echo"}"#,
+    );
+    answer.await.unwrap().unwrap();
+    assert!(lost.load(Ordering::SeqCst));
+    let status = server.status();
+    assert_eq!((status.state, status.restarts), (ProviderState::Up, 1));
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_may_have_run_is_not_sent_again() {
+    let fake = Fake::new(false, |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::Fail(TransportError::Closed("half-way".to_owned())))
+    });
+    let server = up(&fake, http_spec()).await;
+    let client = client("c", LEGACY, "{}");
+    let call = call(&client, &recorder("c"));
+    let error = server
+        .request("tools/call", raw(r#"{"name":"echo"}"#), &call)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, ErrorCode::UPSTREAM_UNAVAILABLE);
+    assert_eq!(fake.seen("tools/call").len(), 1);
+    // Reading does no harm.
+    server
+        .request("resources/read", raw(r#"{"uri":"a:b"}"#), &call)
+        .await
+        .unwrap_err();
+    assert_eq!(fake.seen("resources/read").len(), 2);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn processes_of_clients_are_bounded_and_go_with_them() {
+    let fake = Fake::new(true, |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
+    });
+    let server = up(&fake, stdio_spec()).await;
+    let plain = client("plain", LEGACY, "{}");
+    server
+        .request(
+            "tools/call",
+            raw(r#"{"name":"echo"}"#),
+            &call(&plain, &recorder("")),
+        )
+        .await
+        .unwrap();
+    assert_eq!(fake.opened(), 1, "clients that can answer nothing share");
+    for n in 0..40 {
+        let client = client(&format!("c{n}"), LEGACY, r#"{"roots":{}}"#);
+        server
+            .request(
+                "tools/call",
+                raw(r#"{"name":"echo"}"#),
+                &call(&client, &recorder("")),
+            )
+            .await
+            .unwrap();
+        assert!(server.status().connections <= 17);
+    }
+    assert_eq!(fake.opened(), 41);
+    fake.until(|| (fake.closed().len() == 24).then_some(())).await;
+    assert!(
+        (1..=24).all(|n| fake.closed().contains(&n)),
+        "the oldest go first"
+    );
+    // Each was introduced as the client that it is.
+    let introduced = fake.seen("initialize");
+    assert_eq!(introduced[5].params["capabilities"], json!({ "roots": {} }));
+    for n in 0..40 {
+        server.release(&client(&format!("c{n}"), LEGACY, "{}").key);
+    }
+    fake.until(|| (server.status().connections == 1).then_some(()))
+        .await;
+    server.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(fake.closed().len(), 41);
+}
+
+#[tokio::test]
+async fn a_clients_session_is_opened_again_with_what_it_had() {
+    let fake = Fake::new(true, |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
+    });
+    let server = up(&fake, http_spec()).await;
+    let peer = recorder("c");
+    let client = client_with("c", LEGACY, "{}", peer.clone());
+    client.log_level.store(LogLevel::Error.rank(), Ordering::Relaxed);
+    server.subscribe("file:///a", &client).await.unwrap();
+    let own = fake.nth("resources/subscribe", 1).await.connection;
+    assert_ne!(own, 0, "the hub's own session is not the client's");
+    assert_eq!(fake.nth("logging/setLevel", 1).await.params["level"], "error");
+    let updated =
+        r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///a"}}"#;
+    fake.lose(own, TransportError::SessionLost);
+    let again = fake.nth("resources/subscribe", 2).await;
+    assert_ne!(again.connection, own);
+    assert_eq!(again.params["uri"], "file:///a");
+    assert_eq!(fake.nth("logging/setLevel", 2).await.connection, again.connection);
+    fake.say(again.connection, None, updated);
+    assert_eq!(peer.heard.lock().unwrap().len(), 1);
+    server.release(&client.key);
+    fake.until(|| fake.closed().contains(&again.connection).then_some(()))
+        .await;
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn shared_subscriptions_are_counted_and_replayed() {
+    let fake = Fake::new(false, |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
+    });
+    let server = up(&fake, http_spec()).await;
+    let (a, b) = (recorder("a"), recorder("b"));
+    let one = client_with("a", LEGACY, "{}", a.clone());
+    let two = client_with("b", LEGACY, "{}", b.clone());
+    server.subscribe("file:///a", &one).await.unwrap();
+    server.subscribe("file:///a", &two).await.unwrap();
+    assert_eq!(fake.seen("resources/subscribe").len(), 1);
+    // The first connection was the attempt to speak the modern era.
+    fake.lose(1, TransportError::SessionLost);
+    let again = fake.nth("resources/subscribe", 2).await;
+    server.unsubscribe("file:///a", &one).await.unwrap();
+    assert!(fake.seen("resources/unsubscribe").is_empty());
+    let part =
+        r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///a/b"}}"#;
+    fake.say(again.connection, None, part);
+    assert_eq!(
+        (a.heard.lock().unwrap().len(), b.heard.lock().unwrap().len()),
+        (0, 1)
+    );
+    server.release(&two.key);
+    fake.nth("resources/unsubscribe", 1).await;
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn lists_are_bounded_and_one_bad_item_spoils_nothing() {
+    let pages = Arc::new(AtomicUsize::new(0));
+    let counted = pages.clone();
+    let fake = Fake::new(false, move |seen| match seen.method.as_str() {
+        "tools/list" => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Reply::Result(match seen.params["cursor"].as_str() {
+                None => {
+                    json!({ "tools": [{ "name": "a", "n": 1 }, { "name": 7 }, "x", {}, { "name": "a", "n": 2 }],
+                    "nextCursor": "1" })
+                }
+                Some("1") => json!({ "tools": [{ "name": "b" }, { "name": "secret_c" }], "nextCursor": "2" }),
+                Some(_) => json!({ "tools": [], "nextCursor": "1" }),
+            })
+        }
+        "resources/list" => Reply::Error(-32603, "broken"),
+        _ => legacy(seen).unwrap_or_else(|| Reply::Result(json!({ "called": seen.params["name"] }))),
+    });
+    let mut spec = http_spec();
+    spec.tools.deny = vec!["secret_*".to_owned()];
+    spec.tools.rename.insert("b".to_owned(), "better".to_owned());
+    let server = up(&fake, spec).await;
+    let tools: Vec<_> = server
+        .offers()
+        .tools
+        .iter()
+        .map(|t| t.text().into_owned())
+        .collect();
+    assert_eq!(tools, [r#"{"n":1,"name":"a"}"#, r#"{"name":"better"}"#]);
+    assert_eq!(pages.load(Ordering::SeqCst), 3);
+    assert!(server.status().last_error.unwrap().contains("broken"));
+    assert_eq!(server.status().state, ProviderState::Up);
+    // The same names on the way back.
+    let client = client("c", LEGACY, "{}");
+    let call = call(&client, &recorder("c"));
+    let answer = server
+        .request("tools/call", raw(r#"{"name":"better"}"#), &call)
+        .await
+        .unwrap();
+    assert_eq!(answer.result.text(), r#"{"called":"b"}"#);
+    for name in ["b", "secret_c"] {
+        let params = raw(&format!(r#"{{"name":"{name}"}}"#));
+        let error = server.request("tools/call", params, &call).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
+    }
+    // A change is read again.
+    fake.say(
+        1,
+        None,
+        r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+    );
+    fake.until(|| (pages.load(Ordering::SeqCst) == 6).then_some(()))
+        .await;
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn an_old_server_is_found_over_sse() {
+    let fake = Fake::new(true, |seen| match (seen.way, seen.method.as_str()) {
+        (super::Way::Http, _) => Reply::Fail(TransportError::Status {
+            status: 405,
+            detail: String::new(),
+        }),
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, http_spec()).await;
+    assert_eq!(server.status().transport, "sse");
+    assert_eq!(fake.opened(), 3);
+    // The next one knows.
+    fake.lose(2, TransportError::Closed("restart".to_owned()));
+    fake.nth("tools/list", 2).await;
+    assert_eq!(fake.opened(), 4);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_of_the_newer_greeting_gets_the_older() {
+    let fake = Fake::new(true, |seen| match (seen.connection, seen.method.as_str()) {
+        (0, _) => Reply::Fail(TransportError::Closed("exit status 1".to_owned())),
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, stdio_spec()).await;
+    assert_eq!(server.status().protocol.as_deref(), Some("2025-11-25"));
+    assert!(fake.closed().contains(&0));
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_silent_process_is_greeted_in_both_ways() {
+    let fake = Fake::new(true, |seen| match seen.method.as_str() {
+        "server/discover" => Reply::Never,
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, stdio_spec()).await;
+    assert_eq!(
+        (fake.opened(), fake.seen("notifications/initialized").len()),
+        (1, 1)
+    );
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_modern_server_is_listened_to() {
+    let fake = Fake::new(false, |seen| match seen.method.as_str() {
+        "server/discover" => Reply::Result(json!({
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": { "tools": { "listChanged": true }, "resources": { "subscribe": true } },
+            "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "fake" } },
+        })),
+        "tools/list" => Reply::Result(json!({ "tools": [] })),
+        "resources/list" => Reply::Result(json!({ "resources": [] })),
+        "resources/templates/list" => Reply::Result(json!({ "resourceTemplates": [] })),
+        "subscriptions/listen" => Reply::Never,
+        _ => Reply::Result(json!({ "resultType": "complete" })),
+    });
+    let server = up(&fake, http_spec()).await;
+    assert_eq!(
+        server.offers().server_info.as_ref().unwrap().text(),
+        r#"{"name":"fake"}"#
+    );
+    let first = fake.nth("subscriptions/listen", 1).await;
+    assert_eq!(first.params["notifications"], json!({ "toolsListChanged": true }));
+    assert_eq!(first.params["_meta"][meta::PROTOCOL_VERSION], "2026-07-28");
+    let ack = |id: u64| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{}":{id}}}}}}}"#,
+            meta::SUBSCRIPTION_ID
+        )
+    };
+    fake.say(0, None, &ack(first.id));
+    let peer = recorder("c");
+    let client = client_with("c", MODERN, "{}", peer.clone());
+    let subscribing = {
+        let (server, client) = (server.clone(), client.clone());
+        tokio::spawn(async move { server.subscribe("file:///a", &client).await })
+    };
+    let second = fake.nth("subscriptions/listen", 2).await;
+    assert_eq!(
+        second.params["notifications"]["resourceSubscriptions"],
+        json!(["file:///a"])
+    );
+    fake.say(0, Some(second.id), &ack(second.id));
+    subscribing.await.unwrap().unwrap();
+    let updated = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"file:///a","_meta":{{"{}":{}}}}}}}"#,
+        meta::SUBSCRIPTION_ID,
+        second.id
+    );
+    fake.say(0, Some(second.id), &updated);
+    assert_eq!(
+        *peer.heard.lock().unwrap(),
+        [(
+            "notifications/resources/updated".to_owned(),
+            r#"{"uri":"file:///a"}"#.to_owned()
+        )]
+    );
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_named_with_what_to_do() {
+    let up_now = Arc::new(AtomicBool::new(false));
+    let alive = up_now.clone();
+    let fake = Fake::new(false, move |seen| {
+        if alive.load(Ordering::SeqCst) {
+            legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
+        } else {
+            Reply::Fail(TransportError::Connect("connection refused".to_owned()))
+        }
+    });
+    let mut spec = http_spec();
+    spec.protocol = Protocol::Legacy;
+    let server = UpstreamServer::start(
+        spec,
+        Arc::new(super::testing::FakeConnector(fake.clone())),
+        crate::catalogue::provider::ChangeSignal::default(),
+    );
+    let client = client("c", LEGACY, "{}");
+    let call = call(&client, &recorder("c"));
+    let error = server.request("tools/call", raw("{}"), &call).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::UPSTREAM_UNAVAILABLE);
+    assert!(
+        error
+            .message
+            .starts_with("server `up`: cannot connect: connection refused;"),
+        "{error}"
+    );
+    assert_eq!(server.status().state, ProviderState::Down);
+    up_now.store(true, Ordering::SeqCst);
+    fake.until(|| (server.status().state == ProviderState::Up).then_some(()))
+        .await;
+    server.request("tools/call", raw("{}"), &call).await.unwrap();
+    server.shutdown(Duration::from_secs(5)).await;
+}
