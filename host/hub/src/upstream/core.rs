@@ -57,8 +57,8 @@ pub(crate) struct Attempts {
     pub(crate) ended: u64,
     /// Whether one runs, or starts within a second.
     pub(crate) running: bool,
-    /// Why the last one failed, and when.
-    pub(crate) failure: Option<(Arc<DialError>, Instant)>,
+    /// Why there is no connection, and when the last attempt failed.
+    pub(crate) failure: Option<(Arc<DialError>, Option<Instant>)>,
 }
 
 /// The place of one shared connection.
@@ -95,6 +95,7 @@ pub(crate) struct Core {
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) levels: Mutex<HashMap<ClientKey, LogLevel>>,
     pub(crate) listing: ArcSwap<Listing>,
+    relisting: Mutex<()>,
     pub(crate) last_error: ArcSwapOption<String>,
     pub(crate) profile: ArcSwapOption<Profile>,
     pub(crate) restarts: AtomicU64,
@@ -137,6 +138,7 @@ impl Core {
                 changing: tokio::sync::Mutex::new(()),
                 levels: Mutex::default(),
                 listing: ArcSwap::default(),
+                relisting: Mutex::default(),
                 last_error: ArcSwapOption::empty(),
                 profile: ArcSwapOption::empty(),
                 restarts: AtomicU64::new(0),
@@ -162,6 +164,15 @@ impl Core {
     /// Which lists are to be read again; forgets it.
     pub(crate) fn take_stale(&self) -> ListSet {
         ListSet(self.stale.swap(0, Ordering::AcqRel))
+    }
+
+    /// Replaces part of the listing, one at a time, and says so.
+    pub(crate) fn relist(&self, change: impl FnOnce(&Listing) -> Listing) {
+        let one = lock(&self.relisting);
+        let changed = change(&self.listing.load());
+        self.listing.store(Arc::new(changed));
+        drop(one);
+        self.changes.mark();
     }
 
     /// The connection that a request of `client` goes over.
@@ -240,18 +251,19 @@ impl Core {
     fn awaited(&self, slot: &Slot) -> Option<u64> {
         let attempts = lock(&slot.attempts);
         // A connection that is gone but still in its place: the supervisor is about to notice.
-        if attempts.running || slot.connection.load().is_some() {
-            return Some(attempts.ended);
+        let soon = attempts.running || slot.connection.load().is_some();
+        if self.spec.is_stdio() {
+            return soon.then_some(attempts.ended);
         }
         let recent = attempts
             .failure
             .as_ref()
-            .is_some_and(|(_, at)| at.elapsed() < NUDGE_PAUSE);
-        if self.spec.is_stdio() || recent {
-            return None;
+            .and_then(|(_, at)| *at)
+            .is_some_and(|at| at.elapsed() < NUDGE_PAUSE);
+        if !recent {
+            slot.nudge.notify_one();
         }
-        slot.nudge.notify_one();
-        Some(attempts.ended)
+        (soon || !recent).then_some(attempts.ended)
     }
 
     fn why_down(&self) -> ErrorObject {
@@ -380,9 +392,9 @@ impl Core {
         lock(&self.levels).values().min().copied()
     }
 
-    /// Draws the consequences of a failed call for its connection. Says whether the request can be sent
-    /// once more over another one.
-    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> bool {
+    /// Gives `connection` up if `error` says that it is of no use any more. Then the server has not run
+    /// what was asked.
+    pub(crate) fn condemn(&self, connection: &Arc<Connection>, error: &CallError) -> bool {
         if lost_session(connection, error) {
             connection.fail(&TransportError::SessionLost);
             return true;
@@ -392,18 +404,27 @@ impl Core {
                 connection.fail(e);
                 true
             }
-            CallError::Transport(TransportError::Closed(_)) => {
-                if !connection.stateful() {
-                    // Perhaps it was restarted, and nothing else would tell.
-                    self.lists_changed(ListSet::ALL);
-                }
-                matches!(
-                    method,
-                    method::RESOURCES_READ | method::PROMPTS_GET | method::COMPLETE
-                )
-            }
             _ => false,
         }
+    }
+
+    /// Draws the consequences of a failed call for its connection. Says whether the request can be sent
+    /// once more over another one.
+    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> bool {
+        if self.condemn(connection, error) {
+            return true;
+        }
+        if !matches!(error, CallError::Transport(TransportError::Closed(_))) {
+            return false;
+        }
+        if !connection.stateful() {
+            // Perhaps it was restarted, and nothing else would tell.
+            self.lists_changed(ListSet::ALL);
+        }
+        matches!(
+            method,
+            method::RESOURCES_READ | method::PROMPTS_GET | method::COMPLETE
+        )
     }
 }
 
@@ -448,6 +469,8 @@ impl Events for Core {
             // The slot's supervisor waits for that.
             return;
         };
+        // A server that lost one session may have been restarted: the hub's own session finds out.
+        self.lists_changed(ListSet::ALL);
         tracing::debug!(server = %self.name, client = %client.key, %error, "a client's connection is gone");
         let (Some(this), connection) = (self.this.upgrade(), connection.clone()) else {
             return;

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use super::connection::{CallError, Connection, ListSet};
+use super::connection::{CallError, Connection, Hello, ListSet};
 use crate::{
     catalogue::provider::Offers,
     config::ToolRules,
@@ -25,82 +25,112 @@ const MAX_ITEMS: usize = 10_000;
 const PAGE: Duration = Duration::from_secs(30);
 
 /// What a server lists, and what calls need to know of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
     /// For the catalogue.
     pub(crate) offers: Arc<Offers>,
     /// The routing headers of tools that have some, by the server's own name.
-    pub(crate) bindings: HashMap<String, Arc<[ParamHeader]>>,
+    pub(crate) bindings: Arc<HashMap<String, Arc<[ParamHeader]>>>,
 }
 
-/// Reads the lists in `which` and takes the others from `previous`. The error is the first that a list
-/// gave; that list stays as it was.
+/// One list that was read.
+pub(crate) enum Fresh {
+    /// `tools/list`, under the configuration's rules, with the routing headers.
+    Tools(Vec<RawJson>, HashMap<String, Arc<[ParamHeader]>>),
+    /// `prompts/list`.
+    Prompts(Vec<RawJson>),
+    /// `resources/list`.
+    Resources(Vec<RawJson>),
+    /// `resources/templates/list`.
+    Templates(Vec<RawJson>),
+}
+
+impl Listing {
+    /// The same with what the greeting said.
+    #[must_use]
+    pub(crate) fn greeted(&self, hello: &Hello) -> Self {
+        self.changed(|offers| {
+            offers.capabilities = Some(hello.capabilities.clone());
+            offers.server_info = hello.info.clone();
+            offers.instructions = hello.instructions.clone();
+        })
+    }
+
+    /// The same with one list replaced.
+    #[must_use]
+    pub(crate) fn with(&self, fresh: Fresh) -> Self {
+        match fresh {
+            Fresh::Tools(tools, bindings) => Self {
+                bindings: Arc::new(bindings),
+                ..self.changed(|o| o.tools = tools)
+            },
+            Fresh::Prompts(prompts) => self.changed(|o| o.prompts = prompts),
+            Fresh::Resources(resources) => self.changed(|o| o.resources = resources),
+            Fresh::Templates(templates) => self.changed(|o| o.templates = templates),
+        }
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Offers)) -> Self {
+        let mut offers = (*self.offers).clone();
+        change(&mut offers);
+        Self {
+            offers: Arc::new(offers),
+            bindings: self.bindings.clone(),
+        }
+    }
+}
+
+/// Reads the lists in `which` side by side and hands each over as soon as it is there: one that hangs
+/// delays no other.
 pub(crate) async fn read(
     connection: &Arc<Connection>,
     which: ListSet,
-    previous: &Listing,
     rules: &ToolRules,
-) -> (Listing, Option<CallError>) {
-    let wanted = |set: ListSet, capability: &str| which.has(set) && connection.declares(capability);
-    let (tools, prompts, resources) = (
-        wanted(ListSet::TOOLS, "tools"),
-        wanted(ListSet::PROMPTS, "prompts"),
-        wanted(ListSet::RESOURCES, "resources"),
-    );
-    let (tools, prompts, resources, templates) = tokio::join!(
-        list(connection, tools, method::TOOLS_LIST, "tools", "name"),
-        list(connection, prompts, method::PROMPTS_LIST, "prompts", "name"),
-        list(connection, resources, method::RESOURCES_LIST, "resources", "uri"),
-        list(
-            connection,
-            resources,
-            method::TEMPLATES_LIST,
-            "resourceTemplates",
-            "uriTemplate"
-        ),
-    );
-    let old = &previous.offers;
-    let mut error = None;
-    let mut settle = |set: ListSet, found: Result<Vec<RawJson>, CallError>, old: &[RawJson]| match found {
-        Ok(items) if which.has(set) => items,
-        Ok(_) => old.to_vec(),
-        Err(e) => {
-            error.get_or_insert(e);
-            old.to_vec()
+    take: &(dyn Fn(Result<Fresh, CallError>) + Sync),
+) {
+    let wanted = |set: ListSet, capability: &str| {
+        // A capability that is gone takes its list with it.
+        which.has(set).then(|| connection.declares(capability))
+    };
+    let tools = async {
+        if let Some(declared) = wanted(ListSet::TOOLS, "tools") {
+            let found = list(connection, declared, method::TOOLS_LIST, "tools", "name").await;
+            take(found.map(|tools| {
+                let (tools, bindings) = apply(tools, rules, connection.era());
+                Fresh::Tools(tools, bindings)
+            }));
         }
     };
-    let fresh_tools = which.has(ListSet::TOOLS) && tools.is_ok();
-    let tools = settle(ListSet::TOOLS, tools, &old.tools);
-    let (tools, bindings) = if fresh_tools {
-        apply(tools, rules, connection.era())
-    } else {
-        (tools, previous.bindings.clone())
+    let prompts = async {
+        if let Some(declared) = wanted(ListSet::PROMPTS, "prompts") {
+            let found = list(connection, declared, method::PROMPTS_LIST, "prompts", "name").await;
+            take(found.map(Fresh::Prompts));
+        }
     };
-    let hello = connection.hello();
-    let offers = Offers {
-        tools,
-        prompts: settle(ListSet::PROMPTS, prompts, &old.prompts),
-        resources: settle(ListSet::RESOURCES, resources, &old.resources),
-        templates: settle(ListSet::RESOURCES, templates, &old.templates),
-        capabilities: hello.map(|h| h.capabilities.clone()),
-        server_info: hello.and_then(|h| h.info.clone()),
-        instructions: hello.and_then(|h| h.instructions.clone()),
+    let resources = async {
+        if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
+            let found = list(connection, declared, method::RESOURCES_LIST, "resources", "uri").await;
+            take(found.map(Fresh::Resources));
+        }
     };
-    let listing = Listing {
-        offers: Arc::new(offers),
-        bindings,
+    let templates = async {
+        if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
+            let (method, member) = (method::TEMPLATES_LIST, "resourceTemplates");
+            let found = list(connection, declared, method, member, "uriTemplate").await;
+            take(found.map(Fresh::Templates));
+        }
     };
-    (listing, error)
+    tokio::join!(tools, prompts, resources, templates);
 }
 
 async fn list(
     connection: &Arc<Connection>,
-    wanted: bool,
+    declared: bool,
     method: &str,
     member: &str,
     key: &str,
 ) -> Result<Vec<RawJson>, CallError> {
-    if !wanted {
+    if !declared {
         return Ok(Vec::new());
     }
     match pages(connection, method, member).await {

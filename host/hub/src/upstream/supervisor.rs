@@ -111,7 +111,7 @@ impl Core {
             attempts.ended += 1;
             attempts
                 .failure
-                .replace((Arc::new(error), Instant::now()))
+                .replace((Arc::new(error), Some(Instant::now())))
                 .is_none()
         };
         self.pulse.send_modify(|n| *n += 1);
@@ -133,6 +133,7 @@ impl Core {
             version: hello.version,
             stateful: connection.stateful(),
         })));
+        self.relist(|listing| listing.greeted(hello));
         slot.connection.store(Some(connection.clone()));
         {
             let mut attempts = lock(&slot.attempts);
@@ -164,7 +165,13 @@ impl Core {
             () = self.stop.cancelled() => {}
             () = work => {}
         }
-        lock(&slot.attempts).running = true;
+        {
+            let mut attempts = lock(&slot.attempts);
+            attempts.running = true;
+            attempts.failure = connection
+                .error()
+                .map(|error| (Arc::new(DialError::Transport(error.clone())), None));
+        }
         slot.connection.store(None);
         connection.close().await;
         if let Some(error) = connection.error().filter(|_| !self.stop.is_cancelled()) {
@@ -186,19 +193,16 @@ impl Core {
     }
 
     async fn read_lists(&self, connection: &Arc<Connection>, which: ListSet) {
-        let previous = self.listing.load_full();
-        let (listing, error) = lists::read(connection, which, &previous, &self.spec.tools).await;
-        if connection.is_gone() {
-            // What was read before it broke is no better than what is known.
-            return;
-        }
-        if let Some(error) = error {
-            let error = error.into_object(&self.name);
-            tracing::warn!(server = %self.name, %error, "a list could not be read");
-            self.note(error.message);
-        }
-        self.listing.store(Arc::new(listing));
-        self.changes.mark();
+        lists::read(connection, which, &self.spec.tools, &|list| match list {
+            Ok(fresh) => self.relist(|listing| listing.with(fresh)),
+            Err(error) => {
+                self.condemn(connection, &error);
+                let error = error.into_object(&self.name);
+                tracing::warn!(server = %self.name, %error, "a list could not be read; the last known one stays");
+                self.note(error.message);
+            }
+        })
+        .await;
     }
 
     async fn keep_lists(self: Arc<Self>) {

@@ -305,14 +305,14 @@ pub(super) fn stdio_spec() -> UpstreamSpec {
     }
 }
 
-/// Starts a server and waits until it is up and its lists are read.
+/// Starts a server and waits until it is up and its tools are read.
 pub(super) async fn up(fake: &Arc<Fake>, spec: UpstreamSpec) -> Arc<UpstreamServer> {
     let server = UpstreamServer::start(
         spec,
         Arc::new(FakeConnector(fake.clone())),
         ChangeSignal::default(),
     );
-    fake.until(|| server.offers().capabilities.is_some().then_some(()))
+    fake.until(|| (!server.offers().tools.is_empty()).then_some(()))
         .await;
     server
 }
