@@ -177,13 +177,17 @@ impl Connection {
 
     /// A log message, or what the hub does not know.
     fn pass_on(&self, during: Option<u64>, method: &str, params: Option<RawJson>) {
-        let exact = during.and_then(|id| self.flight(id)).filter(|f| f.call.is_some());
+        let stream = during.and_then(|id| self.flight(id));
+        // On a stream of the hub's own no client's request can be meant.
+        let hubs_own = stream.as_ref().is_some_and(|f| f.call.is_none());
+        let exact = stream.filter(|f| f.call.is_some());
         let flight = match (&exact, &self.owner) {
             (None, Some(owner)) if owner.era() == Era::Legacy => {
                 owner.peer.notify(&self.server, method, params);
                 return;
             }
             (Some(_), _) => exact,
+            (None, _) if hubs_own => None,
             (None, _) => self.attributed(None),
         };
         let Some((flight, (peer, client))) = flight.as_ref().and_then(|f| Some((f, f.call.as_ref()?))) else {

@@ -83,6 +83,23 @@ impl DialError {
 /// One way of talking.
 type Step = (Way, Era);
 
+/// Closes a connection whose greeting was given up half-way, so that no process stays behind.
+struct Opening(Option<Arc<Connection>>);
+
+impl Opening {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let (Some(connection), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { connection.close().await });
+        }
+    }
+}
+
 /// Opens connections to one server.
 pub(crate) struct Dialer {
     server: Arc<str>,
@@ -187,6 +204,7 @@ impl Dialer {
         let connection = tokio::time::timeout(limit, self.open(way, instance, owner))
             .await
             .map_err(|_| TransportError::Connect(format!("nothing within {} s", limit.as_secs())))??;
+        let opening = Opening(Some(connection.clone()));
         let greeted = match era {
             Era::Modern => {
                 if let (Way::Http, Ok(transport)) = (way, connection.transport()) {
@@ -197,7 +215,9 @@ impl Dialer {
             }
             Era::Legacy => self.initialize(&connection, limit).await,
         };
-        self.settle(connection, greeted).await
+        let settled = self.settle(connection, greeted).await;
+        opening.keep();
+        settled
     }
 
     async fn open(
@@ -249,16 +269,18 @@ impl Dialer {
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, DialError> {
         let connection = self.open(Way::Stdio, instance, owner).await?;
+        let opening = Opening(Some(connection.clone()));
         let greeted = self.greet_process(&connection).await;
-        match greeted {
-            Err(DialError::Transport(error)) => {
-                // It ended over a greeting that it does not know: another process gets the older one.
-                tracing::debug!(server = %self.server, %error, "started again for `initialize`");
-                connection.close().await;
-                self.step((Way::Stdio, Era::Legacy), instance, owner).await
-            }
-            greeted => self.settle(connection, greeted).await,
+        if let Err(DialError::Transport(error)) = &greeted {
+            // It ended over a greeting that it does not know: another process gets the older one.
+            tracing::debug!(server = %self.server, %error, "started again for `initialize`");
+            connection.close().await;
+            opening.keep();
+            return self.step((Way::Stdio, Era::Legacy), instance, owner).await;
         }
+        let settled = self.settle(connection, greeted).await;
+        opening.keep();
+        settled
     }
 
     async fn greet_process(&self, connection: &Arc<Connection>) -> Result<Hello, DialError> {

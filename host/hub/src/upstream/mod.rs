@@ -26,3 +26,23 @@ mod tests;
 pub use connector::{Connector, Way};
 pub use server::UpstreamServer;
 pub use spec::{Kind, UpstreamSpec};
+
+use std::sync::Arc;
+
+use crate::catalogue::provider::ChangeSignal;
+
+/// Starts all servers side by side; each connects in the background. `connector` makes what opens the
+/// transports of one server. Needs a tokio runtime.
+pub fn start_with(
+    specs: impl IntoIterator<Item = UpstreamSpec>,
+    changes: &ChangeSignal,
+    connector: impl Fn(&UpstreamSpec) -> Arc<dyn Connector>,
+) -> Vec<Arc<UpstreamServer>> {
+    specs
+        .into_iter()
+        .map(|spec| {
+            let connector = connector(&spec);
+            UpstreamServer::start(spec, connector, changes.clone())
+        })
+        .collect()
+}

@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use super::{
     clients::Lease,
-    connection::{CallError, lock},
+    connection::{CallError, Connection, lock},
     connector::{Connector, Way},
     core::{Core, HOUSEKEEPING},
     lists,
@@ -27,6 +27,19 @@ use crate::{
 
 /// How long a modern server may take to confirm a subscription before it counts as taken.
 const CONFIRM: Duration = Duration::from_secs(5);
+
+/// Why the server did not take a subscription.
+struct Failed {
+    error: ErrorObject,
+    /// The connection was to blame and is given up: another one may do.
+    again: bool,
+}
+
+impl From<ErrorObject> for Failed {
+    fn from(error: ErrorObject) -> Self {
+        Self { error, again: false }
+    }
+}
 
 /// One upstream server: all its connections, lists and subscriptions.
 pub struct UpstreamServer {
@@ -82,17 +95,57 @@ impl UpstreamServer {
         }
     }
 
-    /// Tells all shared connections of a legacy server; the first error of the server counts.
-    async fn tell_shared(&self, method: &str, uri: &str) -> Result<(), ErrorObject> {
+    /// Tells all shared connections of a legacy server; the first error counts. A connection that turns out
+    /// to be of no use is given up.
+    async fn tell_shared(&self, method: &str, uri: &str) -> Result<(), Failed> {
         let fields = [("uri", RawJson::of(uri))];
         let live: Vec<_> = self.core.live().filter(|c| c.era() == Era::Legacy).collect();
-        let told = live.iter().map(|c| c.request(method, &fields, HOUSEKEEPING));
-        join_all(told)
-            .await
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()
-            .map(drop)
-            .map_err(|e| e.into_object(&self.core.name))
+        let told = live.iter().map(|c| self.tell(c, method, &fields));
+        join_all(told).await.into_iter().collect()
+    }
+
+    async fn tell(
+        &self,
+        connection: &Arc<Connection>,
+        method: &str,
+        fields: &[(&'static str, RawJson)],
+    ) -> Result<(), Failed> {
+        match connection.request(method, fields, HOUSEKEEPING).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failed {
+                again: self.core.condemn(connection, &error),
+                error: error.into_object(&self.core.name),
+            }),
+        }
+    }
+
+    async fn try_subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), Failed> {
+        let core = &self.core;
+        let lease = core.lease(client).await?;
+        if lease.owner.is_some() && lease.era() == Era::Legacy {
+            let fields = [("uri", RawJson::of(uri))];
+            self.tell(&lease, method::RESOURCES_SUBSCRIBE, &fields).await?;
+            core.subscriptions.add(uri, client, true);
+            return Ok(());
+        }
+        let _one = core.changing.lock().await;
+        let known = core.subscriptions.is_shared(uri);
+        if lease.era() == Era::Modern {
+            if !lease.declares_member("resources", "subscribe") {
+                return Err(ErrorObject::method_not_found(method::RESOURCES_SUBSCRIBE).into());
+            }
+            core.subscriptions.add(uri, client, false);
+            if !known {
+                core.version.send_modify(|v| *v += 1);
+            }
+            self.confirmed().await;
+            return Ok(());
+        }
+        if !known {
+            self.tell_shared(method::RESOURCES_SUBSCRIBE, uri).await?;
+        }
+        core.subscriptions.add(uri, client, false);
+        Ok(())
     }
 
     /// Waits until the modern shared connections listen for what is wanted now.
@@ -113,7 +166,7 @@ impl UpstreamServer {
     }
 
     /// Ends shared subscriptions that nobody wants any more.
-    async fn drop_shared(&self, uris: &[String]) -> Result<(), ErrorObject> {
+    async fn drop_shared(&self, uris: &[String]) -> Result<(), Failed> {
         let _one = self.core.changing.lock().await;
         let mut outcome = Ok(());
         for uri in uris {
@@ -245,53 +298,30 @@ impl Provider for UpstreamServer {
     }
 
     async fn subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
-        let core = &self.core;
-        let lease = core.lease(client).await?;
-        if core.has_own(client) && lease.owner.is_some() && lease.era() == Era::Legacy {
-            let fields = [("uri", RawJson::of(uri))];
-            lease
-                .request(method::RESOURCES_SUBSCRIBE, &fields, HOUSEKEEPING)
-                .await
-                .map_err(|e| e.into_object(&core.name))?;
-            core.subscriptions.add(uri, client, true);
-            return Ok(());
+        match self.try_subscribe(uri, client).await {
+            Err(failed) if failed.again => self.try_subscribe(uri, client).await.map_err(|f| f.error),
+            outcome => outcome.map_err(|f| f.error),
         }
-        let _one = core.changing.lock().await;
-        let known = core.subscriptions.is_shared(uri);
-        if lease.era() == Era::Modern {
-            if !lease.declares_member("resources", "subscribe") {
-                return Err(ErrorObject::method_not_found(method::RESOURCES_SUBSCRIBE));
-            }
-            core.subscriptions.add(uri, client, false);
-            if !known {
-                core.version.send_modify(|v| *v += 1);
-            }
-            self.confirmed().await;
-            return Ok(());
-        }
-        if !known {
-            self.tell_shared(method::RESOURCES_SUBSCRIBE, uri).await?;
-        }
-        core.subscriptions.add(uri, client, false);
-        Ok(())
     }
 
     async fn unsubscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
         let core = &self.core;
         let own = core.subscriptions.own(&client.key).iter().any(|u| u == uri);
         let last = core.subscriptions.remove(uri, &client.key);
-        if own && let Some(connection) = core.pool.peek(&client.key) {
-            let fields = [("uri", RawJson::of(uri))];
-            return connection
-                .request(method::RESOURCES_UNSUBSCRIBE, &fields, HOUSEKEEPING)
-                .await
-                .map(drop)
-                .map_err(|e| e.into_object(&core.name));
+        let outcome = match core.pool.peek(&client.key) {
+            Some(connection) if own => {
+                let fields = [("uri", RawJson::of(uri))];
+                self.tell(&connection, method::RESOURCES_UNSUBSCRIBE, &fields)
+                    .await
+            }
+            _ if last == Some(true) => self.drop_shared(&[uri.to_owned()]).await,
+            _ => Ok(()),
+        };
+        match outcome {
+            // The subscription ended with the connection.
+            Err(failed) if failed.again => Ok(()),
+            outcome => outcome.map_err(|f| f.error),
         }
-        if last == Some(true) {
-            return self.drop_shared(&[uri.to_owned()]).await;
-        }
-        Ok(())
     }
 
     async fn set_log_level(&self, client: &Arc<Client>) {

@@ -80,6 +80,7 @@ pub(super) enum Reply {
 pub(super) struct Seen {
     pub(super) connection: usize,
     pub(super) way: Way,
+    pub(super) instance: usize,
     pub(super) id: u64,
     pub(super) method: String,
     pub(super) params: Value,
@@ -183,6 +184,7 @@ struct FakeTransport {
     fake: Arc<Fake>,
     connection: usize,
     way: Way,
+    instance: usize,
 }
 
 impl FakeTransport {
@@ -190,6 +192,7 @@ impl FakeTransport {
         let seen = Seen {
             connection: self.connection,
             way: self.way,
+            instance: self.instance,
             id,
             method: method.to_owned(),
             params: params.map(|p| p.to_value()).unwrap_or_default(),
@@ -258,7 +261,7 @@ impl Connector for FakeConnector {
     async fn open(
         &self,
         way: Way,
-        _: usize,
+        instance: usize,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<dyn Transport>, TransportError> {
         let connection = {
@@ -270,6 +273,7 @@ impl Connector for FakeConnector {
             fake: self.0.clone(),
             connection,
             way,
+            instance,
         }))
     }
 }

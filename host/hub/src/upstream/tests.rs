@@ -553,3 +553,101 @@ async fn a_server_that_is_away_is_named_with_what_to_do() {
     server.request("tools/call", raw("{}"), &call).await.unwrap();
     server.shutdown(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn instances_take_turns_and_stand_in_for_each_other() {
+    let sick = Arc::new(AtomicBool::new(false));
+    let is_sick = sick.clone();
+    let fake = Fake::new(false, move |seen| {
+        if seen.instance == 0 && is_sick.load(Ordering::SeqCst) {
+            return Reply::Fail(TransportError::Connect("connection refused".to_owned()));
+        }
+        legacy(seen).unwrap_or_else(|| Reply::Result(json!({ "from": seen.instance })))
+    });
+    let mut spec = http_spec();
+    if let super::Kind::Http { endpoints, .. } = &mut spec.kind {
+        endpoints.push(endpoints[0].clone());
+    }
+    let server = up(&fake, spec).await;
+    fake.until(|| (server.status().connections == 2).then_some(()))
+        .await;
+    let client = client("c", LEGACY, "{}");
+    let call = call(&client, &recorder("c"));
+    let mut from = async |n: usize| {
+        let mut seen = Vec::new();
+        for _ in 0..n {
+            let answer = server.request("tools/call", raw("{}"), &call).await.unwrap();
+            seen.push(answer.result.to_value()["from"].as_u64().unwrap());
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        seen
+    };
+    assert_eq!(from(4).await, [0, 1]);
+    sick.store(true, Ordering::SeqCst);
+    assert_eq!(from(10).await, [1]);
+    assert_eq!(server.status().state, ProviderState::Up);
+    sick.store(false, Ordering::SeqCst);
+    fake.until(|| (server.status().connections == 2).then_some(()))
+        .await;
+    assert_eq!(from(4).await, [0, 1]);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_while_its_process_starts_leaves_none() {
+    let go = Arc::new(Notify::new());
+    let release = go.clone();
+    let fake = Fake::new(true, move |seen| match (seen.connection, seen.method.as_str()) {
+        (1, "initialize") => Reply::When(
+            release.clone(),
+            json!({ "protocolVersion": "2025-11-25", "capabilities": {} }),
+        ),
+        _ => legacy(seen).unwrap_or_else(|| Reply::Result(json!({}))),
+    });
+    let server = up(&fake, stdio_spec()).await;
+    let client = client("c", LEGACY, r#"{"sampling":{}}"#);
+    let running = spawn_call(&server, call(&client, &recorder("c")), "{}");
+    fake.nth("initialize", 2).await;
+    running.abort();
+    server.release(&client.key);
+    go.notify_one();
+    fake.until(|| (fake.closed() == [1]).then_some(())).await;
+    assert_eq!(server.status().connections, 1);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_list_that_hangs_delays_no_other() {
+    let fake = Fake::new(false, |seen| match seen.method.as_str() {
+        "resources/list" => Reply::Never,
+        _ => legacy(seen).unwrap_or_else(|| Reply::Result(json!({}))),
+    });
+    // Waits for the tools.
+    let server = up(&fake, http_spec()).await;
+    assert_eq!(server.offers().tools.len(), 1);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_is_switched_off_says_why() {
+    let fake = Fake::new(false, |_| Reply::Never);
+    let mut spec = http_spec();
+    spec.state = crate::config::EntryState::Disabled(crate::config::DisabledReason::MissingVariable {
+        name: "TOKEN".to_owned(),
+    });
+    let server = UpstreamServer::start(
+        spec,
+        Arc::new(super::testing::FakeConnector(fake.clone())),
+        crate::catalogue::provider::ChangeSignal::default(),
+    );
+    assert_eq!(server.status().state, ProviderState::Disabled);
+    let client = client("c", LEGACY, "{}");
+    let error = server
+        .request("tools/call", raw("{}"), &call(&client, &recorder("c")))
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("${TOKEN}"), "{error}");
+    server.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(fake.opened(), 0);
+}
