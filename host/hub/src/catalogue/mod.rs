@@ -66,6 +66,11 @@ impl Catalogue {
         self.snapshot.load_full()
     }
 
+    /// Wakes when some provider's state or lists change.
+    pub fn marks(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.signal.subscribe()
+    }
+
     /// Every provider.
     pub fn providers(&self) -> Arc<Vec<Arc<dyn Provider>>> {
         self.providers.load_full()

@@ -1,1 +1,134 @@
-//! The gateway of the hub.
+//! The MCP server side: one gateway, four ways in, both eras.
+//!
+//! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → a provider. Sessions and streams
+//! belong to the legacy era; [`modern`] has neither. Nothing here reads more of a payload than its routing
+//! needs.
+
+pub mod changes;
+pub mod dispatch;
+//pub mod hub;
+pub mod modern;
+pub mod peer;
+pub mod rewrite;
+pub mod session;
+pub mod sse;
+pub mod stdio;
+pub mod stream;
+pub mod streamable;
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use axum::{Router, routing};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::catalogue::Catalogue;
+use session::{Session, Sessions};
+
+/// Largest body of one message from a client, in bytes.
+pub const MAX_BODY: usize = 16 * 1024 * 1024;
+/// Deepest nesting of a message from a client.
+pub const MAX_NESTING: usize = 128;
+
+/// The gateway's state, shared by all transports.
+pub struct Gateway {
+    /// What is on offer.
+    pub catalogue: Arc<Catalogue>,
+    /// The hub's name in the configuration; clients show it.
+    pub name: String,
+    /// Sessions of the legacy era.
+    pub sessions: Sessions,
+    /// Clients, parked calls and listeners of the modern era.
+    pub modern: modern::Modern,
+    /// Fires when the hub stops: streams end, nothing new begins.
+    pub stopping: CancellationToken,
+    /// Requests that outlive their HTTP response's first byte.
+    pub tasks: TaskTracker,
+    counter: AtomicU64,
+}
+
+impl Gateway {
+    /// A gateway in front of `catalogue`.
+    pub fn new(catalogue: Arc<Catalogue>, name: String) -> Arc<Self> {
+        Arc::new(Self {
+            catalogue,
+            name,
+            sessions: Sessions::default(),
+            modern: modern::Modern::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            counter: AtomicU64::new(1),
+        })
+    }
+
+    fn next_number(&self) -> u64 {
+        self.counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends a session: what runs in it is cancelled, and what providers hold for it is given back.
+    pub fn end_session(&self, session: &Session) {
+        self.sessions.remove(&session.id);
+        session.ended.cancel();
+        session.standing.finish();
+        if let Some(client) = session.client() {
+            for provider in self.catalogue.providers().iter() {
+                provider.release(&client.key);
+            }
+        }
+    }
+
+    /// Keeps house until the hub stops: tells clients of changes, ends what is idle.
+    pub async fn run(self: Arc<Self>) {
+        let changes = tokio::spawn(changes::tell(self.clone()));
+        let mut tick = tokio::time::interval(Duration::from_secs(30));
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.stopping.cancelled() => break,
+            }
+            for session in self.sessions.remove_idle(session::IDLE_TIMEOUT) {
+                self.end_session(&session);
+            }
+            for gone in self.modern.remove_idle() {
+                for provider in self.catalogue.providers().iter() {
+                    provider.release(&gone);
+                }
+            }
+        }
+        changes.abort();
+    }
+
+    /// Ends every stream and session. Running requests go on; wait for [`Gateway::tasks`].
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        for session in self.sessions.all() {
+            session.standing.finish();
+        }
+        self.modern.end_listeners();
+        self.tasks.close();
+    }
+}
+
+/// The MCP endpoints. Whoever serves them puts [`crate::access::layer`] in front.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let streamable = || {
+        routing::post(streamable::post)
+            .get(streamable::get)
+            .delete(streamable::delete)
+    };
+    let sse = || {
+        routing::post(streamable::post)
+            .get(sse::get)
+            .delete(streamable::delete)
+    };
+    Router::new()
+        .route("/mcp", streamable())
+        .route("/mcp/sse", sse())
+        .route("/mcp/messages", routing::post(sse::post))
+        .route("/mcp/{name}", streamable())
+        .route("/mcp/{name}/sse", sse())
+        .route("/mcp/{name}/messages", routing::post(sse::post))
+        .with_state(gateway)
+}

@@ -1,0 +1,513 @@
+//! From a method and its parameters to an answer: names are looked up, permissions checked, eras bridged.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{Gateway, rewrite};
+use crate::{
+    catalogue::{
+        ListKind, Offering, Scope, names,
+        provider::{Answer, Call, Client, LogLevel, Peer, ProviderState},
+    },
+    mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, method},
+};
+
+/// How often an `input_required` answer may ask again before the hub gives up (the SDKs' number).
+const MAX_ROUNDS: usize = 10;
+
+/// One request of a client, whichever way it came.
+pub struct Request {
+    /// Which providers its endpoint shows.
+    pub scope: Scope,
+    /// The method.
+    pub method: Box<str>,
+    /// Its parameters, with the client's names.
+    pub params: Option<RawJson>,
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// Reaches the client while this runs.
+    pub peer: Arc<dyn Peer>,
+    /// Fires when the client cancels.
+    pub cancel: CancellationToken,
+}
+
+/// Where a request goes: the provider, and the parameters with its own names.
+struct Route {
+    offering: Arc<Offering>,
+    params: Option<RawJson>,
+}
+
+impl Gateway {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// The provider's error unchanged, or the hub's own with what to do.
+    pub async fn answer(&self, request: Request) -> Result<RawJson, ErrorObject> {
+        let legacy = request.client.era() == Era::Legacy;
+        match &*request.method {
+            method::TOOLS_LIST => self.list(ListKind::Tools, &request),
+            method::PROMPTS_LIST => self.list(ListKind::Prompts, &request),
+            method::RESOURCES_LIST => self.list(ListKind::Resources, &request),
+            method::TEMPLATES_LIST => self.list(ListKind::Templates, &request),
+            method::TOOLS_CALL => {
+                self.forward(self.route_item(ListKind::Tools, &request)?, request)
+                    .await
+            }
+            method::PROMPTS_GET => {
+                self.forward(self.route_item(ListKind::Prompts, &request)?, request)
+                    .await
+            }
+            method::RESOURCES_READ => self.forward(self.route_resource(&request)?, request).await,
+            method::COMPLETE => self.forward(self.route_completion(&request)?, request).await,
+            method::PING if legacy => Ok(RawJson::EMPTY_OBJECT),
+            method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE if legacy => {
+                self.subscribe(&request).await
+            }
+            method::SET_LEVEL if legacy => self.set_level(&request).await,
+            method::INITIALIZE => Err(ErrorObject::new(
+                ErrorCode::INVALID_REQUEST,
+                "this session is initialized already",
+            )),
+            method::PING
+            | method::RESOURCES_SUBSCRIBE
+            | method::RESOURCES_UNSUBSCRIBE
+            | method::SET_LEVEL => Err(ErrorObject::method_not_found(&request.method)),
+            _ => self.forward(self.route_other(&request)?, request).await,
+        }
+    }
+
+    fn list(&self, kind: ListKind, request: &Request) -> Result<RawJson, ErrorObject> {
+        let snapshot = self.catalogue.snapshot();
+        let pages = snapshot.list(&request.scope, kind, &request.client.principal);
+        let cursor = request
+            .params
+            .as_ref()
+            .and_then(|p| RawObject::parse(p).ok()?.read::<String>("cursor"));
+        let at = match cursor {
+            None => 0,
+            Some(cursor) => cursor
+                .parse::<usize>()
+                .ok()
+                .filter(|at| *at < pages.len())
+                .ok_or_else(|| {
+                    ErrorObject::invalid_params(format!("`{cursor}` is no cursor of this list"))
+                })?,
+        };
+        let Some(page) = pages.get(at) else {
+            return Err(ErrorObject::internal("the list is empty"));
+        };
+        let mut out = Vec::with_capacity(page.len() + 96);
+        out.push(b'{');
+        if request.client.era() == Era::Modern {
+            // The list depends on the key: it must not be shared (2026-07-28, Caching).
+            out.extend_from_slice(br#""resultType":"complete","ttlMs":0,"cacheScope":"private","#);
+        }
+        out.extend_from_slice(format!("\"{}\":", kind.member()).as_bytes());
+        out.extend_from_slice(page.bytes());
+        if at + 1 < pages.len() {
+            out.extend_from_slice(format!(",\"nextCursor\":\"{}\"", at + 1).as_bytes());
+        }
+        out.push(b'}');
+        Ok(RawJson::trusted(out))
+    }
+
+    /// The one provider of `/mcp/{name}`.
+    ///
+    /// # Errors
+    /// It is not there, or this key may not use it.
+    pub fn only(&self, name: &str, client: &Client) -> Result<Arc<Offering>, ErrorObject> {
+        let snapshot = self.catalogue.snapshot();
+        snapshot
+            .provider(name)
+            .filter(|o| o.visible_to(&client.principal))
+            .cloned()
+            .ok_or_else(|| ErrorObject::invalid_params(format!("no server `{name}`")))
+    }
+
+    fn route_item(&self, kind: ListKind, request: &Request) -> Result<Route, ErrorObject> {
+        let params = request.params.as_ref().ok_or_else(|| missing("name"))?;
+        let mut object = RawObject::parse(params)
+            .map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
+        let name = object.str("name").ok_or_else(|| missing("name"))?.into_owned();
+        let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
+        let unknown = || ErrorObject::invalid_params(format!("unknown {what}: {name}"));
+        match &request.scope {
+            Scope::All => {
+                let snapshot = self.catalogue.snapshot();
+                let (offering, item) = snapshot
+                    .find(kind, &name, &request.client.principal)
+                    .ok_or_else(unknown)?;
+                let original = RawJson::of(&*item.original);
+                object.set("name", &original);
+                Ok(Route {
+                    offering: offering.clone(),
+                    params: Some(object.to_json()),
+                })
+            }
+            Scope::One(server) => {
+                let offering = self.only(server, &request.client)?;
+                allowed(&offering, &name, &request.client)
+                    .then_some(())
+                    .ok_or_else(unknown)?;
+                Ok(Route {
+                    offering,
+                    params: request.params.clone(),
+                })
+            }
+        }
+    }
+
+    /// The provider of a resource and the resource's own URI.
+    ///
+    /// # Errors
+    /// No such resource for this key.
+    pub fn find_resource(
+        &self,
+        scope: &Scope,
+        uri: &str,
+        client: &Client,
+    ) -> Result<(Arc<Offering>, String), ErrorObject> {
+        let unknown = || ErrorObject::resource_not_found(uri, client.era());
+        match scope {
+            Scope::All => {
+                let snapshot = self.catalogue.snapshot();
+                let (offering, original) = snapshot
+                    .find_resource(uri, &client.principal)
+                    .ok_or_else(unknown)?;
+                Ok((offering.clone(), original))
+            }
+            Scope::One(server) => {
+                let offering = self.only(server, client)?;
+                allowed(&offering, uri, client)
+                    .then_some(())
+                    .ok_or_else(unknown)?;
+                Ok((offering, uri.to_owned()))
+            }
+        }
+    }
+
+    fn route_resource(&self, request: &Request) -> Result<Route, ErrorObject> {
+        let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
+        let uri = RawObject::parse(params)
+            .ok()
+            .and_then(|o| o.read::<String>("uri"))
+            .ok_or_else(|| missing("uri"))?;
+        let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
+        let params = rewrite::set_str(params, "uri", |_| original);
+        Ok(Route { offering, params })
+    }
+
+    fn route_completion(&self, request: &Request) -> Result<Route, ErrorObject> {
+        if let Scope::One(server) = &request.scope {
+            return Ok(Route {
+                offering: self.only(server, &request.client)?,
+                params: request.params.clone(),
+            });
+        }
+        let params = request.params.as_ref().ok_or_else(|| missing("ref"))?;
+        let mut object = RawObject::parse(params).map_err(|_| missing("ref"))?;
+        let reference = object.raw("ref").ok_or_else(|| missing("ref"))?;
+        let fields = RawObject::parse(&reference).map_err(|_| missing("ref"))?;
+        let (offering, reference) = if let Some(name) = fields.str("name") {
+            let snapshot = self.catalogue.snapshot();
+            let (offering, item) = snapshot
+                .find(ListKind::Prompts, &name, &request.client.principal)
+                .ok_or_else(|| ErrorObject::invalid_params(format!("unknown prompt: {name}")))?;
+            (
+                offering.clone(),
+                rewrite::set_str(&reference, "name", |_| item.original.to_string()),
+            )
+        } else {
+            let uri = fields.str("uri").ok_or_else(|| missing("ref"))?.into_owned();
+            let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
+            (offering, rewrite::set_str(&reference, "uri", |_| original))
+        };
+        if let Some(reference) = reference {
+            object.set("ref", &reference);
+        }
+        Ok(Route {
+            offering,
+            params: Some(object.to_json()),
+        })
+    }
+
+    /// What the hub does not know goes to the one server of the endpoint; on `/mcp`, the hub itself has
+    /// the skills extension.
+    fn route_other(&self, request: &Request) -> Result<Route, ErrorObject> {
+        match &request.scope {
+            Scope::One(server) => Ok(Route {
+                offering: self.only(server, &request.client)?,
+                params: request.params.clone(),
+            }),
+            Scope::All
+                if request.method.starts_with("skills/") || request.method.starts_with("resources/") =>
+            {
+                Ok(Route {
+                    offering: self.only(names::HUB, &request.client)?,
+                    params: request.params.clone(),
+                })
+            }
+            Scope::All => Err(ErrorObject::method_not_found(&request.method)),
+        }
+    }
+
+    async fn forward(&self, route: Route, request: Request) -> Result<RawJson, ErrorObject> {
+        let Route { offering, params } = route;
+        let call = Call {
+            client: request.client,
+            peer: request.peer,
+            cancel: request.cancel,
+        };
+        let answer = offering
+            .provider
+            .request(&request.method, params.clone(), &call)
+            .await?;
+        let answer = match call.client.era() {
+            Era::Legacy if answer.era == Era::Modern => {
+                ask_client(&offering, &request.method, params, &call, answer).await?
+            }
+            _ => answer,
+        };
+        let result = match request.scope {
+            Scope::All if offering.namespace.as_str() != names::HUB => {
+                rewrite::expose_result(answer.result, &offering.namespace)
+            }
+            _ => answer.result,
+        };
+        Ok(if call.client.era() == Era::Modern && answer.era == Era::Legacy {
+            as_modern(&request.method, &result)
+        } else {
+            result
+        })
+    }
+
+    async fn subscribe(&self, request: &Request) -> Result<RawJson, ErrorObject> {
+        let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
+        let uri = RawObject::parse(params)
+            .ok()
+            .and_then(|o| o.read::<String>("uri"))
+            .ok_or_else(|| missing("uri"))?;
+        let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
+        if &*request.method == method::RESOURCES_SUBSCRIBE {
+            offering.provider.subscribe(&original, &request.client).await?;
+        } else {
+            offering.provider.unsubscribe(&original, &request.client).await?;
+        }
+        Ok(RawJson::EMPTY_OBJECT)
+    }
+
+    async fn set_level(&self, request: &Request) -> Result<RawJson, ErrorObject> {
+        let word = request
+            .params
+            .as_ref()
+            .and_then(|p| RawObject::parse(p).ok()?.read::<String>("level"));
+        let level = word.as_deref().and_then(LogLevel::parse).ok_or_else(|| {
+            ErrorObject::invalid_params(
+                "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency",
+            )
+        })?;
+        request
+            .client
+            .log_level
+            .store(level.rank(), std::sync::atomic::Ordering::Relaxed);
+        let snapshot = self.catalogue.snapshot_full();
+        let offerings = snapshot.in_scope(&request.scope).filter(|o| {
+            o.visible_to(&request.client.principal) && o.provider.status().state == ProviderState::Up
+        });
+        futures::future::join_all(offerings.map(|o| o.provider.set_log_level(&request.client))).await;
+        Ok(RawJson::EMPTY_OBJECT)
+    }
+
+    /// The fields that `initialize` and `server/discover` share: capabilities, serverInfo, instructions.
+    pub async fn introduction(&self, scope: &Scope, client: &Client) -> Result<Introduction, ErrorObject> {
+        let own_info = || {
+            RawJson::of(&json!({
+                "name": "aih", "title": self.name, "version": env!("CARGO_PKG_VERSION"),
+            }))
+        };
+        match scope {
+            Scope::All => {
+                let hub = self.only(names::HUB, client)?;
+                Ok(Introduction {
+                    capabilities: RawJson::of(&json!({
+                        "tools": { "listChanged": true },
+                        "prompts": { "listChanged": true },
+                        "resources": { "listChanged": true, "subscribe": true },
+                        "completions": {},
+                        "logging": {},
+                        "extensions": crate::catalogue::skills_mcp::capability(),
+                    })),
+                    server_info: own_info(),
+                    instructions: hub.offers.instructions.clone(),
+                })
+            }
+            Scope::One(name) => {
+                self.until_started(name).await;
+                let offers = self.only(name, client)?.provider.offers();
+                Ok(Introduction {
+                    capabilities: offers.capabilities.clone().unwrap_or(RawJson::EMPTY_OBJECT),
+                    server_info: offers.server_info.clone().unwrap_or_else(own_info),
+                    instructions: offers.instructions.clone(),
+                })
+            }
+        }
+    }
+
+    /// Waits, for a while, for a server that is just being started: what it can do is not known before.
+    async fn until_started(&self, name: &str) {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+        let starting = || {
+            let snapshot = self.catalogue.snapshot();
+            snapshot
+                .provider(name)
+                .is_some_and(|o| o.provider.status().state == ProviderState::Starting)
+        };
+        let mut marks = self.catalogue.marks();
+        let wait = async {
+            while starting() {
+                if marks.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, wait).await;
+    }
+}
+
+/// What a server says of itself.
+pub struct Introduction {
+    /// Its capabilities.
+    pub capabilities: RawJson,
+    /// Its `serverInfo`.
+    pub server_info: RawJson,
+    /// How to use it.
+    pub instructions: Option<String>,
+}
+
+impl Introduction {
+    /// The result of `initialize`.
+    pub fn initialize_result(&self, version: ProtocolVersion) -> RawJson {
+        let mut result = json!({
+            "protocolVersion": version.as_str(),
+            "capabilities": self.capabilities,
+            "serverInfo": self.server_info,
+        });
+        if let (Some(text), Some(object)) = (&self.instructions, result.as_object_mut()) {
+            object.insert("instructions".into(), text.as_str().into());
+        }
+        RawJson::of(&result)
+    }
+
+    /// The result of `server/discover`.
+    pub fn discover_result(&self) -> RawJson {
+        let mut versions: Vec<_> = ProtocolVersion::ALL.iter().map(|v| v.as_str()).collect();
+        versions.reverse();
+        let mut result = json!({
+            "resultType": "complete",
+            "supportedVersions": versions,
+            "capabilities": self.capabilities,
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": { "io.modelcontextprotocol/serverInfo": self.server_info },
+        });
+        if let (Some(text), Some(object)) = (&self.instructions, result.as_object_mut()) {
+            object.insert("instructions".into(), text.as_str().into());
+        }
+        RawJson::of(&result)
+    }
+}
+
+fn missing(what: &str) -> ErrorObject {
+    ErrorObject::invalid_params(format!("`params.{what}` is missing"))
+}
+
+fn allowed(offering: &Offering, item: &str, client: &Client) -> bool {
+    offering.namespace.as_str() == names::HUB
+        || client.principal.permissions.allows(&offering.permission(item))
+}
+
+/// A legacy result with what every modern one must carry.
+fn as_modern(method: &str, result: &RawJson) -> RawJson {
+    if RawObject::parse(result).is_ok_and(|o| o.get("resultType").is_some()) {
+        return result.clone();
+    }
+    match method {
+        method::RESOURCES_READ => {
+            result.with_leading_fields(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#)
+        }
+        _ => result.with_leading_fields(r#""resultType":"complete""#),
+    }
+}
+
+/// A modern server asked for input, and the client is a legacy one: it is asked the legacy way, and the
+/// server's request is sent again with the answers.
+async fn ask_client(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+    mut answer: Answer,
+) -> Result<Answer, ErrorObject> {
+    for _ in 0..MAX_ROUNDS {
+        let Some((questions, state)) = input_required(&answer.result) else {
+            return Ok(answer);
+        };
+        let mut responses = serde_json::Map::new();
+        for (key, question) in questions {
+            let question = RawObject::parse(&question).map_err(|_| bad_question(offering))?;
+            let ask = question
+                .read::<String>("method")
+                .ok_or_else(|| bad_question(offering))?;
+            let asked = call
+                .peer
+                .ask(offering.provider.name(), &ask, question.raw("params"));
+            let response = tokio::select! {
+                response = asked => response?,
+                () = call.cancel.cancelled() => {
+                    return Err(ErrorObject::new(ErrorCode::CANCELLED, "the request was cancelled"));
+                }
+            };
+            responses.insert(key, response.to_value());
+        }
+        let base = params.clone().unwrap_or(RawJson::EMPTY_OBJECT);
+        let mut again =
+            RawObject::parse(&base).map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
+        let responses = RawJson::of(&responses);
+        again.set("inputResponses", &responses);
+        if let Some(state) = &state {
+            again.set("requestState", state);
+        }
+        let again = again.to_json();
+        answer = offering.provider.request(method, Some(again), call).await?;
+    }
+    Err(ErrorObject::internal(format!(
+        "server `{}` asked for input more than {MAX_ROUNDS} times",
+        offering.provider.name()
+    )))
+}
+
+fn bad_question(offering: &Offering) -> ErrorObject {
+    ErrorObject::internal(format!(
+        "server `{}` asked for input in a form that is not MCP",
+        offering.provider.name()
+    ))
+}
+
+type Questions = Vec<(String, RawJson)>;
+
+/// The questions and the state of an `input_required` result.
+fn input_required(result: &RawJson) -> Option<(Questions, Option<RawJson>)> {
+    let object = RawObject::parse(result).ok()?;
+    if object.str("resultType")? != "input_required" {
+        return None;
+    }
+    let requests = object.raw("inputRequests").unwrap_or(RawJson::EMPTY_OBJECT);
+    let questions = RawObject::parse(&requests).ok()?;
+    let questions = questions
+        .iter()
+        .map(|(k, v)| (k.to_owned(), RawJson::of(v)))
+        .collect();
+    Some((questions, object.raw("requestState")))
+}

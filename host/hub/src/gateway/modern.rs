@@ -1,0 +1,637 @@
+//! The modern era (2026-07-28): no session. Every request says who it is in `_meta`; a question to the
+//! client ends the request with `input_required`, and its retry finds the call where it waits.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, Weak, atomic::AtomicU8},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Gateway, changes,
+    dispatch::Request,
+    peer::{Ask, ModernPeer},
+    rewrite,
+    stream::Stream,
+};
+use crate::{
+    access::Principal,
+    catalogue::{
+        ListKind, Scope,
+        names::Namespace,
+        provider::{Client, ClientKey, LogLevel, Peer},
+    },
+    mcp::{
+        ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson, RawObject, headers, method,
+        method::{header, meta},
+    },
+};
+
+/// How long a call waits for the client's answers to its questions.
+const PARK_TIME: Duration = Duration::from_secs(600);
+/// Calls that wait for answers, over all clients; the next one is refused.
+const MAX_PARKED: usize = 1_000;
+/// More questions that come within this time go into the same answer.
+const GATHER: Duration = Duration::from_millis(10);
+/// Clients that are remembered, for connections of their own.
+const MAX_CLIENTS: usize = 10_000;
+const CLIENT_IDLE: Duration = Duration::from_secs(900);
+/// `subscriptions/listen` streams, over all clients.
+const MAX_LISTENERS: usize = 5_000;
+/// Resources that one listener may follow.
+const MAX_FOLLOWED: usize = 500;
+/// In front of a state that this hub made, to tell it from an upstream's.
+const STATE_PREFIX: &str = "aih.parked.";
+
+/// What a modern request's `_meta` says.
+#[derive(Debug)]
+pub struct Facts {
+    version: ProtocolVersion,
+    info: Option<RawJson>,
+    capabilities: RawJson,
+    log_level: Option<LogLevel>,
+}
+
+/// Whether a message belongs to the modern era: its `_meta` or its header says so.
+pub fn is_modern(headers: &HeaderMap, method: &str, params: Option<&RawJson>) -> bool {
+    let by_header = headers
+        .get(header::PROTOCOL_VERSION)
+        .is_some_and(|v| v.to_str().ok().and_then(ProtocolVersion::parse) == Some(ProtocolVersion::LATEST));
+    by_header || method == method::DISCOVER || says_version(params)
+}
+
+/// Whether `_meta` carries a protocol version.
+pub fn says_version(params: Option<&RawJson>) -> bool {
+    // The key is long and rare: most legacy requests are spared the parse.
+    params.is_some_and(|p| memchr::memmem::find(p.bytes(), meta::PROTOCOL_VERSION.as_bytes()).is_some())
+        && params
+            .and_then(|p| RawObject::parse(p).ok()?.raw("_meta"))
+            .is_some_and(|m| RawObject::parse(&m).is_ok_and(|m| m.get(meta::PROTOCOL_VERSION).is_some()))
+}
+
+impl Facts {
+    /// Reads and checks a request's `_meta`; over HTTP also the headers that repeat it.
+    ///
+    /// # Errors
+    /// `-32602`, `-32020` or `-32022`; over HTTP all three go with status 400.
+    pub fn read(
+        headers: Option<&HeaderMap>,
+        method: &str,
+        params: Option<&RawJson>,
+    ) -> Result<Self, ErrorObject> {
+        let mismatch = |text: String| ErrorObject::new(ErrorCode::HEADER_MISMATCH, text);
+        let object = params.map(RawObject::parse).transpose().ok().flatten();
+        let said = match headers {
+            None => None,
+            Some(h) => {
+                let value = h.get(header::PROTOCOL_VERSION);
+                value.map(|v| v.to_str().unwrap_or_default().to_owned())
+            }
+        };
+        let absent = |what: &str| ErrorObject::invalid_params(format!("`params._meta` lacks `{what}`"));
+        let json = object
+            .as_ref()
+            .and_then(|o| o.raw("_meta"))
+            .ok_or_else(|| absent(meta::PROTOCOL_VERSION))?;
+        let fields = RawObject::parse(&json).map_err(|_| absent(meta::PROTOCOL_VERSION))?;
+        let requested: String = fields
+            .read(meta::PROTOCOL_VERSION)
+            .ok_or_else(|| absent(meta::PROTOCOL_VERSION))?;
+        if headers.is_some() {
+            match &said {
+                None => return Err(mismatch("the MCP-Protocol-Version header is missing".to_owned())),
+                Some(said) if *said != requested => {
+                    return Err(mismatch(format!(
+                        "MCP-Protocol-Version says `{said}`, `_meta` says `{requested}`"
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        let version = ProtocolVersion::parse(&requested)
+            .filter(|v| v.era() == crate::mcp::Era::Modern)
+            .ok_or_else(|| unsupported(&requested))?;
+        if let Some(headers) = headers {
+            headers::check(headers, method, object.as_ref()).map_err(mismatch)?;
+        }
+        let capabilities = fields.raw(meta::CLIENT_CAPABILITIES).filter(RawJson::is_object);
+        Ok(Self {
+            version,
+            info: fields.raw(meta::CLIENT_INFO),
+            capabilities: capabilities.ok_or_else(|| absent(meta::CLIENT_CAPABILITIES))?,
+            log_level: fields
+                .read::<String>(meta::LOG_LEVEL)
+                .and_then(|l| LogLevel::parse(&l)),
+        })
+    }
+}
+
+fn unsupported(requested: &str) -> ErrorObject {
+    ErrorObject::new(
+        ErrorCode::UNSUPPORTED_VERSION,
+        format!("protocol version `{requested}` is not supported"),
+    )
+    .with_data(&json!({ "supported": [ProtocolVersion::LATEST.as_str()], "requested": requested }))
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<RawJson, ErrorObject>> + Send>>;
+
+/// A call on its way, with the questions that it may put.
+struct Active {
+    running: Running,
+    asks: mpsc::Receiver<Ask>,
+    pending: HashMap<String, Ask>,
+    /// Dropped with the call: what it started ends.
+    cancel: tokio_util::sync::DropGuard,
+    stream: Arc<Stream>,
+    principal: Arc<Principal>,
+    method: Box<str>,
+    asked: u64,
+}
+
+struct Parked {
+    active: Active,
+    until: Instant,
+}
+
+struct Listener {
+    principal: Arc<Principal>,
+    scope: Scope,
+    kinds: Vec<ListKind>,
+    id: Id,
+    stream: Weak<Stream>,
+}
+
+/// State of the modern era: clients, waiting calls, listeners.
+#[derive(Default)]
+pub struct Modern {
+    clients: Mutex<HashMap<u64, (Arc<Client>, Instant)>>,
+    parked: Mutex<HashMap<String, Parked>>,
+    listeners: Mutex<HashMap<u64, Listener>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that holds one of these locks can leave its map half-changed.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A modern client cannot be reached outside its requests.
+struct NoPeer;
+
+#[async_trait]
+impl Peer for NoPeer {
+    fn notify(&self, _: &str, _: &str, _: Option<RawJson>) {}
+
+    async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::method_not_found(method))
+    }
+}
+
+impl Modern {
+    /// The client that a request's `_meta` describes; the same one for the same key, name and capabilities.
+    fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Arc<Client> {
+        let mut hasher = DefaultHasher::new();
+        principal.id.get().hash(&mut hasher);
+        facts.info.as_ref().map(RawJson::bytes).hash(&mut hasher);
+        facts.capabilities.bytes().hash(&mut hasher);
+        let hash = hasher.finish();
+        let mut clients = lock(&self.clients);
+        if let Some((client, used)) = clients.get_mut(&hash)
+            && client.principal.id == principal.id
+            && client.capabilities == facts.capabilities
+        {
+            *used = Instant::now();
+            if Arc::ptr_eq(&client.principal, principal) {
+                return client.clone();
+            }
+        }
+        let client = Arc::new(Client {
+            key: ClientKey(format!("modern-{hash:016x}-{}", principal.id.get()).into()),
+            principal: principal.clone(),
+            version: facts.version,
+            info: facts.info.clone(),
+            capabilities: facts.capabilities.clone(),
+            peer: Arc::new(NoPeer),
+            log_level: AtomicU8::new(0),
+        });
+        if clients.len() < MAX_CLIENTS {
+            clients.insert(hash, (client.clone(), Instant::now()));
+        }
+        client
+    }
+
+    /// Forgets clients that were silent, and calls whose answers did not come. Returns the forgotten clients.
+    pub fn remove_idle(&self) -> Vec<ClientKey> {
+        let now = Instant::now();
+        lock(&self.parked).retain(|_, parked| parked.until > now);
+        let mut gone = Vec::new();
+        lock(&self.clients).retain(|_, (client, used)| {
+            let stays = used.elapsed() < CLIENT_IDLE;
+            if !stays {
+                gone.push(client.key.clone());
+            }
+            stays
+        });
+        gone
+    }
+
+    /// Tells the listeners that a list changed.
+    pub fn tell(&self, kind: ListKind, concerns: impl Fn(&Scope, &Principal) -> bool) {
+        lock(&self.listeners).retain(|_, listener| {
+            let Some(stream) = listener.stream.upgrade() else {
+                return false;
+            };
+            if listener.kinds.contains(&kind) && concerns(&listener.scope, &listener.principal) {
+                let params = with_subscription(None, &listener.id);
+                stream.push(&Message::notification(changes::notification(kind), Some(params)));
+            }
+            true
+        });
+    }
+
+    /// Ends every `subscriptions/listen` stream: the hub stops.
+    pub fn end_listeners(&self) {
+        for (_, listener) in lock(&self.listeners).drain() {
+            if let Some(stream) = listener.stream.upgrade() {
+                stream.finish();
+            }
+        }
+    }
+}
+
+/// `params` with the id of the listen request in `_meta`.
+fn with_subscription(params: Option<RawJson>, id: &Id) -> RawJson {
+    let params = params.unwrap_or(RawJson::EMPTY_OBJECT);
+    let Ok(mut object) = RawObject::parse(&params) else {
+        return params;
+    };
+    let mut meta: serde_json::Map<String, Value> = object.read("_meta").unwrap_or_default();
+    meta.insert(meta::SUBSCRIPTION_ID.to_owned(), id.json().to_value());
+    let meta = RawJson::of(&meta);
+    object.set("_meta", &meta);
+    object.to_json()
+}
+
+/// What becomes of a modern request.
+pub enum Begun {
+    /// Its answer is this future; meanwhile messages go to the stream.
+    Call {
+        /// Ends with the answer.
+        answer: Running,
+        /// What is said meanwhile.
+        stream: Arc<Stream>,
+    },
+    /// It stays open and only notifies, until it is dropped.
+    Listen(Listening),
+}
+
+/// An open `subscriptions/listen`. Drop ends it.
+pub struct Listening {
+    gateway: Arc<Gateway>,
+    number: u64,
+    client: Arc<Client>,
+    /// What the listener gets; the acknowledgement is its first message.
+    pub stream: Arc<Stream>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        lock(&self.gateway.modern.listeners).remove(&self.number);
+        for provider in self.gateway.catalogue.providers().iter() {
+            provider.release(&self.client.key);
+        }
+    }
+}
+
+impl Gateway {
+    /// Begins a modern request. `headers` are those of HTTP; other transports have none.
+    ///
+    /// # Errors
+    /// What [`Facts::read`] and [`Gateway::answer`] say.
+    pub async fn begin_modern(
+        self: &Arc<Self>,
+        principal: &Arc<Principal>,
+        scope: Scope,
+        headers: Option<&HeaderMap>,
+        id: Id,
+        method: Box<str>,
+        params: Option<RawJson>,
+    ) -> Result<Begun, ErrorObject> {
+        let facts = Facts::read(headers, &method, params.as_ref())?;
+        let client = self.modern.client(principal, &facts);
+        match &*method {
+            method::DISCOVER => {
+                let result = self.introduction(&scope, &client).await?.discover_result();
+                let answer: Running = Box::pin(std::future::ready(Ok(result)));
+                return Ok(Begun::Call {
+                    answer,
+                    stream: Stream::new(),
+                });
+            }
+            method::LISTEN => {
+                return self
+                    .listen(&client, scope, id, params.as_ref())
+                    .await
+                    .map(Begun::Listen);
+            }
+            method::INITIALIZE => return Err(ErrorObject::method_not_found(&method)),
+            method::TOOLS_CALL => self.check_param_headers(headers, &scope, &client, params.as_ref())?,
+            _ => {}
+        }
+        let active = match self.resume(principal, &method, params.as_ref())? {
+            Some(active) => active,
+            None => self.start(scope, &facts, client, method, params),
+        };
+        let stream = active.stream.clone();
+        Ok(Begun::Call {
+            answer: Box::pin(drive(self.clone(), active)),
+            stream,
+        })
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        scope: Scope,
+        facts: &Facts,
+        client: Arc<Client>,
+        method: Box<str>,
+        params: Option<RawJson>,
+    ) -> Active {
+        let (asks, asked) = mpsc::channel(16);
+        let stream = Stream::new();
+        let cancel = CancellationToken::new();
+        let peer = Arc::new(ModernPeer {
+            scope: scope.clone(),
+            stream: stream.clone(),
+            log_level: facts.log_level,
+            capabilities: facts.capabilities.clone(),
+            asks,
+        });
+        let principal = client.principal.clone();
+        let request = Request {
+            scope,
+            method: method.clone(),
+            params,
+            client,
+            peer,
+            cancel: cancel.clone(),
+        };
+        let gateway = self.clone();
+        let running: Running = Box::pin(async move { gateway.answer(request).await });
+        Active {
+            running,
+            asks: asked,
+            pending: HashMap::new(),
+            cancel: cancel.drop_guard(),
+            stream,
+            principal,
+            method,
+            asked: 0,
+        }
+    }
+
+    /// The waiting call that a retry belongs to, with its answers delivered.
+    fn resume(
+        &self,
+        principal: &Principal,
+        method: &str,
+        params: Option<&RawJson>,
+    ) -> Result<Option<Active>, ErrorObject> {
+        let Some(object) = params.and_then(|p| RawObject::parse(p).ok()) else {
+            return Ok(None);
+        };
+        let Some(state) = object
+            .read::<String>("requestState")
+            .filter(|s| s.starts_with(STATE_PREFIX))
+        else {
+            return Ok(None);
+        };
+        let gone = || {
+            ErrorObject::invalid_params(
+                "`requestState` belongs to no waiting request: it expired or was answered; send the request anew",
+            )
+        };
+        let mut parked = lock(&self.modern.parked);
+        let fits = parked
+            .get(&state)
+            .is_some_and(|p| p.active.principal.id == principal.id && *p.active.method == *method);
+        if !fits {
+            return Err(gone());
+        }
+        let mut active = parked.remove(&state).ok_or_else(gone)?.active;
+        drop(parked);
+        let responses = object.raw("inputResponses").unwrap_or(RawJson::EMPTY_OBJECT);
+        if let Ok(responses) = RawObject::parse(&responses) {
+            for (key, response) in responses.iter() {
+                if let Some(ask) = active.pending.remove(key) {
+                    // The asker may have given up meanwhile.
+                    let _ = ask.answer.send(Ok(RawJson::of(response)));
+                }
+            }
+        }
+        Ok(Some(active))
+    }
+
+    fn check_param_headers(
+        &self,
+        headers: Option<&HeaderMap>,
+        scope: &Scope,
+        client: &Client,
+        params: Option<&RawJson>,
+    ) -> Result<(), ErrorObject> {
+        let Some((headers, object)) = headers.zip(params.and_then(|p| RawObject::parse(p).ok())) else {
+            return Ok(());
+        };
+        let Some(name) = object.str("name") else {
+            return Ok(());
+        };
+        let snapshot = self.catalogue.snapshot();
+        let bindings = match scope {
+            Scope::All => snapshot
+                .find(ListKind::Tools, &name, &client.principal)
+                .map(|(_, item)| &item.bindings),
+            Scope::One(server) => snapshot
+                .provider(server)
+                .and_then(|o| o.tool(&name))
+                .map(|item| &item.bindings),
+        };
+        let Some(bindings) = bindings.filter(|b| !b.is_empty()) else {
+            return Ok(());
+        };
+        let arguments: Value = object.read("arguments").unwrap_or_default();
+        headers::check_params(headers, bindings, &arguments)
+            .map_err(|text| ErrorObject::new(ErrorCode::HEADER_MISMATCH, text))
+    }
+
+    async fn listen(
+        self: &Arc<Self>,
+        client: &Client,
+        scope: Scope,
+        id: Id,
+        params: Option<&RawJson>,
+    ) -> Result<Listening, ErrorObject> {
+        let wanted: Value = params
+            .and_then(|p| RawObject::parse(p).ok()?.read("notifications"))
+            .ok_or_else(|| ErrorObject::invalid_params("`params.notifications` is missing"))?;
+        if lock(&self.modern.listeners).len() >= MAX_LISTENERS {
+            return Err(ErrorObject::internal("too many streams are listening; close one"));
+        }
+        let capabilities = self.introduction(&scope, client).await?.capabilities.to_value();
+        let mut accepted = serde_json::Map::new();
+        let mut kinds = Vec::new();
+        for (member, capability, kind) in [
+            ("toolsListChanged", "tools", ListKind::Tools),
+            ("promptsListChanged", "prompts", ListKind::Prompts),
+            ("resourcesListChanged", "resources", ListKind::Resources),
+        ] {
+            let offered =
+                capabilities.get(capability).and_then(|c| c.get("listChanged")) == Some(&Value::Bool(true));
+            if offered && wanted.get(member) == Some(&Value::Bool(true)) {
+                accepted.insert(member.to_owned(), true.into());
+                kinds.push(kind);
+            }
+        }
+        let stream = Stream::new();
+        let number = self.next_number();
+        // Its own client: connections that are opened for these subscriptions end with it.
+        let own = Arc::new(Client {
+            key: ClientKey(format!("listen-{number}").into()),
+            principal: client.principal.clone(),
+            version: client.version,
+            info: client.info.clone(),
+            capabilities: RawJson::EMPTY_OBJECT,
+            peer: Arc::new(ListenPeer {
+                scope: scope.clone(),
+                id: id.clone(),
+                stream: Arc::downgrade(&stream),
+            }),
+            log_level: AtomicU8::new(0),
+        });
+        let listening = Listening {
+            gateway: self.clone(),
+            number,
+            client: own.clone(),
+            stream: stream.clone(),
+        };
+        let mut followed = Vec::new();
+        let uris = wanted
+            .get("resourceSubscriptions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        for uri in uris.iter().filter_map(Value::as_str).take(MAX_FOLLOWED) {
+            let Ok((offering, original)) = self.find_resource(&scope, uri, client) else {
+                continue;
+            };
+            if offering.provider.subscribe(&original, &own).await.is_ok() {
+                followed.push(Value::from(uri));
+            }
+        }
+        if !uris.is_empty() {
+            accepted.insert("resourceSubscriptions".to_owned(), followed.into());
+        }
+        let acknowledged = RawJson::of(&json!({ "notifications": accepted }));
+        let acknowledged = with_subscription(Some(acknowledged), &id);
+        stream.push_first(&Message::notification(method::ACKNOWLEDGED, Some(acknowledged)));
+        let listener = Listener {
+            principal: client.principal.clone(),
+            scope,
+            kinds,
+            id,
+            stream: Arc::downgrade(&stream),
+        };
+        lock(&self.modern.listeners).insert(number, listener);
+        Ok(listening)
+    }
+}
+
+struct ListenPeer {
+    scope: Scope,
+    id: Id,
+    stream: Weak<Stream>,
+}
+
+#[async_trait]
+impl Peer for ListenPeer {
+    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
+        // A listener gets what it asked for and nothing else.
+        if method != method::RESOURCE_UPDATED {
+            return;
+        }
+        let params = match params {
+            Some(params) if self.scope == Scope::All => {
+                Some(rewrite::expose_uri(&params, &Namespace::new(provider)))
+            }
+            params => params,
+        };
+        if let Some(stream) = self.stream.upgrade() {
+            stream.push(&Message::notification(
+                method,
+                Some(with_subscription(params, &self.id)),
+            ));
+        }
+    }
+
+    async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::method_not_found(method))
+    }
+}
+
+/// Runs a call to its answer or to its next questions.
+async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, ErrorObject> {
+    if active.pending.is_empty() {
+        tokio::select! {
+            biased;
+            answer = &mut active.running => {
+                drop(active.cancel.disarm());
+                return answer;
+            }
+            Some(ask) = active.asks.recv() => active.queue(ask),
+        }
+        while let Ok(Some(ask)) = tokio::time::timeout(GATHER, active.asks.recv()).await {
+            active.queue(ask);
+        }
+    }
+    let questions: serde_json::Map<String, Value> = active
+        .pending
+        .iter()
+        .map(|(key, ask)| {
+            let params = ask.params.as_ref().map_or_else(|| json!({}), RawJson::to_value);
+            (key.clone(), json!({ "method": ask.method, "params": params }))
+        })
+        .collect();
+    use base64::Engine as _;
+    let handle = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+    let state = format!("{STATE_PREFIX}{handle}");
+    let result = json!({ "resultType": "input_required", "inputRequests": questions, "requestState": state });
+    let mut parked = lock(&gateway.modern.parked);
+    if parked.len() >= MAX_PARKED {
+        return Err(ErrorObject::internal(
+            "too many requests wait for their clients' answers",
+        ));
+    }
+    parked.insert(
+        state,
+        Parked {
+            active,
+            until: Instant::now() + PARK_TIME,
+        },
+    );
+    Ok(RawJson::of(&result))
+}
+
+impl Active {
+    fn queue(&mut self, ask: Ask) {
+        self.asked += 1;
+        self.pending
+            .insert(format!("{}-{}", ask.method.replace('/', "-"), self.asked), ask);
+    }
+}

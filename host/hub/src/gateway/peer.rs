@@ -1,0 +1,172 @@
+//! The client's end as providers see it, for each era: where what a server says by itself goes.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{rewrite, session::Session, stream::Stream};
+use crate::{
+    catalogue::{
+        Scope,
+        names::Namespace,
+        provider::{LogLevel, Peer},
+    },
+    mcp::{ErrorObject, Message, RawJson, RawObject, method},
+};
+
+/// A provider's notification as the client of `scope` must see it.
+fn exposed(scope: &Scope, provider: &str, method: &str, params: Option<RawJson>) -> Option<RawJson> {
+    match params {
+        Some(params) if *scope == Scope::All && method == method::RESOURCE_UPDATED => {
+            Some(rewrite::expose_uri(&params, &Namespace::new(provider)))
+        }
+        params => params,
+    }
+}
+
+/// The severity of a `notifications/message`.
+fn level(params: Option<&RawJson>) -> Option<LogLevel> {
+    LogLevel::parse(&RawObject::parse(params?).ok()?.str("level")?)
+}
+
+/// Reaches the client of a legacy session outside any request: the GET stream.
+pub struct SessionPeer {
+    session: Weak<Session>,
+}
+
+impl SessionPeer {
+    /// The peer of `session`, which it does not keep alive.
+    pub fn new(session: &Arc<Session>) -> Self {
+        Self {
+            session: Arc::downgrade(session),
+        }
+    }
+}
+
+/// The capability that a client must have declared to be asked `method`.
+fn needed(method: &str) -> Option<&'static str> {
+    match method {
+        method::SAMPLING => Some("sampling"),
+        method::ELICITATION => Some("elicitation"),
+        method::ROOTS_LIST => Some("roots"),
+        _ => None,
+    }
+}
+
+fn cannot(session: &Session, method: &str) -> Result<(), ErrorObject> {
+    match (needed(method), session.client()) {
+        (Some(capability), Some(client)) if !client.can(capability) => {
+            Err(ErrorObject::method_not_found(method))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn wants(session: &Session, method: &str, params: Option<&RawJson>) -> bool {
+    if method != method::LOG_MESSAGE {
+        return true;
+    }
+    let wanted = session.client().and_then(|c| c.log_level());
+    wanted.is_none_or(|wanted| level(params).is_none_or(|level| level >= wanted))
+}
+
+#[async_trait]
+impl Peer for SessionPeer {
+    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
+        if let Some(session) = self.session.upgrade()
+            && wants(&session, method, params.as_ref())
+        {
+            let params = exposed(&session.scope, provider, method, params);
+            session.standing.push(&Message::notification(method, params));
+        }
+    }
+
+    async fn ask(&self, _: &str, method: &str, params: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        let session = self
+            .session
+            .upgrade()
+            .ok_or_else(|| ErrorObject::internal("the client is gone"))?;
+        cannot(&session, method)?;
+        session.ask(&session.standing, method, params).await
+    }
+}
+
+/// Reaches the client of a legacy session on the response stream of one request.
+pub struct RequestPeer {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The response stream.
+    pub stream: Arc<Stream>,
+}
+
+#[async_trait]
+impl Peer for RequestPeer {
+    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
+        if wants(&self.session, method, params.as_ref()) {
+            let params = exposed(&self.session.scope, provider, method, params);
+            self.stream.push(&Message::notification(method, params));
+        }
+    }
+
+    async fn ask(&self, _: &str, method: &str, params: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        cannot(&self.session, method)?;
+        self.session.ask(&self.stream, method, params).await
+    }
+}
+
+/// A question of a legacy server to a client of the modern era.
+pub struct Ask {
+    /// `sampling/createMessage`, `elicitation/create`, `roots/list`.
+    pub method: Box<str>,
+    /// Its parameters.
+    pub params: Option<RawJson>,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<RawJson, ErrorObject>>,
+}
+
+/// Reaches a client of the modern era while one of its requests runs. Questions become `input_required`.
+pub struct ModernPeer {
+    /// Which names the client sees.
+    pub scope: Scope,
+    /// The response stream; a client that takes JSON only has none.
+    pub stream: Arc<Stream>,
+    /// What the request's `_meta` asked for; without it no log message is sent (2026-07-28).
+    pub log_level: Option<LogLevel>,
+    /// The client's capabilities.
+    pub capabilities: RawJson,
+    /// Takes the questions.
+    pub asks: mpsc::Sender<Ask>,
+}
+
+#[async_trait]
+impl Peer for ModernPeer {
+    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
+        if method == method::LOG_MESSAGE
+            && !self
+                .log_level
+                .is_some_and(|wanted| level(params.as_ref()).is_none_or(|level| level >= wanted))
+        {
+            return;
+        }
+        let params = exposed(&self.scope, provider, method, params);
+        self.stream.push(&Message::notification(method, params));
+    }
+
+    async fn ask(&self, _: &str, method: &str, params: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        let declared = |c| RawObject::parse(&self.capabilities).is_ok_and(|o| o.get(c).is_some());
+        // Only these three can stand in `inputRequests` (2026-07-28, MRTR).
+        if !needed(method).is_some_and(declared) {
+            return Err(ErrorObject::method_not_found(method));
+        }
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask {
+            method: method.into(),
+            params,
+            answer,
+        };
+        let gone = || ErrorObject::internal("the client did not come back with an answer");
+        self.asks.send(ask).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}

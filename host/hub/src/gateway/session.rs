@@ -1,0 +1,311 @@
+//! Sessions of the legacy era: who opened them, what runs in them, and the way back to their client.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{peer::SessionPeer, stream::Stream};
+use crate::{
+    access::Principal,
+    catalogue::{
+        Scope,
+        provider::{Client, ClientKey},
+    },
+    mcp::{ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson},
+};
+
+/// How long the client has to answer a request of a server. A person may have to be asked.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(600);
+/// A session without any request or open stream ends after this time.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// Sessions that the hub holds.
+const MAX_SESSIONS: usize = 20_000;
+/// Sessions that one key may hold; the one that was used least recently goes.
+const MAX_SESSIONS_PER_KEY: usize = 5_000;
+/// Finished response streams that a client can still fetch the rest of.
+const KEPT_STREAMS: usize = 8;
+/// Requests that may run at one time in one session.
+pub const MAX_RUNNING: usize = 256;
+
+type Asked = oneshot::Sender<Result<RawJson, ErrorObject>>;
+
+/// See the module.
+pub struct Session {
+    /// Unguessable; its name in `Mcp-Session-Id`.
+    pub id: Arc<str>,
+    /// Which providers it sees.
+    pub scope: Scope,
+    client: OnceLock<Arc<Client>>,
+    principal: Arc<Principal>,
+    /// What is said outside of any request: the GET stream, the SSE stream, standard output.
+    pub standing: Arc<Stream>,
+    asked: Mutex<HashMap<u64, Asked>>,
+    next_ask: AtomicU64,
+    running: Mutex<HashMap<Id, CancellationToken>>,
+    streams: Mutex<Vec<(u64, Arc<Stream>)>>,
+    next_stream: AtomicU64,
+    last_used: Mutex<Instant>,
+    /// Open streams; a session with one is not idle.
+    pub open_streams: AtomicUsize,
+    /// Fires when the session ends.
+    pub ended: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // No code that holds one of these locks can leave its map half-changed.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Session {
+    fn new(principal: Arc<Principal>, scope: Scope) -> Arc<Self> {
+        use base64::Engine as _;
+        let id = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+        Arc::new(Self {
+            id: id.into(),
+            scope,
+            client: OnceLock::new(),
+            principal,
+            standing: Stream::new(),
+            asked: Mutex::default(),
+            next_ask: AtomicU64::new(1),
+            running: Mutex::default(),
+            streams: Mutex::default(),
+            next_stream: AtomicU64::new(1),
+            last_used: Mutex::new(Instant::now()),
+            open_streams: AtomicUsize::new(0),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// The client, once it said `initialize`.
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.client.get()
+    }
+
+    /// Who opened the session.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// The client introduced itself; `None` when it had done so before.
+    pub fn introduce(
+        self: &Arc<Self>,
+        version: ProtocolVersion,
+        info: Option<RawJson>,
+        capabilities: RawJson,
+    ) -> Option<&Arc<Client>> {
+        let client = Arc::new(Client {
+            key: ClientKey(self.id.clone()),
+            principal: self.principal.clone(),
+            version,
+            info,
+            capabilities,
+            peer: Arc::new(SessionPeer::new(self)),
+            log_level: AtomicU8::new(0),
+        });
+        self.client.set(client).ok()?;
+        self.client.get()
+    }
+
+    /// Notes that the session is in use.
+    pub fn touch(&self) {
+        *lock(&self.last_used) = Instant::now();
+    }
+
+    fn idle_for(&self) -> Duration {
+        if self.open_streams.load(Ordering::Relaxed) > 0 || !lock(&self.running).is_empty() {
+            return Duration::ZERO;
+        }
+        lock(&self.last_used).elapsed()
+    }
+
+    /// Keeps a response stream, so that the client can resume it; its number stands in event ids.
+    pub fn keep_stream(&self, stream: &Arc<Stream>) -> u64 {
+        let number = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let mut streams = lock(&self.streams);
+        streams.push((number, stream.clone()));
+        let finished = streams.iter().filter(|(_, s)| s.is_finished()).count();
+        if finished > KEPT_STREAMS
+            && let Some(at) = streams.iter().position(|(_, s)| s.is_finished())
+        {
+            streams.remove(at);
+        }
+        number
+    }
+
+    /// The stream with this number; 0 is the standing one.
+    pub fn stream(&self, number: u64) -> Option<Arc<Stream>> {
+        if number == 0 {
+            return Some(self.standing.clone());
+        }
+        lock(&self.streams)
+            .iter()
+            .find(|(n, _)| *n == number)
+            .map(|(_, s)| s.clone())
+    }
+
+    /// A request begins; its token fires when the client cancels it or the session ends.
+    ///
+    /// # Errors
+    /// Too many run, or one with this id does.
+    pub fn begin(self: &Arc<Self>, id: &Id) -> Result<Running, ErrorObject> {
+        let mut running = lock(&self.running);
+        if running.len() >= MAX_RUNNING {
+            let text = format!("{MAX_RUNNING} requests of this session are running; wait for one to end");
+            return Err(ErrorObject::internal(text));
+        }
+        let cancel = self.ended.child_token();
+        if running.contains_key(id) {
+            return Err(ErrorObject::new(
+                ErrorCode::INVALID_REQUEST,
+                "a request with this id is running",
+            ));
+        }
+        running.insert(id.clone(), cancel.clone());
+        Ok(Running {
+            session: self.clone(),
+            id: id.clone(),
+            cancel,
+        })
+    }
+
+    /// The client cancelled the request with this id.
+    pub fn cancel(&self, id: &Id) {
+        if let Some(token) = lock(&self.running).get(id) {
+            token.cancel();
+        }
+    }
+
+    /// Asks the client over `out` and waits for its answer.
+    ///
+    /// # Errors
+    /// The client's error; or that it did not answer in [`ASK_TIMEOUT`] or is gone.
+    pub async fn ask(
+        &self,
+        out: &Stream,
+        method: &str,
+        params: Option<RawJson>,
+    ) -> Result<RawJson, ErrorObject> {
+        struct Forget<'s>(&'s Session, u64);
+        impl Drop for Forget<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.asked).remove(&self.1);
+            }
+        }
+        let number = self.next_ask.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        lock(&self.asked).insert(number, answer);
+        let _forget = Forget(self, number);
+        out.push(&Message::Request {
+            id: Id::number(number),
+            method: method.into(),
+            params,
+        });
+        tokio::select! {
+            answer = answered => answer.unwrap_or_else(|_| Err(gone())),
+            () = self.ended.cancelled() => Err(gone()),
+            () = tokio::time::sleep(ASK_TIMEOUT) => {
+                Err(ErrorObject::new(ErrorCode::TIMED_OUT, format!("the client did not answer `{method}`")))
+            }
+        }
+    }
+
+    /// The client answered a request. An unknown id is ignored, as JSON-RPC wants.
+    pub fn answered(&self, id: &Id, outcome: Result<RawJson, ErrorObject>) {
+        if let Some(answer) = id.as_u64().and_then(|n| lock(&self.asked).remove(&n)) {
+            // The asker may have given up meanwhile.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+fn gone() -> ErrorObject {
+    ErrorObject::internal("the client is gone")
+}
+
+/// A running request; ends with its drop.
+pub struct Running {
+    session: Arc<Session>,
+    id: Id,
+    /// Fires when the client cancelled it.
+    pub cancel: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.session.running).remove(&self.id);
+        self.session.touch();
+    }
+}
+
+/// All sessions of the hub.
+#[derive(Default)]
+pub struct Sessions {
+    map: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+}
+
+impl Sessions {
+    /// Opens one. Returns the session, and those that had to make room.
+    pub fn open(&self, principal: &Arc<Principal>, scope: Scope) -> (Arc<Session>, Vec<Arc<Session>>) {
+        let session = Session::new(principal.clone(), scope);
+        let mut map = lock(&self.map);
+        let mut ended = Vec::new();
+        let own = map.values().filter(|s| s.principal.id == principal.id).count();
+        if map.len() >= MAX_SESSIONS || own >= MAX_SESSIONS_PER_KEY {
+            let candidates = map
+                .values()
+                .filter(|s| s.principal.id == principal.id || own == 0);
+            let oldest = candidates.max_by_key(|s| s.idle_for()).map(|s| s.id.clone());
+            if let Some(oldest) = oldest.and_then(|id| map.remove(&id)) {
+                ended.push(oldest);
+            }
+        }
+        map.insert(session.id.clone(), session.clone());
+        (session, ended)
+    }
+
+    /// The session with this id, if `principal` opened it. Another key's session is not there.
+    pub fn get(&self, id: &str, principal: &Principal) -> Option<Arc<Session>> {
+        let session = lock(&self.map).get(id).cloned()?;
+        (session.principal.id == principal.id).then_some(session)
+    }
+
+    /// Takes a session out.
+    pub fn remove(&self, id: &str) -> Option<Arc<Session>> {
+        lock(&self.map).remove(id)
+    }
+
+    /// Takes out all that were idle for longer than `limit`.
+    pub fn remove_idle(&self, limit: Duration) -> Vec<Arc<Session>> {
+        let mut map = lock(&self.map);
+        let idle: Vec<_> = map
+            .values()
+            .filter(|s| s.idle_for() > limit)
+            .map(|s| s.id.clone())
+            .collect();
+        idle.iter().filter_map(|id| map.remove(id)).collect()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        lock(&self.map).values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        lock(&self.map).len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,178 @@
+//! HTTP with SSE, the transport of 2024-11-05: GET opens one stream for everything, POST sends a message.
+//!
+//! Deprecated, and still what many clients speak. A POST to the SSE address itself is streamable HTTP, for
+//! clients that try that first.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt as _;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::{
+    Gateway,
+    dispatch::Request,
+    peer::RequestPeer,
+    session::Session,
+    streamable::{self, Endpoint},
+};
+use crate::{
+    access::Caller,
+    catalogue::Scope,
+    mcp::{ErrorObject, Id, Message, RawJson, method, method::header, sse::Event},
+};
+
+/// GET: the stream; its first event says where to POST.
+pub async fn get(
+    State(gateway): State<Arc<Gateway>>,
+    endpoint: Endpoint,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Response {
+    if headers.contains_key(header::SESSION_ID) {
+        return streamable::get(State(gateway), endpoint, caller, headers).await;
+    }
+    if gateway.stopping.is_cancelled() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let scope = endpoint.0;
+    let path = match &scope {
+        Scope::All => "/mcp/messages".to_owned(),
+        Scope::One(name) => {
+            let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+            format!("/mcp/{name}/messages")
+        }
+    };
+    let (session, ended) = gateway.sessions.open(&caller.0, scope);
+    for old in ended {
+        gateway.end_session(&old);
+    }
+    let address = format!("{path}?sessionId={}", session.id);
+    let first = Event {
+        name: Some("endpoint".to_owned()),
+        ..Event::message(address.into())
+    };
+    let guard = EndWithStream {
+        gateway,
+        session: session.clone(),
+    };
+    let events = session.standing.read().map(move |event| {
+        let _ = &guard;
+        Event {
+            name: Some("message".to_owned()),
+            ..event
+        }
+    });
+    streamable::events(events, Some(first), Some(session))
+}
+
+/// The session of this transport lives as long as its stream.
+struct EndWithStream {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+}
+
+impl Drop for EndWithStream {
+    fn drop(&mut self) {
+        self.gateway.end_session(&self.session);
+    }
+}
+
+/// The query of the address that `endpoint` named.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionQuery {
+    session_id: Option<String>,
+}
+
+/// POST: one message; its answer comes over the stream.
+pub async fn post(
+    State(gateway): State<Arc<Gateway>>,
+    Endpoint(scope): Endpoint,
+    Caller(principal): Caller,
+    Query(query): Query<SessionQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let session = query
+        .session_id
+        .and_then(|id| gateway.sessions.get(&id, &principal))
+        .filter(|s| s.scope == scope);
+    let Some(session) = session else {
+        let text =
+            "no such session: open the SSE stream first and POST to the address in its `endpoint` event";
+        let e = ErrorObject::new(crate::mcp::ErrorCode::INVALID_REQUEST, text);
+        return streamable::error(StatusCode::NOT_FOUND, None, e);
+    };
+    match streamable::read_message(&headers, body).await {
+        Ok(message) => {
+            session.touch();
+            receive(&gateway, &session, message);
+            (StatusCode::ACCEPTED, "Accepted").into_response()
+        }
+        Err(response) => response,
+    }
+}
+
+/// Takes a legacy message whose answer goes to the session's one stream.
+pub fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, message: Message) {
+    match message {
+        Message::Request { id, method, params } => request(gateway, session, id, method, params),
+        Message::Notification { method, params } => streamable::notified(gateway, session, &method, params),
+        Message::Response {
+            id: Some(id),
+            outcome,
+        } => session.answered(&id, outcome),
+        Message::Response { id: None, .. } => {}
+    }
+}
+
+fn request(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    id: Id,
+    method: Box<str>,
+    params: Option<RawJson>,
+) {
+    let out = session.standing.clone();
+    let running = match session.begin(&id) {
+        Ok(running) => running,
+        Err(e) => return out.push(&Message::response(id, Err(e))),
+    };
+    let (gateway, session) = (gateway.clone(), session.clone());
+    let tasks = gateway.tasks.clone();
+    tasks.spawn(async move {
+        let outcome = match session.client().cloned() {
+            _ if &*method == method::INITIALIZE => gateway.initialize(&session, params.as_ref()).await,
+            None if &*method == method::PING => Ok(RawJson::EMPTY_OBJECT),
+            None => Err(ErrorObject::new(
+                crate::mcp::ErrorCode::INVALID_REQUEST,
+                "send `initialize` first",
+            )),
+            Some(client) => {
+                let peer = Arc::new(RequestPeer {
+                    session: session.clone(),
+                    stream: out.clone(),
+                });
+                let cancel = running.cancel.clone();
+                let request = Request {
+                    scope: session.scope.clone(),
+                    method,
+                    params,
+                    client,
+                    peer,
+                    cancel,
+                };
+                gateway.answer(request).await
+            }
+        };
+        if !running.cancel.is_cancelled() {
+            out.push(&Message::response(id, outcome));
+        }
+    });
+}

@@ -1,0 +1,200 @@
+//! `aih stdio`: the gateway on standard input and output, for clients that only start commands. Both eras.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::StreamExt as _;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Gateway, MAX_BODY, MAX_NESTING,
+    modern::{self, Begun},
+    session::Session,
+    sse,
+    stream::Stream,
+};
+use crate::{
+    access::Principal,
+    catalogue::Scope,
+    mcp::{ErrorCode, ErrorObject, Id, Message, ParseError, RawObject, json::nests_within, method},
+};
+
+/// Modern requests that run, so that `notifications/cancelled` finds them.
+type Running = Arc<std::sync::Mutex<HashMap<Id, CancellationToken>>>;
+
+/// Serves one client until its input ends.
+///
+/// # Errors
+/// Reading or writing failed.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    principal: Arc<Principal>,
+    scope: Scope,
+    input: impl AsyncBufRead + Unpin,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> std::io::Result<()> {
+    let (session, _) = gateway.sessions.open(&principal, scope);
+    let writer = tokio::spawn(write(session.standing.clone(), output));
+    let running = Running::default();
+    let outcome = read(&gateway, &session, &running, input).await;
+    gateway.end_session(&session);
+    writer.await.map_err(std::io::Error::other)??;
+    outcome
+}
+
+async fn write(stream: Arc<Stream>, mut output: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+    let mut events = Box::pin(stream.read());
+    while let Some(event) = events.next().await {
+        output.write_all(&event.data).await?;
+        output.write_all(b"\n").await?;
+        output.flush().await?;
+    }
+    Ok(())
+}
+
+async fn read(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    running: &Running,
+    mut input: impl AsyncBufRead + Unpin,
+) -> std::io::Result<()> {
+    let refuse = |code, text: String| {
+        let outcome = Err(ErrorObject::new(code, text));
+        session.standing.push(&Message::Response { id: None, outcome });
+    };
+    let limit = MAX_BODY as u64 + 1;
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut input).take(limit);
+        let read = tokio::select! {
+            read = limited.read_until(b'\n', &mut line) => read?,
+            () = gateway.stopping.cancelled() => return Ok(()),
+        };
+        if read == 0 {
+            return Ok(());
+        }
+        if line.len() > MAX_BODY {
+            refuse(
+                ErrorCode::INVALID_REQUEST,
+                format!("a message may have {MAX_BODY} bytes at most"),
+            );
+            return Ok(());
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        if !nests_within(&line, MAX_NESTING) {
+            refuse(
+                ErrorCode::INVALID_REQUEST,
+                format!("the message nests deeper than {MAX_NESTING} levels"),
+            );
+            continue;
+        }
+        match Message::parse(&line.into()) {
+            Err(e @ ParseError::Json(_)) => refuse(ErrorCode::PARSE_ERROR, e.to_string()),
+            Err(e) => refuse(ErrorCode::INVALID_REQUEST, e.to_string()),
+            Ok(message) => receive(gateway, session, running, message),
+        }
+    }
+}
+
+fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, running: &Running, message: Message) {
+    let active = |running: &Running| {
+        running
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .len()
+    };
+    match message {
+        Message::Request { id, method, params }
+            if modern::says_version(params.as_ref()) || &*method == method::DISCOVER =>
+        {
+            if active(running) >= super::session::MAX_RUNNING {
+                let e = ErrorObject::internal("too many requests are running; wait for one to end");
+                return session.standing.push(&Message::response(id, Err(e)));
+            }
+            let cancel = CancellationToken::new();
+            let table = running.clone();
+            let entry = (id.clone(), cancel.clone());
+            table
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .insert(entry.0, entry.1);
+            let (gateway, out, principal) = (
+                gateway.clone(),
+                session.standing.clone(),
+                session.principal().clone(),
+            );
+            let (scope, ended) = (session.scope.clone(), session.ended.clone());
+            let tasks = gateway.tasks.clone();
+            tasks.spawn(async move {
+                let work = answer_modern(&gateway, &principal, scope, id.clone(), method, params, &out);
+                tokio::select! {
+                    () = work => {}
+                    () = cancel.cancelled() => {}
+                    () = ended.cancelled() => {}
+                }
+                table
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .remove(&id);
+            });
+        }
+        Message::Notification { method, params } if &*method == method::CANCELLED => {
+            let id = params
+                .as_ref()
+                .and_then(|p| RawObject::parse(p).ok()?.raw("requestId"))
+                .and_then(Id::from_json);
+            if let Some(id) = id {
+                if let Some(cancel) = running
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .get(&id)
+                {
+                    cancel.cancel();
+                }
+                session.cancel(&id);
+            }
+        }
+        other => sse::receive(gateway, session, other),
+    }
+}
+
+async fn answer_modern(
+    gateway: &Arc<Gateway>,
+    principal: &Arc<Principal>,
+    scope: Scope,
+    id: Id,
+    method: Box<str>,
+    params: Option<crate::mcp::RawJson>,
+    out: &Arc<Stream>,
+) {
+    match gateway
+        .begin_modern(principal, scope, None, id.clone(), method, params)
+        .await
+    {
+        Err(e) => out.push(&Message::response(id, Err(e))),
+        Ok(Begun::Listen(listening)) => {
+            let mut events = Box::pin(listening.stream.read());
+            while let Some(event) = events.next().await {
+                out.push_raw(event.data);
+            }
+        }
+        Ok(Begun::Call { mut answer, stream }) => {
+            let mut events = Box::pin(stream.read());
+            let outcome = loop {
+                tokio::select! {
+                    biased;
+                    Some(event) = events.next() => out.push_raw(event.data),
+                    outcome = &mut answer => break outcome,
+                }
+            };
+            // What was said before the answer comes before it.
+            stream.finish();
+            while let Some(event) = events.next().await {
+                out.push_raw(event.data);
+            }
+            out.push(&Message::response(id, outcome));
+        }
+    }
+}
