@@ -1,0 +1,358 @@
+//! The hub as a provider of its own: the tools `aih__…`, skills as prompts and resources, configs as
+//! resources.
+//!
+//! Everything is answered from memory and filtered by the caller's key: what it may not use is not there.
+//! It must never answer about a thing without asking the key's permissions first.
+
+pub mod content;
+mod tools;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::access::Principal;
+use crate::catalogue::{
+    Catalogue, Snapshot, configs, names,
+    provider::{
+        Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState,
+        ProviderStatus,
+    },
+    skills_mcp,
+};
+use crate::mcp::{Era, ErrorObject, RawJson, RawObject, method};
+pub use content::{HookInfo, HubContent, PluginInfo};
+
+/// Directory listing of the skills extension.
+const DIRECTORY_READ: &str = "resources/directory/read";
+
+/// Most values of one completion (the specification's limit).
+const MAX_COMPLETIONS: usize = 100;
+
+/// Most resource subscriptions of one client.
+const MAX_SUBSCRIPTIONS: usize = 1_000;
+
+const INSTRUCTIONS: &str = "This hub puts many MCP servers, skills and configuration files behind one address. \
+    Tools of the servers behind it are called SERVER__TOOL; the hub's own start with aih__. Before a task that \
+    may have established instructions, look at aih__list_skills and read what fits with aih__get_skill; skills \
+    are also prompts and skill:// resources, configuration files are config:// resources. When a tool is missing \
+    or fails, aih__health and aih__list_mcps tell which server is down and why.";
+
+/// The hub's own tools, prompts and resources.
+pub struct HubProvider {
+    content: ArcSwap<HubContent>,
+    offers: ArcSwap<Offers>,
+    /// Weak, because the catalogue holds this provider.
+    catalogue: OnceLock<Weak<Catalogue>>,
+    changes: ChangeSignal,
+    subscriptions: Mutex<BTreeMap<(ClientKey, String), Arc<Client>>>,
+    started: Instant,
+}
+
+impl HubProvider {
+    /// A provider of `content`; its uptime counts from now. Call [`HubProvider::attach`] once the catalogue is
+    /// there. `changes` is marked when the content is replaced.
+    pub fn new(content: HubContent, changes: ChangeSignal) -> Arc<Self> {
+        Arc::new(Self {
+            offers: ArcSwap::from_pointee(offers(&content)),
+            content: ArcSwap::from_pointee(content),
+            catalogue: OnceLock::new(),
+            changes,
+            subscriptions: Mutex::default(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Lets the hub see what else is on offer; only the first call counts.
+    pub fn attach(&self, catalogue: &Arc<Catalogue>) {
+        let _ = self.catalogue.set(Arc::downgrade(catalogue));
+    }
+
+    /// What the hub holds now.
+    pub fn content(&self) -> Arc<HubContent> {
+        self.content.load_full()
+    }
+
+    /// Serves `content` from now on: lists change, and who subscribed to a resource that is another now is told.
+    pub fn replace(&self, content: HubContent) {
+        let offers = offers(&content);
+        let new = Arc::new(content);
+        let old = self.content.swap(new.clone());
+        self.offers.store(Arc::new(offers));
+        self.changes.mark();
+        for ((_, uri), client) in self.subscriptions().iter() {
+            let now = read(&new, uri, &client.principal);
+            if now != read(&old, uri, &client.principal) {
+                let params = RawJson::of(&json!({ "uri": uri }));
+                client
+                    .peer
+                    .notify(names::HUB, method::RESOURCE_UPDATED, Some(params));
+            }
+        }
+    }
+
+    /// How everything is that `principal` may see.
+    pub fn health(&self, principal: &Principal) -> view::Health {
+        view::health(
+            &self.content(),
+            &self.snapshot(),
+            self.started.elapsed(),
+            principal,
+        )
+    }
+
+    /// All that is on offer; nothing before [`HubProvider::attach`].
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        let catalogue = self.catalogue.get().and_then(Weak::upgrade);
+        catalogue.map(|c| c.snapshot_full()).unwrap_or_default()
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<(ClientKey, String), Arc<Client>>> {
+        // The map is whole at every point where code under the lock could panic.
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, method: &str, params: Option<&RawJson>, client: &Client) -> Result<Value, ErrorObject> {
+        let principal = &*client.principal;
+        let empty = RawJson::EMPTY_OBJECT;
+        let params = RawObject::parse(params.unwrap_or(&empty))
+            .map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
+        let text = |key: &str| {
+            params
+                .read::<String>(key)
+                .ok_or_else(|| ErrorObject::invalid_params(format!("`params.{key}` must be a text")))
+        };
+        let content = self.content();
+        let may = |name: &str| view::may_skill(principal, name);
+        match method {
+            method::TOOLS_CALL => {
+                let name = text("name")?;
+                let arguments = params.read::<Value>("arguments");
+                tools::call(self, &name, arguments, principal)
+                    .ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {name}")))
+            }
+            method::PROMPTS_GET => {
+                let name = text("name")?;
+                let request = match params.read::<Value>("arguments") {
+                    None | Some(Value::Null) => None,
+                    Some(arguments) => prompt_request(&arguments)?,
+                };
+                skills_mcp::prompt(&content.skills, &name, request.as_deref(), may)
+                    .ok_or_else(|| ErrorObject::invalid_params(format!("unknown prompt: {name}")))
+            }
+            method::RESOURCES_READ => {
+                let uri = text("uri")?;
+                read(&content, &uri, principal)
+                    .ok_or_else(|| ErrorObject::resource_not_found(&uri, client.era()))
+            }
+            method::SKILLS_LIST => {
+                if params.get("cursor").is_some_and(|cursor| cursor.get() != "null") {
+                    return Err(ErrorObject::invalid_params(
+                        "this list has one page: send no cursor",
+                    ));
+                }
+                Ok(hinted(skills_mcp::list(&content.skills, may), client.era()))
+            }
+            method::SKILLS_GET => {
+                let uri = text("uri")?;
+                skills_mcp::get(&content.skills, &uri, may)
+                    .map(|result| hinted(result, client.era()))
+                    .ok_or_else(|| ErrorObject::invalid_params(format!("unknown skill: {uri}")))
+            }
+            DIRECTORY_READ => {
+                let uri = text("uri")?;
+                skills_mcp::read_directory(&content.skills, &uri, may)
+                    .map(|result| hinted(result, client.era()))
+                    .ok_or_else(|| ErrorObject::invalid_params(format!("no such folder: {uri}")))
+            }
+            method::COMPLETE => Ok(complete(&content, &params, principal)),
+            _ => Err(ErrorObject::method_not_found(method)),
+        }
+    }
+}
+
+fn hinted(result: Value, era: Era) -> Value {
+    match era {
+        Era::Legacy => result,
+        Era::Modern => skills_mcp::with_cache_hints(result, 0),
+    }
+}
+
+fn prompt_request(arguments: &Value) -> Result<Option<String>, ErrorObject> {
+    let name = skills_mcp::PROMPT_ARGUMENT;
+    let arguments = arguments
+        .as_object()
+        .ok_or_else(|| ErrorObject::invalid_params("`params.arguments` must be an object"))?;
+    match arguments.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(request)) => Ok(Some(request.clone())),
+        Some(_) => Err(ErrorObject::invalid_params(format!(
+            "the argument `{name}` must be a text"
+        ))),
+    }
+}
+
+fn read(content: &HubContent, uri: &str, principal: &Principal) -> Option<Value> {
+    if uri.starts_with(configs::SCHEME) {
+        content
+            .configs
+            .read_resource(uri, |key| view::may_config(principal, key))
+    } else {
+        skills_mcp::read(&content.skills, uri, |name| view::may_skill(principal, name))
+    }
+}
+
+/// Names of skills or configs for the argument `name`; no values for anything else.
+fn complete(content: &HubContent, params: &RawObject<'_>, principal: &Principal) -> Value {
+    let reference: Value = params.read("ref").unwrap_or_default();
+    let argument: Value = params.read("argument").unwrap_or_default();
+    let member = |object: &Value, key: &str| {
+        object
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let begun = member(&argument, "value");
+    let target = member(&reference, "uri");
+    let names: Vec<&str> = if member(&argument, "name") != "name" {
+        Vec::new()
+    } else if target.starts_with(configs::SCHEME) {
+        let entries = content.configs.entries();
+        entries
+            .map(|entry| entry.source.key.as_str())
+            .filter(|key| view::may_config(principal, key))
+            .collect()
+    } else if target.starts_with(skills_mcp::SCHEME) {
+        let skills = content.skills.readable();
+        skills
+            .map(|skill| skill.name.as_str())
+            .filter(|name| view::may_skill(principal, name))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let matching: Vec<&str> = names
+        .into_iter()
+        .filter(|name| name.starts_with(&begun))
+        .collect();
+    let values: Vec<&str> = matching.iter().copied().take(MAX_COMPLETIONS).collect();
+    json!({ "completion": {
+        "values": values,
+        "total": matching.len(),
+        "hasMore": matching.len() > MAX_COMPLETIONS,
+    } })
+}
+
+fn offers(content: &HubContent) -> Offers {
+    let raw = |items: Vec<Value>| items.iter().map(RawJson::of).collect();
+    let mut resources = skills_mcp::resources(&content.skills, |_| true);
+    resources.extend(content.configs.resources(|_| true));
+    let templates = vec![
+        json!({
+            "uriTemplate": format!("{}{}/{{name}}/SKILL.md", skills_mcp::SCHEME, names::HUB),
+            "name": "skill",
+            "title": "Skill by name",
+            "mimeType": "text/markdown",
+        }),
+        json!({
+            "uriTemplate": format!("{}{{name}}", configs::SCHEME),
+            "name": "config",
+            "title": "Config by name",
+        }),
+    ];
+    Offers {
+        tools: raw(tools::list()),
+        prompts: raw(skills_mcp::prompts(&content.skills, |_| true)),
+        resources: raw(resources),
+        templates: raw(templates),
+        capabilities: Some(RawJson::of(&json!({
+            "tools": { "listChanged": true },
+            "prompts": { "listChanged": true },
+            "resources": { "listChanged": true, "subscribe": true },
+            "completions": {},
+            "extensions": { skills_mcp::EXTENSION: skills_mcp::capability() },
+        }))),
+        server_info: Some(RawJson::of(&json!({
+            "name": names::HUB,
+            "title": content.name,
+            "version": view::VERSION,
+        }))),
+        instructions: Some(INSTRUCTIONS.to_owned()),
+    }
+}
+
+#[async_trait]
+impl Provider for HubProvider {
+    fn name(&self) -> &str {
+        names::HUB
+    }
+
+    fn status(&self) -> ProviderStatus {
+        ProviderStatus {
+            name: names::HUB.to_owned(),
+            kind: ProviderKind::Hub,
+            state: ProviderState::Up,
+            last_error: None,
+            transport: "internal".to_owned(),
+            protocol: None,
+            connections: 0,
+            restarts: 0,
+        }
+    }
+
+    fn offers(&self) -> Arc<Offers> {
+        self.offers.load_full()
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        params: Option<RawJson>,
+        call: &Call,
+    ) -> Result<Answer, ErrorObject> {
+        let result = self.answer(method, params.as_ref(), &call.client)?;
+        Ok(Answer {
+            result: RawJson::of(&result),
+            era: Era::Legacy,
+        })
+    }
+
+    async fn notify(&self, _method: &str, _params: Option<RawJson>, _client: &Arc<Client>) {}
+
+    async fn subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
+        if read(&self.content(), uri, &client.principal).is_none() {
+            return Err(ErrorObject::resource_not_found(uri, client.era()));
+        }
+        let mut subscriptions = self.subscriptions();
+        let held = subscriptions.keys().filter(|(key, _)| *key == client.key).count();
+        if held >= MAX_SUBSCRIPTIONS {
+            return Err(ErrorObject::invalid_params(format!(
+                "this client has {MAX_SUBSCRIPTIONS} subscriptions already; end one first"
+            )));
+        }
+        subscriptions.insert((client.key.clone(), uri.to_owned()), client.clone());
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
+        self.subscriptions().remove(&(client.key.clone(), uri.to_owned()));
+        Ok(())
+    }
+
+    async fn set_log_level(&self, _client: &Arc<Client>) {}
+
+    fn release(&self, client: &ClientKey) {
+        self.subscriptions().retain(|(key, _), _| key != client);
+    }
+
+    async fn shutdown(&self, _grace: Duration) {}
+}
+
+#[cfg(test)]
+mod tests;

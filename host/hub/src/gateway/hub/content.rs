@@ -1,0 +1,119 @@
+//! What the hub itself holds: skills, configs, and what the configuration says of plugins and hooks.
+//!
+//! Made once per configuration and never changed: a reload makes a new one. It holds no secret, and of the
+//! operator's files only those that are meant to be handed out.
+
+use std::path::Path;
+
+use crate::catalogue::{
+    configs::{ConfigSet, ConfigSource},
+    skills::{SkillSet, SkillSource},
+};
+use crate::config::{EntryState, LoadedConfig, Runtime};
+
+/// Everything that the hub serves by itself.
+#[derive(Clone, Debug, Default)]
+pub struct HubContent {
+    /// `name` of the configuration: what the hub calls itself.
+    pub name: String,
+    /// The skills.
+    pub skills: SkillSet,
+    /// The configs.
+    pub configs: ConfigSet,
+    /// The hooks, in the order of the file.
+    pub hooks: Vec<HookInfo>,
+    /// The plugins, in the order of the file.
+    pub plugins: Vec<PluginInfo>,
+    /// What is to be looked at in the configuration, for those who may read logs.
+    pub warnings: Vec<String>,
+}
+
+/// One entry of `hooks`.
+#[derive(Clone, Debug)]
+pub struct HookInfo {
+    /// Its name.
+    pub name: String,
+    /// The event that it waits for.
+    pub trigger: String,
+    /// Its file, relative to the configuration's folder where it lies below that.
+    pub action: String,
+    /// Why it does not serve, if it does not.
+    pub disabled: Option<String>,
+}
+
+/// One entry of `plugins`.
+#[derive(Clone, Debug)]
+pub struct PluginInfo {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its file, relative to the configuration's folder where it lies below that.
+    pub file: String,
+    /// The language of its source: `node`, `python` or `wasm`.
+    pub runtime: &'static str,
+    /// Why it does not serve, if it does not.
+    pub disabled: Option<String>,
+}
+
+impl HubContent {
+    /// Reads the files that the configuration names. Blocks on file access; from async code use
+    /// `spawn_blocking`. What cannot be read is listed with its error.
+    pub fn load(loaded: &LoadedConfig) -> Self {
+        let config = &loaded.config;
+        let base = &loaded.base_dir;
+        let relative = |path: &Path| shown(base, path);
+        let skills = config.skills.iter().map(|skill| SkillSource {
+            name: skill.name.clone(),
+            description: skill.description.clone(),
+            file: relative(&skill.file),
+            tags: skill.tags.clone(),
+            base_dir: base.clone(),
+        });
+        let configs = config.configs.iter().map(|entry| ConfigSource {
+            key: entry.name.clone(),
+            file: relative(&entry.file),
+            base_dir: base.clone(),
+        });
+        Self {
+            name: config.name.clone(),
+            skills: SkillSet::load(skills),
+            configs: ConfigSet::load(configs),
+            hooks: config
+                .hooks
+                .iter()
+                .map(|hook| HookInfo {
+                    name: hook.name.clone(),
+                    trigger: hook.trigger.clone(),
+                    action: relative(&hook.action),
+                    disabled: reason(&hook.state),
+                })
+                .collect(),
+            plugins: config
+                .plugins
+                .iter()
+                .map(|plugin| PluginInfo {
+                    name: plugin.name.clone(),
+                    description: plugin.description.clone(),
+                    file: relative(&plugin.file),
+                    runtime: match plugin.runtime {
+                        Runtime::Node => "node",
+                        Runtime::Python => "python",
+                        Runtime::Wasm => "wasm",
+                    },
+                    disabled: reason(&plugin.state),
+                })
+                .collect(),
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+fn reason(state: &EntryState) -> Option<String> {
+    state.reason().map(ToString::to_string)
+}
+
+/// `path` as people write it: relative to `base` where it lies below.
+fn shown(base: &Path, path: &Path) -> String {
+    path.strip_prefix(base).unwrap_or(path).display().to_string()
+}

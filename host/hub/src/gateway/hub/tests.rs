@@ -1,0 +1,379 @@
+use std::fs;
+use std::sync::atomic::AtomicU8;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::access::{KeyId, PermissionSet};
+use crate::catalogue::ListKind;
+use crate::catalogue::configs::{ConfigSet, ConfigSource};
+use crate::catalogue::provider::Peer;
+use crate::catalogue::skills::{SkillSet, SkillSource};
+use crate::mcp::{ErrorCode, ProtocolVersion};
+
+#[derive(Default)]
+struct Ear(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Peer for Ear {
+    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
+        let line = format!("{provider} {method} {}", params.unwrap().text());
+        self.0.lock().unwrap().push(line);
+    }
+
+    async fn ask(&self, _: &str, _: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::internal("nobody asks"))
+    }
+}
+
+fn content(dir: &std::path::Path) -> HubContent {
+    fs::create_dir_all(dir.join("notes")).unwrap();
+    fs::write(dir.join("review.md"), "# Review\n\nLook twice.\n").unwrap();
+    let head = "---\nname: notes\ndescription: Write notes\n---\nUse the template.\n";
+    fs::write(dir.join("notes/SKILL.md"), head).unwrap();
+    fs::write(dir.join("notes/a b.txt"), "template").unwrap();
+    fs::write(dir.join("CLAUDE.md"), "be brief\n").unwrap();
+    fs::write(dir.join("logo"), [0, 1, 2]).unwrap();
+    let skill = |name: &str, file: &str| SkillSource {
+        name: name.into(),
+        description: None,
+        file: file.into(),
+        tags: vec!["work".into()],
+        base_dir: dir.into(),
+    };
+    let config = |key: &str, file: &str| ConfigSource {
+        key: key.into(),
+        file: file.into(),
+        base_dir: dir.into(),
+    };
+    HubContent {
+        name: "test-hub".into(),
+        skills: SkillSet::load([
+            skill("review", "review.md"),
+            skill("notes", "notes/SKILL.md"),
+            skill("gone", "gone.md"),
+        ]),
+        configs: ConfigSet::load([
+            config("claude_md", "CLAUDE.md"),
+            config("logo", "logo"),
+            config("lost", "lost"),
+        ]),
+        hooks: vec![HookInfo {
+            name: "greet".into(),
+            trigger: "conversation.start".into(),
+            action: "hooks/greet.js".into(),
+            disabled: None,
+        }],
+        plugins: Vec::new(),
+        warnings: vec!["look here".into()],
+    }
+}
+
+struct Fixture {
+    _dir: tempfile::TempDir,
+    hub: Arc<HubProvider>,
+    catalogue: Arc<Catalogue>,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let signal = ChangeSignal::default();
+    let hub = HubProvider::new(content(dir.path()), signal.clone());
+    let catalogue = Catalogue::new(vec![hub.clone()], signal);
+    hub.attach(&catalogue);
+    Fixture {
+        _dir: dir,
+        hub,
+        catalogue,
+    }
+}
+
+fn principal(permissions: &[&str]) -> Principal {
+    Principal {
+        name: "tester".into(),
+        permissions: PermissionSet::parse(permissions).unwrap(),
+        id: KeyId::ANONYMOUS,
+    }
+}
+
+fn client(version: ProtocolVersion, permissions: &[&str], peer: Arc<dyn Peer>) -> Arc<Client> {
+    Arc::new(Client {
+        key: ClientKey("c".into()),
+        principal: Arc::new(principal(permissions)),
+        version,
+        info: None,
+        capabilities: RawJson::EMPTY_OBJECT,
+        peer,
+        log_level: AtomicU8::new(0),
+    })
+}
+
+impl Fixture {
+    async fn ask(&self, permissions: &[&str], method: &str, params: Value) -> Result<Value, ErrorObject> {
+        let peer: Arc<dyn Peer> = Arc::new(Ear::default());
+        let call = Call {
+            client: client(ProtocolVersion::LATEST_LEGACY, permissions, peer.clone()),
+            peer,
+            cancel: CancellationToken::new(),
+        };
+        let answer = self
+            .hub
+            .request(method, Some(RawJson::of(&params)), &call)
+            .await?;
+        Ok(answer.result.to_value())
+    }
+
+    async fn tool(&self, permissions: &[&str], name: &str, arguments: Value) -> Value {
+        let params = json!({ "name": name, "arguments": arguments });
+        self.ask(permissions, "tools/call", params).await.unwrap()
+    }
+}
+
+fn text(result: &Value) -> &str {
+    result["content"][0]["text"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn every_tool_answers_what_its_output_schema_says() {
+    let f = fixture();
+    let calls = [
+        ("list_mcps", json!({})),
+        ("list_skills", json!({})),
+        ("get_skill", json!({ "name": "notes" })),
+        ("list_configs", json!({})),
+        ("get_config", json!({ "name": "logo" })),
+        ("health", json!({})),
+    ];
+    let offers = f.hub.offers();
+    let tools: Vec<Value> = offers.tools.iter().map(RawJson::to_value).collect();
+    assert_eq!(tools.len(), calls.len() + 1);
+    for tool in &tools {
+        for schema in ["inputSchema", "outputSchema"] {
+            jsonschema::meta::validate(&tool[schema]).unwrap();
+            assert_eq!(tool[schema]["type"], "object");
+            assert_eq!(tool[schema]["additionalProperties"], false);
+            assert!(!tool[schema].to_string().contains("\"uint"));
+        }
+        assert!(tool["title"].is_string() && tool["annotations"]["readOnlyHint"].is_boolean());
+    }
+    for (name, arguments) in calls {
+        let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();
+        assert!(jsonschema::is_valid(&tool["inputSchema"], &arguments));
+        let result = f.tool(&["*"], name, arguments).await;
+        assert_eq!(result["isError"], false, "{name}");
+        jsonschema::validate(&tool["outputSchema"], &result["structuredContent"])
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_skill_and_a_config_come_as_their_own_text() {
+    let f = fixture();
+    let skill = f.tool(&["*"], "get_skill", json!({ "name": "notes" })).await;
+    assert!(text(&skill).ends_with("Use the template.\n"));
+    assert_eq!(
+        skill["structuredContent"]["files"][0]["uri"],
+        "skill://aih/notes/a%20b.txt"
+    );
+    let uri = json!({ "uri": "skill://aih/notes/a%20b.txt" });
+    let file = f.ask(&["*"], "resources/read", uri).await.unwrap();
+    assert_eq!(file["contents"][0]["text"], "template");
+    let config = f.tool(&["*"], "get_config", json!({ "name": "claude_md" })).await;
+    assert_eq!(text(&config), "be brief\n");
+    let logo = f.tool(&["*"], "get_config", json!({ "name": "logo" })).await;
+    assert_eq!(logo["content"][0]["resource"]["blob"], "AAEC");
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_told_in_a_sentence() {
+    let f = fixture();
+    for (tool, arguments, sentence) in [
+        ("get_skill", json!({}), "`get_skill` needs the argument `name`"),
+        (
+            "get_skill",
+            json!({ "name": 1 }),
+            "`name` of `get_skill` must be a text that is not empty",
+        ),
+        (
+            "get_config",
+            json!({ "nme": "x" }),
+            "`get_config` has no argument `nme`; it takes `name`",
+        ),
+        (
+            "health",
+            json!({ "a": 1 }),
+            "`health` takes no arguments, but got `a`",
+        ),
+        (
+            "list_mcps",
+            json!([]),
+            "the arguments of `list_mcps` must be an object",
+        ),
+        (
+            "get_skill",
+            json!({ "name": "x" }),
+            "no such skill `x`; `list_skills` names those there are",
+        ),
+        ("trigger_hook", json!({ "name": "x" }), "no such hook `x`"),
+        (
+            "trigger_hook",
+            json!({ "name": "x", "payload": 1 }),
+            "`payload` of `trigger_hook` must be an object",
+        ),
+    ] {
+        let result = f.tool(&["*"], tool, arguments).await;
+        assert_eq!(
+            (result["isError"].as_bool(), text(&result)),
+            (Some(true), sentence)
+        );
+    }
+    let broken = f.tool(&["*"], "get_skill", json!({ "name": "gone" })).await;
+    assert!(text(&broken).starts_with("skill `gone` cannot be read: "));
+    let unknown = f.ask(&["*"], "tools/call", json!({ "name": "fly" })).await;
+    assert_eq!(
+        unknown.unwrap_err(),
+        ErrorObject::invalid_params("unknown tool: fly")
+    );
+}
+
+#[tokio::test]
+async fn what_a_key_may_not_use_is_not_there() {
+    let f = fixture();
+    let some: &[&str] = &["skills/review", "configs/logo"];
+    let skills = f.tool(some, "list_skills", json!({})).await;
+    assert_eq!(skills["structuredContent"]["skills"].as_array().unwrap().len(), 1);
+    let hidden = f.tool(some, "get_skill", json!({ "name": "notes" })).await;
+    let absent = f.tool(some, "get_skill", json!({ "name": "xotes" })).await;
+    assert_eq!(text(&hidden).replace("notes", "xotes"), text(&absent));
+    let hidden = f.tool(some, "get_config", json!({ "name": "claude_md" })).await;
+    assert_eq!(hidden["isError"], true);
+    let health = f.tool(some, "health", json!({})).await;
+    assert_eq!(health["structuredContent"]["hooks"], json!([]));
+    assert_eq!(health["structuredContent"].get("warnings"), None);
+
+    for (method, params) in [
+        ("prompts/get", json!({ "name": "notes" })),
+        ("resources/read", json!({ "uri": "skill://aih/notes/SKILL.md" })),
+        ("resources/read", json!({ "uri": "config://claude_md" })),
+        ("resources/read", json!({ "uri": "config://../.env" })),
+        ("skills/get", json!({ "uri": "skill://aih/notes/SKILL.md" })),
+        ("resources/directory/read", json!({ "uri": "skill://aih/notes" })),
+    ] {
+        assert!(f.ask(some, method, params.clone()).await.is_err(), "{method}");
+        if !params.to_string().contains(".env") {
+            assert!(f.ask(&["*"], method, params).await.is_ok(), "{method}");
+        }
+    }
+    let listed = f.ask(some, "skills/list", json!({})).await.unwrap();
+    assert_eq!(listed["skills"].as_array().unwrap().len(), 1);
+
+    let snapshot = f.catalogue.snapshot_full();
+    let names = |kind| -> Vec<String> {
+        let pages = snapshot.list(&crate::catalogue::Scope::All, kind, &principal(some));
+        let page: Value = pages[0].to_value();
+        page.as_array()
+            .unwrap()
+            .iter()
+            .map(|i| i["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(ListKind::Prompts), ["aih__review"]);
+    assert_eq!(names(ListKind::Resources), ["review", "logo"]);
+    assert!(names(ListKind::Tools).contains(&"aih__get_skill".to_owned()));
+}
+
+#[tokio::test]
+async fn errors_fit_the_client() {
+    let f = fixture();
+    let params = RawJson::of(&json!({ "uri": "skill://aih/none/SKILL.md" }));
+    for (version, code) in [
+        (ProtocolVersion::LATEST_LEGACY, ErrorCode::RESOURCE_NOT_FOUND),
+        (ProtocolVersion::LATEST, ErrorCode::INVALID_PARAMS),
+    ] {
+        let client = client(version, &["*"], Arc::new(Ear::default()));
+        let error = f
+            .hub
+            .answer("resources/read", Some(&params), &client)
+            .unwrap_err();
+        assert_eq!(error.code, code);
+    }
+    let client = client(ProtocolVersion::LATEST, &["*"], Arc::new(Ear::default()));
+    let list = f.hub.answer("skills/list", None, &client).unwrap();
+    assert_eq!(list["cacheScope"], "private");
+    let error = f.hub.answer("tasks/get", None, &client).unwrap_err();
+    assert_eq!(error.code, ErrorCode::METHOD_NOT_FOUND);
+}
+
+#[tokio::test]
+async fn names_are_completed() {
+    let f = fixture();
+    let complete = async |uri: &str, argument: &str, value: &str| {
+        let params = json!({
+            "ref": { "type": "ref/resource", "uri": uri },
+            "argument": { "name": argument, "value": value },
+        });
+        let result = f.ask(&["*"], "completion/complete", params).await.unwrap();
+        result["completion"]["values"].clone()
+    };
+    assert_eq!(
+        complete("skill://aih/{name}/SKILL.md", "name", "n").await,
+        json!(["notes"])
+    );
+    assert_eq!(
+        complete("config://{name}", "name", "l").await,
+        json!(["logo", "lost"])
+    );
+    assert_eq!(complete("config://{name}", "other", "").await, json!([]));
+    assert_eq!(complete("test://x", "name", "").await, json!([]));
+}
+
+#[tokio::test]
+async fn subscribers_hear_of_what_changed_and_of_nothing_else() {
+    let f = fixture();
+    let ear = Arc::new(Ear::default());
+    let reader = client(ProtocolVersion::LATEST_LEGACY, &["*"], ear.clone());
+    f.hub.subscribe("config://claude_md", &reader).await.unwrap();
+    f.hub.subscribe("config://logo", &reader).await.unwrap();
+    assert!(f.hub.subscribe("config://none", &reader).await.is_err());
+    let dir = tempfile::tempdir().unwrap();
+    let mut changed = content(dir.path());
+    fs::write(dir.path().join("CLAUDE.md"), "be kind\n").unwrap();
+    changed.configs = ConfigSet::load(["CLAUDE.md", "logo"].map(|file| ConfigSource {
+        key: if file == "logo" { "logo" } else { "claude_md" }.into(),
+        file: file.into(),
+        base_dir: dir.path().into(),
+    }));
+    f.hub.replace(changed);
+    assert_eq!(
+        *ear.0.lock().unwrap(),
+        [r#"aih notifications/resources/updated {"uri":"config://claude_md"}"#]
+    );
+    f.hub.release(&reader.key);
+    f.hub.replace(HubContent::default());
+    assert_eq!(ear.0.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn the_configuration_becomes_content() {
+    let dir = tempfile::tempdir().unwrap();
+    content(dir.path());
+    let file = dir.path().join("aih-config.yaml");
+    let yaml = "version: \"1.0\"\nname: hub\nskills:\n  - name: review\n    file: ./review.md\n  - name: notes\n    \
+                file: ./notes/SKILL.md\nconfigs:\n  claude_md:\n    file: ./CLAUDE.md\n";
+    fs::write(&file, yaml).unwrap();
+    let loaded = crate::config::Config::load(&file).unwrap();
+    let content = HubContent::load(&loaded);
+    let all = Principal::anonymous_admin();
+    let skills = view::skills(&content, &all);
+    let files: Vec<_> = skills.iter().map(|skill| skill.file.as_str()).collect();
+    assert_eq!(files, ["notes/SKILL.md", "review.md"]);
+    assert_eq!(
+        skills.iter().filter_map(|skill| skill.error.as_ref()).next(),
+        None
+    );
+    assert_eq!(content.skills.get("notes").unwrap().files.len(), 1);
+    assert_eq!(
+        content.configs.get("claude_md").unwrap().text(),
+        Some("be brief\n")
+    );
+}

@@ -1,0 +1,347 @@
+//! The hub's own tools: their descriptions and what they do.
+//!
+//! They answer only what the caller's key may see. A wrong argument is the tool's failure (`isError`), told
+//! in a sentence that a model can act on; it never is a protocol error.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{HubProvider, view};
+use crate::access::Principal;
+
+/// List the MCP servers.
+const LIST_MCPS: &str = "list_mcps";
+/// List the skills.
+const LIST_SKILLS: &str = "list_skills";
+/// Read a skill.
+const GET_SKILL: &str = "get_skill";
+/// List the configs.
+const LIST_CONFIGS: &str = "list_configs";
+/// Read a config.
+const GET_CONFIG: &str = "get_config";
+/// Run a hook.
+const TRIGGER_HOOK: &str = "trigger_hook";
+/// How everything is.
+const HEALTH: &str = "health";
+
+#[derive(Serialize, JsonSchema)]
+struct Mcps {
+    /// The MCP servers that this key may use.
+    mcps: Vec<view::McpView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Skills {
+    /// The skills that this key may use.
+    skills: Vec<view::SkillView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Configs {
+    /// The configs that this key may read.
+    configs: Vec<view::ConfigView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    #[serde(rename = "utf-8")]
+    Utf8,
+    Base64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ConfigContent {
+    /// Its key.
+    name: String,
+    /// The name of its file.
+    file: String,
+    /// Its media type.
+    content_type: String,
+    /// Its resource URI.
+    uri: String,
+    /// How `content` is written.
+    encoding: Encoding,
+    /// The file.
+    content: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Triggered {
+    /// The hook that ran.
+    name: String,
+    /// What it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Map<String, Value>>,
+}
+
+/// The elements of `tools` in `tools/list`, without the hub's namespace.
+pub(super) fn list() -> Vec<Value> {
+    let named = |what: &str| {
+        object(
+            json!({ "name": { "type": "string", "minLength": 1, "description": what } }),
+            &["name"],
+        )
+    };
+    let hook = json!({
+        "name": { "type": "string", "minLength": 1, "description": "Name of the hook" },
+        "payload": { "type": "object", "description": "Handed to the hook as it is" },
+    });
+    let nothing = || object(json!({}), &[]);
+    vec![
+        tool(
+            LIST_MCPS,
+            "List MCP servers",
+            "Lists the MCP servers behind this hub that your key may use: whether each serves, its last error, \
+             and how many tools, prompts and resources it offers. Their tools are called MCP__TOOL.",
+            nothing(),
+            output::<Mcps>(),
+        ),
+        tool(
+            LIST_SKILLS,
+            "List skills",
+            "Lists the skills (instructions for recurring tasks) with description and tags. Look here first when \
+             a task might have established instructions, then read one with get_skill.",
+            nothing(),
+            output::<Skills>(),
+        ),
+        tool(
+            GET_SKILL,
+            "Get a skill",
+            "Returns the full instructions of one skill as markdown, and which files lie beside it. Follow them.",
+            named("Name of the skill, as list_skills gives it"),
+            output::<view::SkillContent>(),
+        ),
+        tool(
+            LIST_CONFIGS,
+            "List configs",
+            "Lists the configuration files (such as CLAUDE.md or .cursorrules) that this hub hands out.",
+            nothing(),
+            output::<Configs>(),
+        ),
+        tool(
+            GET_CONFIG,
+            "Get a config",
+            "Returns the text of one configuration file.",
+            named("Name of the config, as list_configs gives it"),
+            output::<ConfigContent>(),
+        ),
+        tool(
+            TRIGGER_HOOK,
+            "Trigger a hook",
+            "Runs one hook of this hub now, with an optional payload. What a hook does is up to its author.",
+            object(hook, &["name"]),
+            output::<Triggered>(),
+        ),
+        tool(
+            HEALTH,
+            "Hub health",
+            "Tells how this hub and everything behind it that your key may see is: state and last error of each \
+             MCP server, plugin and hook, version and uptime. Use it when a tool is missing or fails.",
+            nothing(),
+            output::<view::Health>(),
+        ),
+    ]
+}
+
+fn tool(name: &str, title: &str, description: &str, input: Value, output: Value) -> Value {
+    let reads = name != TRIGGER_HOOK;
+    json!({
+        "name": name,
+        "title": title,
+        "description": description,
+        "inputSchema": input,
+        "outputSchema": output,
+        "annotations": {
+            "title": title,
+            "readOnlyHint": reads,
+            "destructiveHint": !reads,
+            "idempotentHint": reads,
+            "openWorldHint": !reads,
+        },
+    })
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if let Some(schema) = schema.as_object_mut()
+        && !required.is_empty()
+    {
+        schema.insert("required".into(), json!(required));
+    }
+    schema
+}
+
+/// The schema of what `T` is written as: in one piece, its objects closed.
+fn output<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.meta_schema = None;
+        settings.inline_subschemas = true;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    close(&mut schema);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("title");
+    }
+    schema
+}
+
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(schema) => {
+            // Rust's own number formats (`uint64`) are unknown to validators, which complain.
+            if schema
+                .get("format")
+                .is_some_and(|format| format.as_str().is_some_and(|f| f.starts_with("uint")))
+            {
+                schema.remove("format");
+            }
+            if schema.get("properties").is_some_and(Value::is_object) {
+                schema.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+            schema.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// The result of `tools/call`, or `None` for a tool that the hub does not have.
+pub(super) fn call(
+    hub: &HubProvider,
+    tool: &str,
+    arguments: Option<Value>,
+    principal: &Principal,
+) -> Option<Value> {
+    let takes: &[&str] = match tool {
+        LIST_MCPS | LIST_SKILLS | LIST_CONFIGS | HEALTH => &[],
+        GET_SKILL | GET_CONFIG => &["name"],
+        TRIGGER_HOOK => &["name", "payload"],
+        _ => return None,
+    };
+    let outcome = arguments_of(tool, takes, arguments).and_then(|arguments| match tool {
+        LIST_MCPS => Ok(listed(&Mcps {
+            mcps: view::mcps(&hub.snapshot(), principal),
+        })),
+        LIST_SKILLS => Ok(listed(&Skills {
+            skills: view::skills(&hub.content(), principal),
+        })),
+        LIST_CONFIGS => Ok(listed(&Configs {
+            configs: view::configs(&hub.content(), principal),
+        })),
+        HEALTH => Ok(listed(&hub.health(principal))),
+        GET_SKILL => get_skill(hub, &name_of(tool, &arguments)?, principal),
+        GET_CONFIG => get_config(hub, &name_of(tool, &arguments)?, principal),
+        _ => trigger_hook(&name_of(tool, &arguments)?, &arguments),
+    });
+    Some(outcome.unwrap_or_else(
+        |sentence| json!({ "content": [{ "type": "text", "text": sentence }], "isError": true }),
+    ))
+}
+
+/// The arguments of a call, or what is wrong with them.
+fn arguments_of(tool: &str, takes: &[&str], given: Option<Value>) -> Result<Map<String, Value>, String> {
+    let arguments = match given {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(arguments)) => arguments,
+        Some(_) => return Err(format!("the arguments of `{tool}` must be an object")),
+    };
+    match arguments.keys().find(|key| !takes.contains(&key.as_str())) {
+        None => Ok(arguments),
+        Some(key) if takes.is_empty() => Err(format!("`{tool}` takes no arguments, but got `{}`", cut(key))),
+        Some(key) => Err(format!(
+            "`{tool}` has no argument `{}`; it takes `{}`",
+            cut(key),
+            takes.join("`, `")
+        )),
+    }
+}
+
+fn name_of(tool: &str, arguments: &Map<String, Value>) -> Result<String, String> {
+    match arguments.get("name") {
+        Some(Value::String(name)) if !name.is_empty() => Ok(name.clone()),
+        Some(_) => Err(format!("`name` of `{tool}` must be a text that is not empty")),
+        None => Err(format!("`{tool}` needs the argument `name`")),
+    }
+}
+
+/// What the caller wrote, short enough to be repeated.
+fn cut(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// A result whose text is the structured content itself.
+fn listed<T: Serialize>(structured: &T) -> Value {
+    let structured = json!(structured);
+    result(structured.to_string(), structured)
+}
+
+fn result(text: String, structured: Value) -> Value {
+    json!({
+        "content": [{ "type": "text", "text": text }],
+        "structuredContent": structured,
+        "isError": false,
+    })
+}
+
+fn get_skill(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Value, String> {
+    match view::skill(&hub.content(), name, principal) {
+        None => Err(format!(
+            "no such skill `{}`; `list_skills` names those there are",
+            cut(name)
+        )),
+        Some(Err(error)) => Err(format!("skill `{}` cannot be read: {error}", cut(name))),
+        Some(Ok(skill)) => Ok(result(skill.content.clone(), json!(skill))),
+    }
+}
+
+fn get_config(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Value, String> {
+    let content = hub.content();
+    let entry = content
+        .configs
+        .entry(name)
+        .filter(|_| view::may_config(principal, name))
+        .ok_or_else(|| {
+            format!(
+                "no such config `{}`; `list_configs` names those there are",
+                cut(name)
+            )
+        })?;
+    let config = entry
+        .outcome
+        .as_ref()
+        .map_err(|error| format!("config `{}` cannot be read: {error}", cut(name)))?;
+    let (encoding, text) = match config.text() {
+        Some(text) => (Encoding::Utf8, text.to_owned()),
+        None => (Encoding::Base64, BASE64_STANDARD.encode(&config.bytes)),
+    };
+    let block = match encoding {
+        Encoding::Utf8 => json!({ "type": "text", "text": text }),
+        Encoding::Base64 => json!({
+            "type": "resource",
+            "resource": { "uri": config.uri(), "mimeType": config.media_type, "blob": text },
+        }),
+    };
+    let structured = ConfigContent {
+        name: config.key.clone(),
+        file: config.file_name.clone(),
+        content_type: config.content_type(),
+        uri: config.uri(),
+        encoding,
+        content: text,
+    };
+    Ok(json!({ "content": [block], "structuredContent": structured, "isError": false }))
+}
+
+/// Hooks do not run in this version, so there is none to trigger.
+fn trigger_hook(name: &str, arguments: &Map<String, Value>) -> Result<Value, String> {
+    if arguments
+        .get("payload")
+        .is_some_and(|payload| !payload.is_object())
+    {
+        return Err("`payload` of `trigger_hook` must be an object".to_owned());
+    }
+    Err(format!("no such hook `{}`", cut(name)))
+}

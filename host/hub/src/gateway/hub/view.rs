@@ -1,0 +1,508 @@
+//! What a key may know of everything registered: the one shape in which both the hub's tools and the REST
+//! API show it.
+//!
+//! Every function takes the caller and leaves out what it may not see. Nothing here holds a secret: no
+//! address of an upstream, no header, no environment.
+
+use std::fmt::Display;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::content::HubContent;
+use crate::access::Principal;
+use crate::catalogue::{
+    ListKind, Offering, Snapshot,
+    provider::{ProviderKind, ProviderState, ProviderStatus},
+    skills_mcp,
+};
+
+/// Where an MCP runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum McpKind {
+    /// Reached over HTTP.
+    External,
+    /// Started by the hub and spoken to over stdio.
+    Local,
+}
+
+/// Paths of the hub at which one MCP is reached by itself, its names without prefix.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct Endpoints {
+    /// Streamable HTTP.
+    pub mcp: String,
+    /// HTTP with SSE.
+    pub sse: String,
+}
+
+/// One MCP server behind the hub.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct McpView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it runs.
+    pub kind: McpKind,
+    /// What it says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How it is reached: `http`, `sse` or `stdio`.
+    pub transport: String,
+    /// Whether it serves.
+    pub state: ProviderState,
+    /// Whether the configuration lets it serve.
+    pub enabled: bool,
+    /// The last error, also after recovery; where it is disabled, the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// How many of its tools this key may use.
+    pub tools: usize,
+    /// How many of its prompts this key may use.
+    pub prompts: usize,
+    /// How many of its resources this key may use.
+    pub resources: usize,
+    /// The revision of MCP that was negotiated with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Where it is reached by itself.
+    pub endpoints: Endpoints,
+}
+
+/// One skill.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct SkillView {
+    /// Its name.
+    pub name: String,
+    /// Its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its `file` in the configuration.
+    pub file: String,
+    /// Its resource URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Why it is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One file of a folder skill, other than its `SKILL.md`.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct SkillFileView {
+    /// Its path in the skill's folder.
+    pub path: String,
+    /// Its resource URI.
+    pub uri: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its length in bytes.
+    pub size: usize,
+}
+
+/// A skill with its text.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct SkillContent {
+    /// Its name.
+    pub name: String,
+    /// Its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its resource URI.
+    pub uri: String,
+    /// The markdown as written, with its head.
+    pub content: String,
+    /// The files beside it.
+    pub files: Vec<SkillFileView>,
+}
+
+/// One config.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct ConfigView {
+    /// Its key.
+    pub name: String,
+    /// Its `file` in the configuration.
+    pub file: String,
+    /// Its media type, with the charset of texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Its length in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Its resource URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Why it is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One plugin.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct PluginView {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The language of its source: `node`, `python` or `wasm`.
+    pub runtime: String,
+    /// Its `file` in the configuration.
+    pub file: String,
+    /// Whether it serves.
+    pub state: ProviderState,
+    /// Whether the configuration lets it serve.
+    pub enabled: bool,
+    /// The last error, also after recovery; where it is disabled, the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// How many of its tools this key may use.
+    pub tools: usize,
+}
+
+/// One hook.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct HookView {
+    /// Its name.
+    pub name: String,
+    /// The event that it waits for.
+    pub trigger: String,
+    /// Its `action` in the configuration.
+    pub action: String,
+    /// Whether it serves.
+    pub state: ProviderState,
+    /// Whether the configuration lets it serve.
+    pub enabled: bool,
+    /// The last error; where it is disabled, the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// Everything registered that the key may see.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct Registry {
+    /// The hub's name.
+    pub name: String,
+    /// The hub's version.
+    pub version: String,
+    /// MCP servers.
+    pub mcps: Vec<McpView>,
+    /// Skills.
+    pub skills: Vec<SkillView>,
+    /// Plugins.
+    pub plugins: Vec<PluginView>,
+    /// Hooks.
+    pub hooks: Vec<HookView>,
+    /// Configs.
+    pub configs: Vec<ConfigView>,
+}
+
+/// In one word, how the hub is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// Everything that is switched on serves or is starting.
+    Ok,
+    /// Something that is switched on does not serve; the rest does.
+    Degraded,
+}
+
+/// How the hub and everything behind it that the key may see is.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct Health {
+    /// In one word.
+    pub status: HealthStatus,
+    /// The hub's name.
+    pub name: String,
+    /// The hub's version.
+    pub version: String,
+    /// Whole seconds since the hub started.
+    pub uptime_seconds: u64,
+    /// MCP servers.
+    pub mcps: Vec<ProviderStatus>,
+    /// Plugins.
+    pub plugins: Vec<PluginView>,
+    /// Hooks.
+    pub hooks: Vec<HookView>,
+    /// What is to be looked at in the configuration; only for keys with `admin/logs`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why what the configuration switches on does not serve in this version.
+const NOT_YET: &str = "not run by this version of the hub";
+
+/// `text` as one segment of a path: all but `[A-Za-z0-9-._~]` percent-encoded.
+pub(super) fn segment(text: &str) -> impl Display {
+    const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    utf8_percent_encode(text, SEGMENT)
+}
+
+fn visible_mcps<'s>(
+    snapshot: &'s Snapshot,
+    principal: &'s Principal,
+) -> impl Iterator<Item = (&'s Offering, ProviderStatus)> {
+    snapshot
+        .offerings()
+        .iter()
+        .map(|offering| (&**offering, offering.provider.status()))
+        .filter(|(offering, status)| status.kind == ProviderKind::Mcp && offering.visible_to(principal))
+}
+
+fn count(offering: &Offering, kind: ListKind, principal: &Principal) -> usize {
+    let may = |path: Option<&str>| path.is_none_or(|path| principal.permissions.allows(path));
+    offering
+        .items(kind)
+        .iter()
+        .filter(|item| may(item.permission.as_deref()))
+        .count()
+}
+
+/// The MCP servers that `principal` may use anything of.
+pub fn mcps(snapshot: &Snapshot, principal: &Principal) -> Vec<McpView> {
+    visible_mcps(snapshot, principal)
+        .map(|(offering, status)| {
+            let info = offering
+                .offers
+                .server_info
+                .as_ref()
+                .map(crate::mcp::RawJson::to_value);
+            let said = |key: &str| {
+                let text = info.as_ref()?.get(key)?.as_str()?;
+                (!text.is_empty()).then(|| text.to_owned())
+            };
+            McpView {
+                kind: if status.transport == "stdio" {
+                    McpKind::Local
+                } else {
+                    McpKind::External
+                },
+                description: said("description").or_else(|| said("title")),
+                tools: count(offering, ListKind::Tools, principal),
+                prompts: count(offering, ListKind::Prompts, principal),
+                resources: count(offering, ListKind::Resources, principal),
+                endpoints: Endpoints {
+                    mcp: format!("/mcp/{}", segment(&status.name)),
+                    sse: format!("/mcp/{}/sse", segment(&status.name)),
+                },
+                name: status.name,
+                transport: status.transport,
+                enabled: status.state != ProviderState::Disabled,
+                state: status.state,
+                last_error: status.last_error,
+                protocol: status.protocol,
+            }
+        })
+        .collect()
+}
+
+/// The skills that `principal` may use, also those that could not be read.
+pub fn skills(content: &HubContent, principal: &Principal) -> Vec<SkillView> {
+    let entries = content.skills.entries();
+    entries
+        .filter(|entry| may_skill(principal, &entry.source.name))
+        .map(|entry| {
+            let skill = entry.outcome.as_ref().ok();
+            SkillView {
+                name: entry.source.name.clone(),
+                title: skill.and_then(|skill| skill.title.clone()),
+                description: skill.map_or_else(
+                    || entry.source.description.clone().unwrap_or_default(),
+                    |skill| skill.description.clone(),
+                ),
+                tags: skill.map_or_else(|| entry.source.tags.clone(), |skill| skill.tags.clone()),
+                file: entry.source.file.clone(),
+                uri: skill.map(|skill| skills_mcp::manifest_uri(skill)),
+                error: entry.outcome.as_ref().err().map(ToString::to_string),
+            }
+        })
+        .collect()
+}
+
+/// Looks one thing up: nothing there and not allowed are the same `None`.
+pub fn skill(
+    content: &HubContent,
+    name: &str,
+    principal: &Principal,
+) -> Option<Result<SkillContent, String>> {
+    let entry = content
+        .skills
+        .entry(name)
+        .filter(|_| may_skill(principal, name))?;
+    Some(match &entry.outcome {
+        Err(error) => Err(error.to_string()),
+        Ok(skill) => {
+            let uri = skills_mcp::manifest_uri(skill);
+            let folder = uri.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let files = skill.files.iter().map(|file| SkillFileView {
+                uri: file
+                    .path
+                    .split('/')
+                    .fold(folder.to_owned(), |uri, part| format!("{uri}/{}", segment(part))),
+                path: file.path.clone(),
+                media_type: file.media_type.to_owned(),
+                size: file.bytes.len(),
+            });
+            Ok(SkillContent {
+                name: skill.name.clone(),
+                title: skill.title.clone(),
+                description: skill.description.clone(),
+                tags: skill.tags.clone(),
+                content: skill.text.clone(),
+                files: files.collect(),
+                uri,
+            })
+        }
+    })
+}
+
+/// The configs that `principal` may read, also those that could not be read from disk.
+pub fn configs(content: &HubContent, principal: &Principal) -> Vec<ConfigView> {
+    let entries = content.configs.entries();
+    entries
+        .filter(|entry| may_config(principal, &entry.source.key))
+        .map(|entry| {
+            let config = entry.outcome.as_ref().ok();
+            ConfigView {
+                name: entry.source.key.clone(),
+                file: entry.source.file.clone(),
+                content_type: config.map(|config| config.content_type()),
+                size: config.map(|config| config.bytes.len()),
+                uri: config.map(|config| config.uri()),
+                error: entry.outcome.as_ref().err().map(ToString::to_string),
+            }
+        })
+        .collect()
+}
+
+/// The plugins that `principal` may use anything of.
+pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal) -> Vec<PluginView> {
+    let plugins = content.plugins.iter();
+    plugins
+        .filter(|plugin| {
+            let path = format!("plugins/{}", plugin.name);
+            principal.permissions.allows_any_under(&path)
+        })
+        .map(|plugin| {
+            let running = snapshot
+                .provider(&plugin.name)
+                .map(|offering| (offering, offering.provider.status()))
+                .filter(|(_, status)| status.kind == ProviderKind::Plugin);
+            let (state, last_error, tools) = match running {
+                Some((offering, status)) => (
+                    status.state,
+                    status.last_error,
+                    count(offering, ListKind::Tools, principal),
+                ),
+                None => (ProviderState::Disabled, None, 0),
+            };
+            PluginView {
+                name: plugin.name.clone(),
+                description: plugin.description.clone(),
+                runtime: plugin.runtime.to_owned(),
+                file: plugin.file.clone(),
+                enabled: plugin.disabled.is_none(),
+                last_error: plugin
+                    .disabled
+                    .clone()
+                    .or(last_error)
+                    .or_else(|| (state == ProviderState::Disabled).then(|| NOT_YET.to_owned())),
+                state,
+                tools,
+            }
+        })
+        .collect()
+}
+
+/// The hooks that `principal` may use.
+pub fn hooks(content: &HubContent, principal: &Principal) -> Vec<HookView> {
+    let hooks = content.hooks.iter();
+    hooks
+        .filter(|hook| may_hook(principal, &hook.name))
+        .map(|hook| HookView {
+            name: hook.name.clone(),
+            trigger: hook.trigger.clone(),
+            action: hook.action.clone(),
+            state: ProviderState::Disabled,
+            enabled: hook.disabled.is_none(),
+            last_error: Some(hook.disabled.clone().unwrap_or_else(|| NOT_YET.to_owned())),
+        })
+        .collect()
+}
+
+/// All five lists.
+pub fn registry(content: &HubContent, snapshot: &Snapshot, principal: &Principal) -> Registry {
+    Registry {
+        name: content.name.clone(),
+        version: VERSION.to_owned(),
+        mcps: mcps(snapshot, principal),
+        skills: skills(content, principal),
+        plugins: plugins(content, snapshot, principal),
+        hooks: hooks(content, principal),
+        configs: configs(content, principal),
+    }
+}
+
+/// How everything is that `principal` may see. `uptime` is since the hub started.
+pub fn health(
+    content: &HubContent,
+    snapshot: &Snapshot,
+    uptime: std::time::Duration,
+    principal: &Principal,
+) -> Health {
+    let mcps: Vec<ProviderStatus> = visible_mcps(snapshot, principal)
+        .map(|(_, status)| status)
+        .collect();
+    let plugins = plugins(content, snapshot, principal);
+    let down = mcps.iter().any(|mcp| mcp.state == ProviderState::Down)
+        || plugins.iter().any(|plugin| plugin.state == ProviderState::Down);
+    Health {
+        status: if down {
+            HealthStatus::Degraded
+        } else {
+            HealthStatus::Ok
+        },
+        name: content.name.clone(),
+        version: VERSION.to_owned(),
+        uptime_seconds: uptime.as_secs(),
+        mcps,
+        plugins,
+        hooks: hooks(content, principal),
+        warnings: if principal.permissions.allows("admin/logs") {
+            content.warnings.clone()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// Whether `principal` may use the skill called `name`.
+pub fn may_skill(principal: &Principal, name: &str) -> bool {
+    principal.permissions.allows(&format!("skills/{name}"))
+}
+
+/// Whether `principal` may read the config with the key `name`.
+pub fn may_config(principal: &Principal, name: &str) -> bool {
+    principal.permissions.allows(&format!("configs/{name}"))
+}
+
+/// Whether `principal` may see and trigger the hook called `name`.
+pub fn may_hook(principal: &Principal, name: &str) -> bool {
+    principal.permissions.allows(&format!("hooks/{name}"))
+}
