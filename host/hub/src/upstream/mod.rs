@@ -4,9 +4,12 @@
 //! sick never slows or blanks another. This module knows nothing of exposed names, keys or permissions.
 
 mod clients;
+//mod connect;
 mod connection;
 mod connector;
 mod core;
+pub mod http;
+mod http_client;
 mod inbound;
 mod lifecycle;
 mod listen;
@@ -14,6 +17,7 @@ mod lists;
 mod outgoing;
 mod server;
 mod spec;
+pub mod sse;
 mod subscriptions;
 mod supervisor;
 pub mod transport;
@@ -23,7 +27,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+//pub use connect::RealConnector;
 pub use connector::{Connector, Way};
+pub use http_client::http_client;
 pub use server::UpstreamServer;
 pub use spec::{Kind, UpstreamSpec};
 
