@@ -1,0 +1,285 @@
+//! Child processes that do not outlive the hub, however it dies.
+//!
+//! A hub that is killed with SIGKILL can clean up nothing. So each server runs below a small process, the
+//! guard, which is this binary again: `aih __guard HUB-PID COMMAND ARGS…`. Linux signals the guard when the
+//! hub dies (`PR_SET_PDEATHSIG`), and the guard then kills its process group, itself included. Elsewhere it
+//! looks once a second whether its parent is still the hub.
+//!
+//! The guard stands in no one's way: it never touches the standard streams, which the server inherits, and
+//! it ends when the server ends, with the server's status. It must never start threads or a runtime before
+//! signals are blocked, and never kill a group that it does not lead.
+
+use std::{
+    convert::Infallible,
+    ffi::{OsStr, OsString},
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    sync::{Mutex, OnceLock, PoisonError, mpsc},
+    thread,
+};
+
+use nix::{
+    sys::signal::{SigSet, Signal, killpg},
+    unistd::{Pid, dup2_stdin, dup2_stdout, getpgrp, getpid, getppid, setpgid},
+};
+use tokio::{process, runtime::Handle};
+
+/// The first argument that makes `aih` a guard. Not for people: it is in no help.
+pub const GUARD_ARGUMENT: &str = "__guard";
+/// In place of the hub's process id: become the command instead of watching over it.
+const BECOME: &str = "become";
+/// What shells answer when a command cannot be started.
+const CANNOT_START: u8 = 127;
+/// Stack of a thread that only waits for a signal, in bytes.
+const SMALL_STACK: usize = 64 * 1024;
+
+// ---- in the hub -------------------------------------------------------------------------------------
+
+/// The binary that can be a guard: this one, if it is `aih`. `None` in tests and where the hub cannot tell
+/// what it is; children then are started directly and a SIGKILL of the hub may leave them behind.
+pub(super) fn guard_binary() -> Option<&'static Path> {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let path = std::env::current_exe().ok()?;
+        // Linux says so when the file was replaced by a newer one while the hub runs.
+        let name = path.file_name()?.to_str()?;
+        if name.strip_suffix(" (deleted)").unwrap_or(name) != "aih" {
+            return None;
+        }
+        Some(own_binary(path))
+    };
+    BINARY.get_or_init(find).as_deref()
+}
+
+/// A path to the running binary that stays right when its file is replaced.
+fn own_binary(path: PathBuf) -> PathBuf {
+    if cfg!(target_os = "linux") {
+        "/proc/self/exe".into()
+    } else {
+        path
+    }
+}
+
+/// The command that runs `program` below `guard`, or directly without one. Arguments, environment and
+/// streams are for the caller to add.
+pub(super) fn command(guard: Option<&Path>, program: &OsStr) -> process::Command {
+    let Some(guard) = guard else {
+        return process::Command::new(program);
+    };
+    let mut command = Command::new(guard);
+    command.arg0("aih").arg(GUARD_ARGUMENT);
+    command.arg(std::process::id().to_string()).arg(program);
+    command.into()
+}
+
+struct Job {
+    command: process::Command,
+    runtime: Handle,
+    reply: mpsc::SyncSender<io::Result<process::Child>>,
+}
+
+/// Starts `command` from a thread that lives as long as the hub: the kernel takes the end of the thread
+/// that started a child for the death of its parent, and tokio's threads may come and go.
+///
+/// Blocks for as long as a fork takes.
+///
+/// # Errors
+/// What the system says; also when the thread cannot be started.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub(super) fn spawn(command: process::Command) -> io::Result<process::Child> {
+    static SPAWNER: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
+    let (reply, answer) = mpsc::sync_channel(1);
+    let job = Job {
+        command,
+        runtime: Handle::current(),
+        reply,
+    };
+    {
+        // One assignment happens under the lock: it cannot be left half-done.
+        let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = match &*spawner {
+            Some(jobs) => jobs.clone(),
+            None => spawner.insert(start_spawner()?).clone(),
+        };
+        if let Err(mpsc::SendError(job)) = jobs.send(job) {
+            // A panic ended it. Guards of its children see that the hub lives, and stay.
+            let jobs = spawner.insert(start_spawner()?);
+            let _ = jobs.send(job);
+        }
+    }
+    answer
+        .recv()
+        .map_err(|_| io::Error::other("the thread that starts processes has ended"))?
+}
+
+fn start_spawner() -> io::Result<mpsc::Sender<Job>> {
+    let (jobs, queue) = mpsc::channel::<Job>();
+    thread::Builder::new()
+        .name("aih-spawner".to_owned())
+        .spawn(move || {
+            for mut job in queue {
+                let _in_runtime = job.runtime.enter();
+                // Who asked waits; if it does not, the child is dropped and so killed.
+                let _ = job.reply.send(job.command.spawn());
+            }
+        })?;
+    Ok(jobs)
+}
+
+// ---- in the guard -----------------------------------------------------------------------------------
+
+/// The guard: what `main` runs, and nothing else, when the first argument is [`GUARD_ARGUMENT`]. `args` are
+/// those behind it: the hub's process id, the command and its arguments.
+///
+/// Gives the command's exit code, 128 plus the number of the signal that killed it, or 127 when it cannot
+/// be started. SIGTERM, SIGINT and SIGHUP are ignored while the hub lives: the hub signals the whole group,
+/// and the guard has to stay until the command has ended.
+pub fn guard_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let (Some(role), Some(parent), Some(program)) = ({
+        let role = args.next();
+        let parent = match &role {
+            Some(role) if role == BECOME => args.next(),
+            _ => role.clone(),
+        };
+        (role, parent.as_deref().and_then(pid), args.next())
+    }) else {
+        return complain("`__guard` is for the hub's own use");
+    };
+    let mut command = Command::new(&program);
+    command.args(args);
+    let outcome = if role == BECOME {
+        become_command(command, parent).map(|never| match never {})
+    } else {
+        watch(&command, parent)
+    };
+    outcome.unwrap_or_else(|e| complain(&format!("cannot start `{}`: {e}", program.display())))
+}
+
+fn pid(text: &OsStr) -> Option<Pid> {
+    let number: i32 = text.to_str()?.parse().ok()?;
+    (number > 0).then(|| Pid::from_raw(number))
+}
+
+fn complain(text: &str) -> ExitCode {
+    // Nobody is left to tell when this fails.
+    let _ = writeln!(io::stderr(), "aih: {text}");
+    ExitCode::from(CANNOT_START)
+}
+
+fn signals() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+        .into_iter()
+        .collect()
+}
+
+/// Starts the command and waits for it, and kills all when the hub is gone.
+fn watch(wanted: &Command, hub: Pid) -> io::Result<ExitCode> {
+    // From here on the signals wait for the thread below, so that no death of the hub is missed.
+    signals().thread_block()?;
+    if getpgrp() != getpid() {
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        // Not to be hit by who kills the hub by its name.
+        nix::sys::prctl::set_name(c"aih-guard")?;
+        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+    }
+    if getppid() != hub {
+        return Err(io::Error::other("the hub has ended"));
+    }
+    thread::Builder::new()
+        .stack_size(SMALL_STACK)
+        .spawn(move || kill_when_orphaned(hub))?;
+
+    // A child inherits the blocked signals. Only a program can unblock its own, so the child is this
+    // binary once more, which does so and then becomes the command.
+    let mut command = Command::new(own_binary(std::env::current_exe()?));
+    command.arg0("aih").args([GUARD_ARGUMENT, BECOME]);
+    command.arg(std::process::id().to_string());
+    command.arg(wanted.get_program()).args(wanted.get_args());
+    let mut child = command.spawn()?;
+    // When the server closes its streams, the hub must see it: let go of this process's copies.
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+
+    let status = child.wait()?;
+    let code = status.code().or_else(|| status.signal().map(|s| 128 + s));
+    Ok(code
+        .and_then(|c| u8::try_from(c).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn kill_when_orphaned(hub: Pid) {
+    let signals = signals();
+    loop {
+        #[cfg(target_os = "linux")]
+        let waited = signals.wait().is_ok();
+        #[cfg(not(target_os = "linux"))]
+        let waited = {
+            let _ = &signals;
+            thread::sleep(std::time::Duration::from_secs(1));
+            true
+        };
+        // Also when waiting fails: better no server than one that nobody watches over.
+        if !waited || getppid() != hub {
+            // This process is in the group: nothing comes after.
+            let _ = killpg(getpgrp(), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Turns this process into the command.
+fn become_command(mut command: Command, guard: Pid) -> io::Result<Infallible> {
+    #[cfg(target_os = "linux")]
+    {
+        // If something kills the guard alone, the server goes with it.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    }
+    if getppid() != guard {
+        return Err(io::Error::other("its guard has ended"));
+    }
+    signals().thread_unblock()?;
+    Err(command.exec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_binary_is_no_guard() {
+        assert_eq!(guard_binary(), None);
+    }
+
+    #[test]
+    fn arguments_stay_as_they_are_below_a_guard() {
+        let mut command = command(Some(Path::new("/opt/aih")), OsStr::new("npx"));
+        command.arg("-y");
+        let std = command.as_std();
+        assert_eq!(std.get_program(), "/opt/aih");
+        let id = std::process::id().to_string();
+        let args: Vec<_> = std.get_args().collect();
+        assert_eq!(args, ["__guard", id.as_str(), "npx", "-y"]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for args in [
+            &[][..],
+            &["12"],
+            &["x", "true"],
+            &["-1", "true"],
+            &["become", "true"],
+        ] {
+            let code = guard_main(args.iter().map(OsString::from));
+            assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(CANNOT_START)));
+        }
+    }
+}

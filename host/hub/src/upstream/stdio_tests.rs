@@ -1,0 +1,251 @@
+use tokio::time::Instant;
+
+use super::*;
+
+/// Longer than anything here takes; reaching it is a failure.
+const BOUND: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Heard {
+    messages: Mutex<Vec<String>>,
+    closed: Mutex<Vec<String>>,
+    changed: tokio::sync::Notify,
+}
+
+impl Inbox for Heard {
+    fn message(&self, during: Option<u64>, message: Message) {
+        assert_eq!(during, None);
+        lock(&self.messages).push(String::from_utf8_lossy(&message.to_bytes()).into_owned());
+        self.changed.notify_one();
+    }
+
+    fn closed(&self, error: TransportError) {
+        lock(&self.closed).push(error.to_string());
+        self.changed.notify_one();
+    }
+}
+
+impl Heard {
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !holds(self) {
+                self.changed.notified().await;
+            }
+        };
+        timeout(BOUND, wait).await.expect("in time");
+    }
+
+    async fn why_closed(&self) -> String {
+        self.until(|h| !lock(&h.closed).is_empty()).await;
+        lock(&self.closed).join("; ")
+    }
+}
+
+fn start(script: &str) -> (Arc<StdioTransport>, Arc<Heard>) {
+    start_with(script, Vec::new(), None)
+}
+
+fn start_with(
+    script: &str,
+    env: Vec<(String, SecretString)>,
+    cwd: Option<PathBuf>,
+) -> (Arc<StdioTransport>, Arc<Heard>) {
+    let heard = Arc::<Heard>::default();
+    let args = vec!["-c".to_owned(), script.to_owned()];
+    let transport = StdioTransport::spawn("t", "sh", args, env, cwd, heard.clone()).unwrap();
+    (transport, heard)
+}
+
+async fn ask(transport: &StdioTransport, id: u64) -> Result<Outcome, TransportError> {
+    timeout(BOUND, transport.request(id, "ping", None, &[]))
+        .await
+        .expect("in time")
+}
+
+/// Waits until the process `pid` is gone; a zombie is.
+async fn gone(pid: &str) -> bool {
+    let status = format!("/proc/{pid}/stat");
+    let start = Instant::now();
+    while start.elapsed() < BOUND {
+        match std::fs::read_to_string(&status) {
+            Ok(text) if !text.contains(") Z ") => tokio::task::yield_now().await,
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// Answers every request with its own id.
+const ECHO: &str = r#"while read -r line; do
+  id=${line#*'"id":'}; id=${id%%,*}
+  printf '{"jsonrpc":"2.0","id":%s,"result":{"n":%s}}\n' "$id" "$id"
+done"#;
+
+#[tokio::test]
+async fn requests_and_answers_find_each_other() {
+    let (transport, _) = start(ECHO);
+    let answers = futures::future::join_all((1..=20).map(|id| ask(&transport, id))).await;
+    for (n, answer) in (1..).zip(answers) {
+        assert_eq!(answer.unwrap().unwrap().text(), format!("{{\"n\":{n}}}"));
+    }
+    assert!(lock(&transport.shared.pending).answers.is_empty());
+    transport.close().await;
+    transport.close().await;
+    assert!(matches!(
+        ask(&transport, 21).await,
+        Err(TransportError::Closed(_))
+    ));
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_skipped() {
+    let script = format!(
+        "i=0; while [ $i -lt 150 ]; do echo 'Welcome to my server!'; i=$((i+1)); done; echo; \
+         printf '{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}}\\r\\n'; {ECHO}"
+    );
+    let (transport, heard) = start(&script);
+    assert!(ask(&transport, 1).await.unwrap().is_ok());
+    let messages = lock(&heard.messages).clone();
+    assert_eq!(messages, [r#"{"jsonrpc":"2.0","method":"notifications/x"}"#]);
+    transport.close().await;
+    assert!(lock(&heard.closed).is_empty(), "the hub closed it itself");
+}
+
+#[tokio::test]
+async fn the_end_is_reported_with_what_the_process_said_last() {
+    let script = "read -r line; for i in 1 2 3 4 5 6; do echo \"line $i\" >&2; done; exit 3";
+    let (transport, heard) = start(script);
+    let error = ask(&transport, 1).await.unwrap_err().to_string();
+    let wanted = "the connection closed: exited with status 3: line 2 | line 3 | line 4 | line 5 | line 6";
+    assert_eq!(error, wanted);
+    assert_eq!(heard.why_closed().await, wanted);
+    assert_eq!(ask(&transport, 2).await.unwrap_err().to_string(), wanted);
+    transport.close().await;
+    assert_eq!(lock(&heard.closed).len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_just_before_the_end_counts() {
+    let (transport, heard) = start(r#"read -r l; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; kill -9 $$"#);
+    assert!(ask(&transport, 1).await.unwrap().is_ok());
+    assert_eq!(
+        heard.why_closed().await,
+        "the connection closed: killed by SIGKILL"
+    );
+}
+
+#[tokio::test]
+async fn a_line_without_an_end_closes() {
+    let (transport, heard) = start("read -r l; head -c 40000000 /dev/zero; exec cat");
+    let error = ask(&transport, 1).await.unwrap_err();
+    assert!(
+        matches!(error, TransportError::TooLarge { limit: MAX_MESSAGE }),
+        "{error}"
+    );
+    assert!(heard.why_closed().await.contains("bytes in one message"));
+    transport.close().await;
+}
+
+#[tokio::test]
+async fn a_child_that_does_not_read_holds_up_only_its_callers() {
+    let (transport, _) = start("exec sleep 1000");
+    let big = RawJson::of(&serde_json::json!({ "x": "y".repeat(200_000) }));
+    // More than pipe and queue hold.
+    for id in 0..(QUEUE as u64 + 10) {
+        let request = transport.request(id, "m", Some(big.clone()), &[]);
+        assert!(timeout(Duration::from_millis(5), request).await.is_err());
+    }
+    assert!(
+        lock(&transport.shared.pending).answers.is_empty(),
+        "given up, forgotten"
+    );
+    // Unread input is still input: it takes SIGTERM to end this one.
+    timeout(BOUND, transport.close()).await.expect("in time");
+}
+
+#[tokio::test]
+async fn closing_kills_the_whole_group() {
+    // The shell and its child ignore the polite ways.
+    let script = r#"trap '' TERM; sh -c 'trap "" TERM; while :; do sleep 1000; done' &
+        printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!
+        while :; do wait; done"#;
+    let (transport, heard) = start(script);
+    heard.until(|h| !lock(&h.messages).is_empty()).await;
+    let pids = pids(&heard);
+    timeout(BOUND, transport.close()).await.expect("in time");
+    for pid in pids {
+        assert!(gone(&pid).await, "{pid}");
+    }
+}
+
+fn pids(heard: &Heard) -> Vec<String> {
+    let text = lock(&heard.messages).concat();
+    let (_, list) = text.split_once('[').unwrap();
+    list.trim_end_matches("]}")
+        .split(',')
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn dropping_kills_at_once() {
+    let script = r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; wait"#;
+    let (transport, heard) = start(script);
+    heard.until(|h| !lock(&h.messages).is_empty()).await;
+    drop(transport);
+    for pid in pids(&heard) {
+        assert!(gone(&pid).await, "{pid}");
+    }
+    assert!(lock(&heard.closed).is_empty());
+}
+
+#[tokio::test]
+async fn a_grandchild_does_not_outlive_the_process() {
+    let script =
+        r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; exit 0"#;
+    let (_transport, heard) = start(script);
+    assert_eq!(
+        heard.why_closed().await,
+        "the connection closed: exited with status 0"
+    );
+    for pid in pids(&heard) {
+        assert!(gone(&pid).await, "{pid}");
+    }
+}
+
+#[tokio::test]
+async fn the_environment_is_what_was_configured() {
+    let script = r#"printf '{"jsonrpc":"2.0","method":"m","params":["%s","%s","%s"]}\n' \
+        "$TOKEN" "${CARGO_PKG_NAME-unset}" "$(pwd)"; cat"#;
+    let dir = std::fs::canonicalize(std::env::temp_dir()).unwrap();
+    let env = vec![("TOKEN".to_owned(), SecretString::from("s3cret"))];
+    let (transport, heard) = start_with(script, env, Some(dir.clone()));
+    heard.until(|h| !lock(&h.messages).is_empty()).await;
+    let wanted = format!(r#"["s3cret","unset","{}"]"#, dir.display());
+    assert!(
+        lock(&heard.messages)[0].contains(&wanted),
+        "{:?}",
+        lock(&heard.messages)
+    );
+    transport.close().await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let start = |command, cwd: Option<&str>| {
+        let heard = Arc::<Heard>::default();
+        let env = vec![("PATH".to_owned(), SecretString::from("/nowhere"))];
+        let error = StdioTransport::spawn("t", command, Vec::new(), env, cwd.map(PathBuf::from), heard);
+        error.err().expect("refused").to_string()
+    };
+    assert_eq!(
+        start("uvx", None),
+        "cannot connect: command `uvx` not found in PATH; install uv (https://docs.astral.sh/uv)"
+    );
+    assert!(start("sh", Some("/nowhere")).contains("working directory `/nowhere` does not exist"));
+}
+
+#[test]
+fn line_breaks_between_tokens_become_blanks() {
+    assert_eq!(one_line(b"{\r\n\"a\":1}"), "{  \"a\":1}");
+}
