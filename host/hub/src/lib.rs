@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod hub;
 pub mod mcp;
 pub mod observe;
 pub mod secrets;

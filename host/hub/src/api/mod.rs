@@ -1,1 +1,89 @@
-//! The api of the hub.
+//! The REST API under `/api/v1`: what is registered, skills and configs as files, health, logs, and its own
+//! description.
+//!
+//! [`crate::access::layer`] stands in front and says who calls. Every answer is filtered by that key: what
+//! it may not see is absent, or the same 404 as what is not there. Nothing here may show a secret, or read
+//! a file: everything comes from memory.
+
+mod describe;
+mod manage;
+pub mod problem;
+mod registry;
+mod resources;
+mod respond;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, routing};
+use bytes::Bytes;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::catalogue::Catalogue;
+use crate::catalogue::files::sha256_hex;
+use crate::gateway::hub::HubProvider;
+use crate::observe::LogBuffer;
+
+pub use describe::description;
+
+/// Largest body of a request, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// What the API answers from. Clones share it.
+#[derive(Clone)]
+pub struct ApiState {
+    catalogue: Arc<Catalogue>,
+    hub: Arc<HubProvider>,
+    logs: LogBuffer,
+    /// Tag and text of the OpenAPI document.
+    description: Arc<(String, Bytes)>,
+}
+
+impl ApiState {
+    /// Puts together what the API answers from.
+    pub fn new(catalogue: Arc<Catalogue>, hub: Arc<HubProvider>, logs: LogBuffer) -> Self {
+        let text = Bytes::from(description().to_string());
+        Self {
+            catalogue,
+            hub,
+            logs,
+            description: Arc::new((format!("\"{}\"", sha256_hex(&text)), text)),
+        }
+    }
+}
+
+fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(describe::frame())
+        .routes(routes!(registry::registry))
+        .routes(routes!(registry::mcps))
+        .routes(routes!(registry::skills))
+        .routes(routes!(registry::plugins))
+        .routes(routes!(registry::hooks))
+        .routes(routes!(registry::configs))
+        .routes(routes!(registry::skill_list))
+        .routes(routes!(registry::config_list))
+        .routes(routes!(resources::skill))
+        .routes(routes!(resources::skill_file))
+        .routes(routes!(resources::config))
+        .routes(routes!(resources::trigger_hook))
+        .routes(routes!(manage::health))
+        .routes(routes!(manage::logs))
+        .routes(routes!(manage::openapi))
+}
+
+/// Everything under `/api`, to merge into the hub's router. Whoever serves it puts [`crate::access::layer`]
+/// in front.
+pub fn router(state: ApiState) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .route("/api", routing::any(problem::no_such_path))
+        .route("/api/", routing::any(problem::no_such_path))
+        .route("/api/{*rest}", routing::any(problem::no_such_path))
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,114 @@
-//! The cli of the hub.
+//! The command line: a file per command.
+
+pub mod check;
+pub mod key;
+pub mod listen;
+pub mod report;
+pub mod serve;
+pub mod stdio;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, LoadedConfig},
+    observe::LogFormat,
+};
+
+/// The configuration file when none is named.
+pub const DEFAULT_CONFIG: &str = "aih-config.yaml";
+
+/// AI Infrastructure Hub: one address and one key for MCP servers, skills, configs, plugins and hooks.
+#[derive(Debug, Parser)]
+#[command(name = "aih", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub.
+    Serve(serve::Serve),
+    /// Run the hub for one client on standard input and output.
+    Stdio(stdio::Stdio),
+    /// Check the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make and hash API keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every problem of a configuration file; exit code 2 when there is one.
+    Check(check::Check),
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
+}
+
+/// What commands that run the hub have in common.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// The configuration file.
+    #[arg(long, short, env = "AIH_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    config: PathBuf,
+    /// How log lines look.
+    #[arg(long, env = "AIH_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged: a level, or directives such as `aih=debug,hyper=info`.
+    #[arg(
+        long,
+        env = "AIH_LOG",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILTER"
+    )]
+    log: String,
+}
+
+/// Reads the command line and runs the command.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Stdio(command) => command.run(),
+        Command::Config(ConfigCommand::Check(command)) => Ok(command.run()),
+        Command::Config(ConfigCommand::Schema) => print_schema(),
+        Command::Key(command) => key::run(&command, std::io::stdin().lock(), std::io::stdout().lock())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(anyhow::Error::from),
+    };
+    outcome.unwrap_or_else(|error| {
+        report::error(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn print_schema() -> anyhow::Result<ExitCode> {
+    report::line(&serde_json::to_string_pretty(&crate::config::schema())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Loads the configuration, or prints its problems and gives the exit code for that.
+fn load(path: &std::path::Path) -> Result<LoadedConfig, ExitCode> {
+    Config::load(path).map_err(|problems| {
+        report::error(&format!("{problems}"));
+        let count = problems.0.len();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        report::error(&format!(
+            "{count} {noun} in {}; nothing was started",
+            path.display()
+        ));
+        ExitCode::from(2)
+    })
+}
+
+/// A runtime for the hub.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("aih")
+        .build()
+}

@@ -10,6 +10,7 @@ use crate::{
     catalogue::{
         ListKind, Offering, Scope, names,
         provider::{Answer, Call, Client, LogLevel, Peer, ProviderState},
+        skills_mcp,
     },
     mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, method},
 };
@@ -337,7 +338,7 @@ impl Gateway {
                         "resources": { "listChanged": true, "subscribe": true },
                         "completions": {},
                         "logging": {},
-                        "extensions": crate::catalogue::skills_mcp::capability(),
+                        "extensions": { (skills_mcp::EXTENSION): skills_mcp::capability() },
                     })),
                     server_info: own_info(),
                     instructions: hub.offers.instructions.clone(),

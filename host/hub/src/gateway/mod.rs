@@ -6,7 +6,7 @@
 
 pub mod changes;
 pub mod dispatch;
-//pub mod hub;
+pub mod hub;
 pub mod modern;
 pub mod peer;
 pub mod rewrite;

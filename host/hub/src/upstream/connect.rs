@@ -37,7 +37,9 @@ impl Connector for RealConnector {
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<dyn Transport>, TransportError> {
         match &self.spec.kind {
-            Kind::Http { endpoints, headers, .. } => {
+            Kind::Http {
+                endpoints, headers, ..
+            } => {
                 let endpoint = endpoints
                     .get(instance)
                     .ok_or_else(|| TransportError::Connect("no address is configured".to_owned()))?;
@@ -45,7 +47,9 @@ impl Connector for RealConnector {
                 let mut map = HeaderMap::with_capacity(headers.len());
                 for (name, value) in headers {
                     let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
-                        TransportError::Connect(format!("the value of header `{name}` holds illegal characters"))
+                        TransportError::Connect(format!(
+                            "the value of header `{name}` holds illegal characters"
+                        ))
                     })?;
                     value.set_sensitive(true);
                     map.append(name.clone(), value);
@@ -55,10 +59,26 @@ impl Connector for RealConnector {
                     Way::Http | Way::Stdio => HttpTransport::new(self.client.clone(), url, map, inbox),
                 })
             }
-            Kind::Stdio { command, args, env, cwd, .. } => {
+            Kind::Stdio {
+                command,
+                args,
+                env,
+                cwd,
+                ..
+            } => {
                 let args = args.iter().map(|a| a.expose().to_owned()).collect();
-                let env = env.iter().map(|(k, v)| (k.clone(), v.expose().to_owned().into())).collect();
-                Ok(StdioTransport::spawn(&self.spec.name, command, args, env, Some(cwd.clone()), inbox)?)
+                let env = env
+                    .iter()
+                    .map(|(k, v)| (k.clone(), v.expose().to_owned().into()))
+                    .collect();
+                Ok(StdioTransport::spawn(
+                    &self.spec.name,
+                    command,
+                    args,
+                    env,
+                    Some(cwd.clone()),
+                    inbox,
+                )?)
             }
         }
     }

@@ -4,10 +4,11 @@
 //! sick never slows or blanks another. This module knows nothing of exposed names, keys or permissions.
 
 mod clients;
-//mod connect;
+mod connect;
 mod connection;
 mod connector;
 mod core;
+pub mod guard;
 pub mod http;
 mod http_client;
 mod inbound;
@@ -18,6 +19,8 @@ mod outgoing;
 mod server;
 mod spec;
 pub mod sse;
+pub mod stdio;
+mod stdio_env;
 mod subscriptions;
 mod supervisor;
 pub mod transport;
@@ -27,7 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-//pub use connect::RealConnector;
+pub use connect::RealConnector;
 pub use connector::{Connector, Way};
 pub use http_client::http_client;
 pub use server::UpstreamServer;

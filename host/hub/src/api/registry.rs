@@ -1,0 +1,128 @@
+//! `GET /api/v1/registry…`, `/skills`, `/configs`: what is registered, as far as the key may see it.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use super::{ApiState, respond};
+use crate::access::Caller;
+use crate::gateway::hub::view::{self, ConfigView, HookView, McpView, PluginView, Registry, SkillView};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Mcps {
+    /// MCP servers that this key may use anything of.
+    mcps: Vec<McpView>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Skills {
+    /// Skills that this key may use.
+    skills: Vec<SkillView>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Plugins {
+    /// Plugins that this key may use anything of.
+    plugins: Vec<PluginView>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Hooks {
+    /// Hooks that this key may trigger.
+    hooks: Vec<HookView>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Configs {
+    /// Configs that this key may read.
+    configs: Vec<ConfigView>,
+}
+
+/// Everything registered that the key may see.
+#[utoipa::path(get, path = "/api/v1/registry", tag = "registry", responses((status = 200, body = Registry)))]
+pub(super) async fn registry(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let snapshot = state.catalogue.snapshot_full();
+    respond::json(&headers, &view::registry(&state.hub.content(), &snapshot, &who))
+}
+
+/// The MCP servers.
+#[utoipa::path(get, path = "/api/v1/registry/mcps", tag = "registry", responses((status = 200, body = Mcps)))]
+pub(super) async fn mcps(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mcps = view::mcps(&state.catalogue.snapshot_full(), &who);
+    respond::json(&headers, &Mcps { mcps })
+}
+
+/// The skills.
+#[utoipa::path(get, path = "/api/v1/registry/skills", tag = "registry", responses((status = 200, body = Skills)))]
+pub(super) async fn skills(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let skills = view::skills(&state.hub.content(), &who);
+    respond::json(&headers, &Skills { skills })
+}
+
+/// The skills; the same as `/api/v1/registry/skills`.
+#[utoipa::path(get, path = "/api/v1/skills", tag = "resources", responses((status = 200, body = Skills)))]
+pub(super) async fn skill_list(
+    state: State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    skills(state, caller, headers).await
+}
+
+/// The plugins.
+#[utoipa::path(get, path = "/api/v1/registry/plugins", tag = "registry", responses((status = 200, body = Plugins)))]
+pub(super) async fn plugins(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let plugins = view::plugins(&state.hub.content(), &state.catalogue.snapshot_full(), &who);
+    respond::json(&headers, &Plugins { plugins })
+}
+
+/// The hooks.
+#[utoipa::path(get, path = "/api/v1/registry/hooks", tag = "registry", responses((status = 200, body = Hooks)))]
+pub(super) async fn hooks(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let hooks = view::hooks(&state.hub.content(), &who);
+    respond::json(&headers, &Hooks { hooks })
+}
+
+/// The configs.
+#[utoipa::path(get, path = "/api/v1/registry/configs", tag = "registry", responses((status = 200, body = Configs)))]
+pub(super) async fn configs(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let configs = view::configs(&state.hub.content(), &who);
+    respond::json(&headers, &Configs { configs })
+}
+
+/// The configs; the same as `/api/v1/registry/configs`.
+#[utoipa::path(get, path = "/api/v1/configs", tag = "resources", responses((status = 200, body = Configs)))]
+pub(super) async fn config_list(
+    state: State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    configs(state, caller, headers).await
+}

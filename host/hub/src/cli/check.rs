@@ -1,0 +1,43 @@
+//! `aih config check [FILE]`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::{DEFAULT_CONFIG, report};
+use crate::config::Config;
+
+/// See the module.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The file to check.
+    #[arg(default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Check {
+    /// Prints every problem and warning. 0: the file can be run; 2: it has problems.
+    pub fn run(&self) -> ExitCode {
+        match Config::load(&self.file) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    report::line(&format!("warning: {warning}"));
+                }
+                let warnings = match loaded.warnings.len() {
+                    0 => String::new(),
+                    1 => ", 1 warning".to_owned(),
+                    n => format!(", {n} warnings"),
+                };
+                report::line(&format!("{}: ok{warnings}", self.file.display()));
+                ExitCode::SUCCESS
+            }
+            Err(problems) => {
+                for problem in &problems.0 {
+                    report::line(&format!("error: {problem}"));
+                }
+                let count = problems.0.len();
+                let noun = if count == 1 { "problem" } else { "problems" };
+                report::line(&format!("{}: {count} {noun}", self.file.display()));
+                ExitCode::from(2)
+            }
+        }
+    }
+}

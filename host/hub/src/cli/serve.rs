@@ -1,0 +1,210 @@
+//! `aih serve`: the hub on the network.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use super::{Common, listen, load, report, runtime};
+use crate::{
+    access::{self, AccessState, ApiKey, Guard, GuardConfig},
+    api::{self, ApiState},
+    catalogue::provider::{ProviderKind, ProviderState},
+    config::LoadedConfig,
+    gateway,
+    hub::{Hub, Keys},
+    observe::{self, LogBuffer},
+};
+
+/// How long running calls get to finish when the hub stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the start-up report waits for servers that are still starting.
+const REPORT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    common: Common,
+    /// Address and port, instead of `server.listen`; port 0 takes a free one.
+    #[arg(long, env = "AIH_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Let everyone in without a key; on a loopback address only.
+    #[arg(long)]
+    no_auth: bool,
+    /// How many seconds running calls get to finish when the hub stops.
+    #[arg(long, default_value_t = GRACE.as_secs(), value_name = "SECONDS")]
+    grace: u64,
+}
+
+impl Serve {
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// The address cannot be bound, the data folder cannot be written, and the like.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let loaded = match load(&self.common.config) {
+            Ok(loaded) => loaded,
+            Err(code) => return Ok(code),
+        };
+        let logs = observe::init(self.common.log_format, &self.common.log)?;
+        runtime()?.block_on(self.serve(loaded, logs))
+    }
+
+    async fn serve(self, loaded: LoadedConfig, logs: LogBuffer) -> anyhow::Result<ExitCode> {
+        let began = Instant::now();
+        let address = self.listen.unwrap_or(loaded.config.server.listen);
+        anyhow::ensure!(
+            !self.no_auth || address.ip().is_loopback(),
+            "--no-auth lets everyone in, so it works on a loopback address only, not on {address}"
+        );
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; choose another with --listen or server.listen")
+        })?;
+        let address = listener.local_addr()?;
+        for warning in &loaded.warnings {
+            tracing::warn!(target: "aih::config", "{warning}");
+        }
+        let (loaded, keys) = tokio::task::spawn_blocking(move || {
+            let keys = Keys::load(&loaded);
+            (loaded, keys)
+        })
+        .await?;
+        let (ring, made) = match keys {
+            _ if self.no_auth => (access::KeyRing::default(), None),
+            keys => keys.map(|k| (k.ring, k.made))?,
+        };
+        let guard = Guard::new(&guard_config(&loaded, address))?;
+        let access = AccessState::new(ring, guard, self.no_auth)?;
+        let hub = Hub::start(loaded).await?;
+        let router = router(&hub, access, logs);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let grace = Duration::from_secs(self.grace);
+        let server = tokio::spawn(listen::serve(listener, router, stop.clone(), grace));
+        let base = hub.config.config.server.public_url.as_ref().map_or_else(
+            || format!("http://{address}"),
+            |u| u.as_str().trim_end_matches('/').to_owned(),
+        );
+        tracing::info!(target: "aih", ready_ms = began.elapsed().as_millis() as u64, "listening on http://{address}");
+        if let Some(key) = made {
+            show_first_key(&key, &base);
+        }
+        if self.no_auth {
+            tracing::warn!(target: "aih", "--no-auth: every program on this machine may use the hub");
+        }
+        let report = tokio::spawn(report_start(hub.catalogue.clone()));
+        wait_for_stop().await?;
+        report.abort();
+        tracing::info!(target: "aih", "stopping; running calls get {} s", self.grace);
+        // The listener closes when all requests are through: streams must end first.
+        hub.gateway.stop();
+        stop.cancel();
+        let _ = server.await;
+        hub.stop(grace).await;
+        tracing::info!(target: "aih", "stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Everything that the hub serves, behind one door.
+pub fn router(hub: &Hub, access: Arc<AccessState>, logs: LogBuffer) -> Router {
+    let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs);
+    gateway::router(hub.gateway.clone())
+        .merge(api::router(state))
+        .layer(axum::middleware::from_fn_with_state(access, access::layer))
+}
+
+fn guard_config(loaded: &LoadedConfig, listen: SocketAddr) -> GuardConfig {
+    let server = &loaded.config.server;
+    GuardConfig {
+        listen,
+        public_url: server.public_url.as_ref().map(ToString::to_string),
+        allowed_hosts: server.allowed_hosts.clone(),
+        allowed_origins: server.allowed_origins.clone(),
+        ip_allowlist: server.ip_allowlist.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn show_first_key(key: &ApiKey, base: &str) {
+    let key = key.expose();
+    report::error(&format!(
+        "
+This hub had no API key, so it made one. It is shown this once; only its hash is kept (data/keys.json).
+
+    {key}
+
+Claude Code:
+    claude mcp add --transport http ai-hub {base}/mcp --header \"Authorization: Bearer {key}\"
+"
+    ));
+}
+
+/// Says what came up and what did not, once all have made up their minds.
+async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
+    let mut marks = catalogue.marks();
+    let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
+    let mut told = std::collections::HashSet::new();
+    loop {
+        let statuses: Vec<_> = catalogue
+            .providers()
+            .iter()
+            .map(|p| (p.status(), p.offers()))
+            .collect();
+        for (status, offers) in statuses.iter().filter(|(s, _)| s.kind != ProviderKind::Hub) {
+            let capabilities = offers.capabilities.as_ref().map(crate::mcp::RawJson::to_value);
+            let listed = !offers.tools.is_empty() || capabilities.is_some_and(|c| c.get("tools").is_none());
+            let settled = match status.state {
+                ProviderState::Starting => false,
+                ProviderState::Up => listed,
+                ProviderState::Down | ProviderState::Disabled => true,
+            };
+            if !settled || !told.insert(status.name.clone()) {
+                continue;
+            }
+            let (name, why) = (
+                &status.name,
+                status.last_error.as_deref().unwrap_or("no reason is known"),
+            );
+            match status.state {
+                ProviderState::Disabled => tracing::info!(target: "aih", "{name}: off: {why}"),
+                ProviderState::Down => tracing::warn!(target: "aih", "{name}: down: {why}"),
+                ProviderState::Up | ProviderState::Starting => tracing::info!(
+                    target: "aih",
+                    "{name}: up ({}{}), {} tools",
+                    status.transport,
+                    status.protocol.as_deref().map(|p| format!(", {p}")).unwrap_or_default(),
+                    offers.tools.len()
+                ),
+            }
+        }
+        if told.len() + 1 >= statuses.len() {
+            return;
+        }
+        tokio::select! {
+            changed = marks.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(deadline) => {
+                for (status, _) in statuses.iter().filter(|(s, _)| s.state == ProviderState::Starting) {
+                    tracing::warn!(target: "aih", "{}: still starting; see GET /api/v1/health", status.name);
+                }
+                return;
+            }
+        }
+    }
+}
+
+async fn wait_for_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! The hub put together: what the configuration names becomes providers, one catalogue, one gateway.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+
+use crate::{
+    access::{KeyEntry, KeyHash, KeyRing, PermissionSet, first_key},
+    catalogue::{
+        Catalogue,
+        provider::{ChangeSignal, Provider},
+    },
+    config::{self, LoadedConfig},
+    gateway::{
+        Gateway,
+        hub::{HubContent, HubProvider},
+    },
+    upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
+};
+
+/// The running parts, without any listener.
+pub struct Hub {
+    /// The configuration that it runs.
+    pub config: Arc<LoadedConfig>,
+    /// What is on offer.
+    pub catalogue: Arc<Catalogue>,
+    /// The MCP endpoints.
+    pub gateway: Arc<Gateway>,
+    /// The hub's own tools, skills and configs.
+    pub own: Arc<HubProvider>,
+    house: Vec<JoinHandle<()>>,
+}
+
+impl Hub {
+    /// Starts every provider, in the background: a sick one delays nothing.
+    ///
+    /// # Errors
+    /// Only what concerns the whole hub: no TLS library, no data folder.
+    pub async fn start(loaded: LoadedConfig) -> anyhow::Result<Self> {
+        let config = Arc::new(loaded);
+        let reading = config.clone();
+        let content = tokio::task::spawn_blocking(move || {
+            create_data_dir(&reading)?;
+            anyhow::Ok(HubContent::load(&reading))
+        })
+        .await??;
+        let signal = ChangeSignal::default();
+        let own = HubProvider::new(content, signal.clone());
+        let client = upstream::http_client().context("the HTTP client cannot be set up")?;
+        let mcps = &config.config.mcps;
+        let specs = mcps.external.iter().cloned().map(UpstreamSpec::from);
+        let specs = specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from));
+        let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
+        for spec in specs {
+            let connector = RealConnector::new(spec.clone(), client.clone());
+            providers.push(UpstreamServer::start(spec, connector, signal.clone()));
+        }
+        let catalogue = Catalogue::new(providers, signal);
+        own.attach(&catalogue);
+        let gateway = Gateway::new(catalogue.clone(), config.config.name.clone());
+        let house = vec![
+            tokio::spawn(catalogue.clone().run()),
+            tokio::spawn(gateway.clone().run()),
+        ];
+        Ok(Self {
+            config,
+            catalogue,
+            gateway,
+            own,
+            house,
+        })
+    }
+
+    /// Stops: streams end, running requests get `grace` to finish, children are gone when this returns.
+    pub async fn stop(self, grace: Duration) {
+        self.gateway.stop();
+        if tokio::time::timeout(grace, self.gateway.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(target: "aih", "some requests did not finish within {} s and were cut off", grace.as_secs());
+        }
+        for session in self.gateway.sessions.all() {
+            self.gateway.end_session(&session);
+        }
+        let providers = self.catalogue.providers();
+        futures::future::join_all(providers.iter().map(|p| p.shutdown(Duration::from_secs(3)))).await;
+        for task in self.house {
+            task.abort();
+        }
+    }
+}
+
+/// The folder of the hub's own files.
+pub fn data_dir(config: &LoadedConfig) -> PathBuf {
+    config.base_dir.join("data")
+}
+
+/// MCPs of the configuration write there too, so it must be there before they start.
+fn create_data_dir(config: &LoadedConfig) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let path = data_dir(config);
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .with_context(|| {
+            format!(
+                "the folder {} cannot be made; make it, or let the hub write there",
+                path.display()
+            )
+        })
+}
+
+/// The keys of the configuration, or the hub's first own key where there is none.
+pub struct Keys {
+    /// All keys that count.
+    pub ring: KeyRing,
+    /// A key that was made just now: to be shown once.
+    pub made: Option<crate::access::ApiKey>,
+}
+
+impl Keys {
+    /// Reads the keys; makes one where there is none.
+    ///
+    /// # Errors
+    /// A permission or key that cannot be understood, or `data/keys.json` cannot be read or written.
+    pub fn load(config: &LoadedConfig) -> anyhow::Result<Self> {
+        let mut entries = Vec::new();
+        for key in &config.config.auth.api_keys {
+            let config::KeyHash::Sha256(hash) = key.key_hash else {
+                continue;
+            };
+            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let permissions = PermissionSet::parse(key.permissions.iter().map(String::as_str))
+                .with_context(|| format!("auth.api_keys: key `{}`", key.name))?;
+            entries.push(KeyEntry {
+                name: key.name.clone(),
+                hash: KeyHash::parse(&format!("sha256:{hex}"))?,
+                permissions,
+            });
+        }
+        if !entries.is_empty() {
+            return Ok(Self {
+                ring: KeyRing::new(entries)?,
+                made: None,
+            });
+        }
+        let first = first_key::load_or_make(&data_dir(config))?;
+        Ok(Self {
+            ring: KeyRing::new(first.entries)?,
+            made: first.made,
+        })
+    }
+}
