@@ -62,6 +62,12 @@ pub fn description() -> Value {
         .filter_map(Value::as_object_mut)
         .flat_map(|item| item.values_mut());
     for responses in operations.filter_map(|operation| operation.get_mut("responses")?.as_object_mut()) {
+        for response in responses.values_mut().filter_map(Value::as_object_mut) {
+            // OpenAPI demands one; most say with their schema what they are.
+            response
+                .entry("description")
+                .or_insert_with(|| "As asked for".into());
+        }
         responses.insert(
             "default".into(),
             json!({

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Path, Problem, Query};
@@ -173,7 +174,8 @@ pub(super) async fn trigger_hook(
     Err(Problem::none("hook", &name))
 }
 
-fn payload(headers: &HeaderMap, body: &Bytes) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+/// The payload; an explicit `null` is none.
+fn payload(headers: &HeaderMap, body: &Bytes) -> Result<Option<Map<String, Value>>, Problem> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -459,6 +459,7 @@ async fn a_hook_that_is_not_there_is_not_found() {
     for (content_type, body, status) in [
         ("application/json", String::new(), 404),
         ("application/json; charset=utf-8", r#"{"a":1}"#.into(), 404),
+        ("application/json", "null".into(), 404),
         ("application/json", "{".into(), 400),
         ("application/json", "[]".into(), 400),
         ("application/json", "[".repeat(100_000), 400),
@@ -531,9 +532,13 @@ fn every_reference_of_the_description_leads_somewhere() {
     }
     let document = description();
     walk(&document, &document);
-    let ids: Vec<&str> = document["paths"]
-        .as_object()
-        .unwrap()
+    let paths = document["paths"].as_object().unwrap();
+    for operation in paths.values().flat_map(|item| item.as_object().unwrap().values()) {
+        for response in operation["responses"].as_object().unwrap().values() {
+            assert!(response["description"].is_string(), "{operation}");
+        }
+    }
+    let ids: Vec<&str> = paths
         .values()
         .flat_map(|item| item.as_object().unwrap().values())
         .map(|operation| operation["operationId"].as_str().unwrap())
