@@ -86,7 +86,7 @@ impl HubContent {
                     name: hook.name.clone(),
                     trigger: hook.trigger.clone(),
                     action: relative(&hook.action),
-                    disabled: reason(&hook.state),
+                    disabled: reason(base, &hook.state),
                 })
                 .collect(),
             plugins: config
@@ -101,7 +101,7 @@ impl HubContent {
                         Runtime::Python => "python",
                         Runtime::Wasm => "wasm",
                     },
-                    disabled: reason(&plugin.state),
+                    disabled: reason(base, &plugin.state),
                 })
                 .collect(),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
@@ -109,8 +109,12 @@ impl HubContent {
     }
 }
 
-fn reason(state: &EntryState) -> Option<String> {
-    state.reason().map(ToString::to_string)
+/// Why an entry does not serve, for everyone who may see it: where the hub's folder lies is not their affair.
+fn reason(base: &Path, state: &EntryState) -> Option<String> {
+    let folder = format!("{}/", base.display());
+    state
+        .reason()
+        .map(|reason| reason.to_string().replace(&folder, ""))
 }
 
 /// `path` as people write it: relative to `base` where it lies below.

@@ -359,7 +359,8 @@ fn the_configuration_becomes_content() {
     content(dir.path());
     let file = dir.path().join("aih-config.yaml");
     let yaml = "version: \"1.0\"\nname: hub\nskills:\n  - name: review\n    file: ./review.md\n  - name: notes\n    \
-                file: ./notes/SKILL.md\nconfigs:\n  claude_md:\n    file: ./CLAUDE.md\n";
+                file: ./notes/SKILL.md\nconfigs:\n  claude_md:\n    file: ./CLAUDE.md\nhooks:\n  - name: greet\n    \
+                trigger: conversation.start\n    action: ./hooks/gone.js\n";
     fs::write(&file, yaml).unwrap();
     let loaded = crate::config::Config::load(&file).unwrap();
     let content = HubContent::load(&loaded);
@@ -372,6 +373,11 @@ fn the_configuration_becomes_content() {
         None
     );
     assert_eq!(content.skills.get("notes").unwrap().files.len(), 1);
+    assert_eq!(content.hooks[0].action, "hooks/gone.js");
+    assert_eq!(
+        content.hooks[0].disabled.as_deref(),
+        Some("hooks/gone.js is not there")
+    );
     assert_eq!(
         content.configs.get("claude_md").unwrap().text(),
         Some("be brief\n")
