@@ -44,8 +44,9 @@ const QUEUE: usize = 64;
 const AFTER_EOF: Duration = Duration::from_secs(2);
 /// How long a group may take to end after SIGTERM.
 const AFTER_TERM: Duration = Duration::from_secs(1);
-/// How long what a dead child wrote may take to be read.
-const DRAIN: Duration = Duration::from_millis(500);
+/// How long what a dead child wrote may take to be read. Reached only when a process that left the group
+/// keeps the stream open.
+const DRAIN: Duration = Duration::from_secs(2);
 /// A line of standard error is cut here, in bytes.
 const MAX_STDERR_LINE: usize = 2048;
 /// Lines of standard error that go into the error.
