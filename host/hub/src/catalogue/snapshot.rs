@@ -260,6 +260,9 @@ pub const PAGE_SIZE: usize = 2_000;
 /// Kept list answers per snapshot; more keys than this are served without being kept.
 const KEPT_LISTS: usize = 512;
 
+/// Whose list of what, on which endpoint.
+type ListKey = (u64, Scope, ListKind);
+
 /// Everything on offer at one moment.
 #[derive(Default)]
 pub struct Snapshot {
@@ -269,7 +272,7 @@ pub struct Snapshot {
     /// Exposed tool and prompt names to (offering, item).
     tools: HashMap<Box<str>, (usize, usize)>,
     prompts: HashMap<Box<str>, (usize, usize)>,
-    lists: RwLock<HashMap<(u64, Scope, ListKind), Arc<[RawJson]>>>,
+    lists: RwLock<HashMap<ListKey, Arc<[RawJson]>>>,
 }
 
 impl Snapshot {

@@ -68,6 +68,8 @@ impl Serve {
             format!("cannot listen on {address}; choose another with --listen or server.listen")
         })?;
         let address = listener.local_addr()?;
+        let tls = loaded.config.server.tls.as_ref().map(listen::tls).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         for warning in &loaded.warnings {
             tracing::warn!(target: "aih::config", "{warning}");
         }
@@ -86,12 +88,12 @@ impl Serve {
         let router = router(&hub, access, logs);
         let stop = tokio_util::sync::CancellationToken::new();
         let grace = Duration::from_secs(self.grace);
-        let server = tokio::spawn(listen::serve(listener, router, stop.clone(), grace));
+        let server = tokio::spawn(listen::serve(listener, tls, router, stop.clone(), grace));
         let base = hub.config.config.server.public_url.as_ref().map_or_else(
-            || format!("http://{address}"),
+            || format!("{scheme}://{address}"),
             |u| u.as_str().trim_end_matches('/').to_owned(),
         );
-        tracing::info!(target: "aih", ready_ms = began.elapsed().as_millis() as u64, "listening on http://{address}");
+        tracing::info!(target: "aih", ready_ms = began.elapsed().as_millis() as u64, "listening on {scheme}://{address}");
         if let Some(key) = made {
             show_first_key(&key, &base);
         }

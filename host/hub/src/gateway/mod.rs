@@ -104,7 +104,7 @@ impl Gateway {
     pub fn stop(&self) {
         self.stopping.cancel();
         for session in self.sessions.all() {
-            session.standing.finish();
+            session.drain();
         }
         self.modern.end_listeners();
         self.tasks.close();

@@ -142,12 +142,11 @@ pub struct ModernPeer {
 #[async_trait]
 impl Peer for ModernPeer {
     fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
-        if method == method::LOG_MESSAGE
-            && !self
-                .log_level
-                .is_some_and(|wanted| level(params.as_ref()).is_none_or(|level| level >= wanted))
-        {
-            return;
+        if method == method::LOG_MESSAGE {
+            let Some(wanted) = self.log_level else { return };
+            if level(params.as_ref()).is_some_and(|level| level < wanted) {
+                return;
+            }
         }
         let params = exposed(&self.scope, provider, method, params);
         self.stream.push(&Message::notification(method, params));

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -57,6 +57,7 @@ pub struct Session {
     pub open_streams: AtomicUsize,
     /// Fires when the session ends.
     pub ended: CancellationToken,
+    draining: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -82,6 +83,7 @@ impl Session {
             last_used: Mutex::new(Instant::now()),
             open_streams: AtomicUsize::new(0),
             ended: CancellationToken::new(),
+            draining: AtomicBool::new(false),
         })
     }
 
@@ -184,6 +186,14 @@ impl Session {
         }
     }
 
+    /// Ends the standing stream as soon as nothing runs any more: answers may still have to go there.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        if lock(&self.running).is_empty() {
+            self.standing.finish();
+        }
+    }
+
     /// Asks the client over `out` and waits for its answer.
     ///
     /// # Errors
@@ -241,8 +251,15 @@ pub struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        lock(&self.session.running).remove(&self.id);
+        let idle = {
+            let mut running = lock(&self.session.running);
+            running.remove(&self.id);
+            running.is_empty()
+        };
         self.session.touch();
+        if idle && self.session.draining.load(Ordering::Relaxed) {
+            self.session.standing.finish();
+        }
     }
 }
 

@@ -20,13 +20,15 @@ pub fn name_member(method: &str) -> Option<&'static str> {
     }
 }
 
+fn looks_wrapped(value: &str) -> bool {
+    value.starts_with(PREFIX) && value.ends_with(SUFFIX)
+}
+
 /// A value as it can stand in a header: plain, or wrapped as Base64 when it holds what a header cannot.
 pub fn encode(value: &str) -> String {
-    let plain = value.bytes().all(|b| (0x20..=0x7e).contains(&b))
-        && !value.starts_with([' ', '\t'])
-        && !value.ends_with([' ', '\t'])
-        && !(value.starts_with(PREFIX) && value.ends_with(SUFFIX));
-    if plain {
+    let legal = value.bytes().all(|b| (0x20..=0x7e).contains(&b));
+    let trimmed = !value.starts_with([' ', '\t']) && !value.ends_with([' ', '\t']);
+    if legal && trimmed && !looks_wrapped(value) {
         value.to_owned()
     } else {
         format!("{PREFIX}{}{SUFFIX}", BASE64_STANDARD.encode(value))

@@ -131,6 +131,8 @@ pub(crate) struct Flight {
     started: Instant,
     /// Milliseconds from `started` to the last progress.
     progress: AtomicU64,
+    /// Milliseconds that went by while the server waited for a person's answer.
+    paused: AtomicU64,
     acknowledged: Notify,
 }
 
@@ -146,6 +148,7 @@ impl Flight {
             level,
             started: Instant::now(),
             progress: AtomicU64::new(0),
+            paused: AtomicU64::new(0),
             acknowledged: Notify::new(),
         }
     }
@@ -156,6 +159,15 @@ impl Flight {
         self.progress.store(elapsed, Ordering::Relaxed);
     }
 
+    /// The server waits for a client's answer: that time does not count.
+    fn pause(&self, time: Duration) {
+        self.paused.fetch_add(
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2),
+            Ordering::Relaxed,
+        );
+        self.touch();
+    }
+
     /// A subscription stream was confirmed.
     pub(crate) fn acknowledge(&self) {
         self.acknowledged.notify_one();
@@ -164,7 +176,8 @@ impl Flight {
     /// When it ends if no progress comes, and never later than the cap.
     fn deadline(&self, limit: Duration) -> Instant {
         let progress = Duration::from_millis(self.progress.load(Ordering::Relaxed));
-        self.started + (progress + limit).min(limit.saturating_mul(PROGRESS_CAP))
+        let paused = Duration::from_millis(self.paused.load(Ordering::Relaxed));
+        self.started + (progress + limit).min(limit.saturating_mul(PROGRESS_CAP).saturating_add(paused))
     }
 }
 
@@ -472,6 +485,9 @@ impl Connection {
                     return Err(CallError::Transport(TransportError::Closed("the hub closed it".to_owned())));
                 }
                 () = &mut timer => {
+                    if !lock(&self.asks).is_empty() {
+                        flight.pause(limit);
+                    }
                     let deadline = flight.deadline(limit);
                     if deadline <= Instant::now() {
                         return Err(CallError::TimedOut(limit));
