@@ -1,0 +1,281 @@
+//! `cargo xtask bench`: what the hub adds to a call, in one table from one run.
+
+mod hub;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aih_benches::cell::{Plan, Through, measure};
+use aih_benches::process::{Program, build};
+use aih_benches::report::{Report, Value};
+use aih_benches::session::{Endpoint, Era, Work};
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+
+use hub::Hub;
+
+/// Tools that the echo server has by itself.
+const OWN_TOOLS: usize = 2;
+/// How often the hub is started to see how long that takes.
+const STARTS: usize = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Small tool calls, both eras; memory idle and after load.
+    Calls,
+    /// Tool calls with a 100 kB result.
+    Big,
+    /// tools/list with 10 and with 1,000 tools.
+    List,
+    /// Time until the hub answers.
+    Startup,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", about = "Measures what the hub adds to a call")]
+struct Arguments {
+    /// How long each row is measured, in seconds.
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    seconds: f64,
+    /// Half a second a row, and only 1 and 32 connections.
+    #[arg(long)]
+    quick: bool,
+    /// Only this part; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Measure this hub program instead of building one.
+    #[arg(long, value_name = "FILE")]
+    hub_bin: Option<PathBuf>,
+    /// Use this echo server instead of building one.
+    #[arg(long, value_name = "FILE")]
+    upstream_bin: Option<PathBuf>,
+    /// Measure the echo server alone.
+    #[arg(long, conflicts_with = "hub_bin")]
+    no_hub: bool,
+    /// Also write the numbers to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.1..=600.0).contains(&number) => Ok(number),
+        _ => Err("write a number from 0.1 to 600".to_owned()),
+    }
+}
+
+impl Arguments {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs_f64(if self.quick { 0.5 } else { self.seconds })
+    }
+
+    fn connections(&self) -> &'static [usize] {
+        if self.quick { &[1, 32] } else { &[1, 8, 32, 128] }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let upstream = match &arguments.upstream_bin {
+        Some(path) => absolute(path)?,
+        None => build("aih-benches", "echo-upstream").await?,
+    };
+    let hub = match (&arguments.hub_bin, arguments.no_hub) {
+        (_, true) => None,
+        (Some(path), _) => Some(absolute(path)?),
+        (None, _) => Some(build("aih", "aih").await?),
+    };
+    let run = Run {
+        arguments: &arguments,
+        upstream,
+        hub,
+    };
+    let mut report = Report::default();
+    if arguments.wants(Part::Startup) {
+        run.startup(&mut report).await.context("startup")?;
+    }
+    if arguments.wants(Part::Calls) || arguments.wants(Part::Big) {
+        run.calls(&mut report).await?;
+    }
+    if arguments.wants(Part::List) {
+        for tools in [10, 1_000] {
+            run.list(&mut report, tools)
+                .await
+                .with_context(|| format!("tools/list with {tools} tools"))?;
+        }
+    }
+    #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
+    {
+        print!("{}", report.table());
+    }
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("there is no program at {}", path.display()))
+}
+
+struct Run<'a> {
+    arguments: &'a Arguments,
+    upstream: PathBuf,
+    hub: Option<PathBuf>,
+}
+
+impl Run<'_> {
+    /// An echo server that lists so many tools in all, and the hub in front of it.
+    async fn servers(&self, tools: usize) -> Result<(Program, Endpoint, Option<Hub>)> {
+        let arguments = ["--tools".to_owned(), tools.saturating_sub(OWN_TOOLS).to_string()];
+        let upstream =
+            Program::start("echo-upstream", &self.upstream, &arguments, &std::env::temp_dir()).await?;
+        let direct = Endpoint {
+            address: upstream.address,
+            key: None,
+            prefix: "",
+        };
+        let hub = match &self.hub {
+            Some(path) => {
+                let hub = Hub::start(path, upstream.address).await?;
+                hub.wait_for_tools(tools).await?;
+                hub.check_permissions().await?;
+                Some(hub)
+            }
+            None => None,
+        };
+        Ok((upstream, direct, hub))
+    }
+
+    async fn calls(&self, report: &mut Report) -> Result<()> {
+        let (upstream, direct, hub) = self.servers(10).await?;
+        self.memory(report, hub.as_ref(), "memory, idle", Some(40.0))?;
+        if self.arguments.wants(Part::Calls) {
+            for era in [Era::Legacy, Era::Modern] {
+                self.cells(report, "echo", Work::Echo, era, &direct, hub.as_ref())
+                    .await?;
+            }
+        }
+        if self.arguments.wants(Part::Big) {
+            for era in [Era::Legacy, Era::Modern] {
+                self.cells(report, "100 kB", Work::Big, era, &direct, hub.as_ref())
+                    .await?;
+            }
+        }
+        self.memory(report, hub.as_ref(), "memory, after load", None)?;
+        self.stop(upstream, hub).await
+    }
+
+    async fn list(&self, report: &mut Report, tools: usize) -> Result<()> {
+        let (upstream, direct, hub) = self.servers(tools).await?;
+        let name = format!("list {tools}");
+        for era in [Era::Legacy, Era::Modern] {
+            self.cells(report, &name, Work::List { tools }, era, &direct, hub.as_ref())
+                .await?;
+        }
+        if tools > 100 {
+            self.memory(report, hub.as_ref(), "memory, after list 1000", None)?;
+        }
+        self.stop(upstream, hub).await
+    }
+
+    /// One kind of work at every number of connections.
+    async fn cells(
+        &self,
+        report: &mut Report,
+        name: &str,
+        work: Work,
+        era: Era,
+        direct: &Endpoint,
+        hub: Option<&Hub>,
+    ) -> Result<()> {
+        for connections in self.arguments.connections().iter().copied() {
+            // Lists are asked for once in a session; many at once tell nothing new.
+            if matches!(work, Work::List { .. }) && connections > 32 {
+                continue;
+            }
+            let plan = Plan {
+                era,
+                work,
+                connections,
+                time: self.arguments.time(),
+            };
+            progress(&format!("{name}, {}, {connections} connections", era.name()));
+            let endpoint = hub.map(Hub::endpoint);
+            let through = hub.zip(endpoint.as_ref()).map(|(hub, endpoint)| Through {
+                endpoint,
+                program: &hub.program,
+            });
+            let numbers = measure(direct, through, plan).await.with_context(|| {
+                let said = hub.map(|hub| hub.program.last_lines()).unwrap_or_default();
+                format!(
+                    "{name}, {}, {connections} connections; the hub's last lines:\n{said}",
+                    era.name()
+                )
+            })?;
+            report.add(name, era.name(), connections, numbers);
+        }
+        Ok(())
+    }
+
+    fn memory(
+        &self,
+        report: &mut Report,
+        hub: Option<&Hub>,
+        name: &'static str,
+        aim: Option<f64>,
+    ) -> Result<()> {
+        if let Some(hub) = hub {
+            report.values.push(Value {
+                name,
+                value: hub.program.memory()?.resident as f64 / 1024.0,
+                unit: "MB",
+                aim,
+            });
+        }
+        Ok(())
+    }
+
+    async fn startup(&self, report: &mut Report) -> Result<()> {
+        let Some(path) = &self.hub else { return Ok(()) };
+        progress("startup");
+        let upstream = Program::start("echo-upstream", &self.upstream, &[], &std::env::temp_dir()).await?;
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            let hub = Hub::start(path, upstream.address).await?;
+            times.push(hub.ready.as_secs_f64() * 1e3);
+            hub.program.stop().await?;
+        }
+        times.sort_by(f64::total_cmp);
+        ensure!(!times.is_empty(), "nothing was measured");
+        report.values.push(Value {
+            name: "time to ready",
+            value: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
+            unit: "ms",
+            aim: Some(200.0),
+        });
+        upstream.stop().await
+    }
+
+    async fn stop(&self, upstream: Program, hub: Option<Hub>) -> Result<()> {
+        if let Some(hub) = hub {
+            hub.program.stop().await?;
+        }
+        upstream.stop().await
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a run takes minutes: say what is going on, apart from the table"
+)]
+fn progress(text: &str) {
+    eprintln!("measuring {text}");
+}

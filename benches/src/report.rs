@@ -1,0 +1,187 @@
+//! What a run found, as one table for people and as JSON for comparing runs.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::cell::Numbers;
+
+/// One row: a cell the one or the other way.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// What was asked for.
+    pub work: String,
+    /// The protocol's era.
+    pub era: &'static str,
+    /// How many clients at once.
+    pub connections: usize,
+    /// `direct` or `hub`.
+    pub path: &'static str,
+    /// What was measured.
+    #[serde(flatten)]
+    pub numbers: Numbers,
+    /// Calls a second, as a share of direct's. Only through the hub.
+    pub ratio: Option<f64>,
+    /// Microseconds more than direct at p50. Only through the hub.
+    pub added_p50: Option<f64>,
+}
+
+/// A single value: a time or a size.
+#[derive(Debug, Clone, Serialize)]
+pub struct Value {
+    /// What it is.
+    pub name: &'static str,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: &'static str,
+    /// What it should be below, from the project's aims.
+    pub aim: Option<f64>,
+}
+
+/// A whole run.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Load cells.
+    pub rows: Vec<Row>,
+    /// Memory and start.
+    pub values: Vec<Value>,
+}
+
+impl Report {
+    /// Adds a cell's two rows (one, where only direct was measured).
+    pub fn add(
+        &mut self,
+        work: &str,
+        era: &'static str,
+        connections: usize,
+        cell: (Numbers, Option<Numbers>),
+    ) {
+        let (direct, hub) = cell;
+        let row = |path, numbers| Row {
+            work: work.to_owned(),
+            era,
+            connections,
+            path,
+            numbers,
+            ratio: None,
+            added_p50: None,
+        };
+        let (rate, p50) = (direct.calls_per_second, direct.p50);
+        self.rows.push(row("direct", direct));
+        if let Some(hub) = hub {
+            self.rows.push(Row {
+                ratio: Some(hub.calls_per_second / rate),
+                added_p50: Some(hub.p50 - p50),
+                ..row("hub", hub)
+            });
+        }
+    }
+
+    /// The table, in Markdown.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut lines = vec![
+            [
+                "work",
+                "era",
+                "connections",
+                "path",
+                "calls/s",
+                "p50 µs",
+                "p95 µs",
+                "p99 µs",
+                "ratio",
+                "added p50 µs",
+                "hub CPU µs",
+            ]
+            .map(str::to_owned),
+        ];
+        lines.extend(self.rows.iter().map(|row| {
+            let numbers = &row.numbers;
+            [
+                row.work.clone(),
+                row.era.to_owned(),
+                row.connections.to_string(),
+                row.path.to_owned(),
+                format!("{:.0}", numbers.calls_per_second),
+                format!("{:.0}", numbers.p50),
+                format!("{:.0}", numbers.p95),
+                format!("{:.0}", numbers.p99),
+                row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+                row.added_p50
+                    .map(|added| format!("{added:.0}"))
+                    .unwrap_or_default(),
+                numbers.hub_cpu.map(|cpu| format!("{cpu:.0}")).unwrap_or_default(),
+            ]
+        }));
+        // Memory and start share the columns that fit them.
+        lines.extend(self.values.iter().map(|value| {
+            let mut line = <[String; 11]>::default();
+            line[0] = value.name.to_owned();
+            line[3] = "hub".to_owned();
+            line[4] = format!("{:.1} {}", value.value, value.unit);
+            if let Some(aim) = value.aim {
+                line[8] = format!("aim < {aim:.0}");
+            }
+            line
+        }));
+        draw(&lines)
+    }
+}
+
+fn draw(lines: &[[String; 11]]) -> String {
+    let mut widths = [0; 11];
+    for line in lines {
+        for (width, text) in widths.iter_mut().zip(line) {
+            *width = (*width).max(text.chars().count());
+        }
+    }
+    let mut table = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        for (column, (text, width)) in line.iter().zip(widths).enumerate() {
+            // Words to the left, numbers to the right. Writing to a String cannot fail.
+            let _ = match column {
+                0 | 1 | 3 => write!(table, "| {text:<width$} "),
+                _ => write!(table, "| {text:>width$} "),
+            };
+        }
+        table.push_str("|\n");
+        if number == 0 {
+            for width in widths {
+                let _ = write!(table, "|{:-<1$}", "", width + 2);
+            }
+            table.push_str("|\n");
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratio_and_added_time_are_relative_to_direct() {
+        let numbers = |calls_per_second, p50| Numbers {
+            calls: 1,
+            calls_per_second,
+            p50,
+            p95: 1.0,
+            p99: 1.0,
+            hub_cpu: None,
+        };
+        let mut report = Report::default();
+        report.add(
+            "echo",
+            "legacy",
+            8,
+            (numbers(1000.0, 100.0), Some(numbers(500.0, 180.0))),
+        );
+        assert_eq!(report.rows[1].ratio, Some(0.5));
+        assert_eq!(report.rows[1].added_p50, Some(80.0));
+        let table = report.table();
+        let widths: Vec<_> = table.lines().map(|line| line.chars().count()).collect();
+        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{table}");
+    }
+}
