@@ -147,7 +147,7 @@ impl Session {
                 Work::Big => body.len() > BIG_BYTES,
                 Work::List { tools } => body.len() > tools * 20,
             };
-        if fits && number % PARSE_EVERY != 0 {
+        if fits && !number.is_multiple_of(PARSE_EVERY) {
             return Ok(());
         }
         self.parse(head.status, head.event_stream, number)
@@ -171,14 +171,12 @@ impl Session {
             Work::Big => ensure!(text().len() == BIG_BYTES, "the text has {} bytes", text().len()),
             Work::List { tools } => {
                 ensure!(result.get("nextCursor").is_none(), "the list comes in pages");
-                let mut listed = result
+                let listed = result
                     .get("tools")
                     .and_then(Value::as_array)
                     .into_iter()
                     .flatten();
-                let names = listed
-                    .by_ref()
-                    .filter_map(|tool| tool.get("name").and_then(Value::as_str));
+                let names = listed.filter_map(|tool| tool.get("name")?.as_str());
                 let own = names
                     .filter(|name| name.starts_with(self.endpoint.prefix))
                     .count();
@@ -330,11 +328,11 @@ fn message(body: &[u8], event_stream: bool) -> Result<Value> {
         return serde_json::from_slice(body).context("the body is no JSON");
     }
     let text = std::str::from_utf8(body).context("the event stream is no text")?;
-    let data = text
+    let mut data = text
         .lines()
         .filter_map(|line| line.strip_prefix("data:"))
         .map(str::trim);
-    let Some(last) = data.filter(|data| !data.is_empty()).next_back() else {
+    let Some(last) = data.rfind(|data| !data.is_empty()) else {
         bail!("the event stream has no message");
     };
     serde_json::from_str(last).context("the last event is no JSON")
