@@ -573,7 +573,7 @@ async fn instances_take_turns_and_stand_in_for_each_other() {
         .await;
     let client = client("c", LEGACY, "{}");
     let call = call(&client, &recorder("c"));
-    let mut from = async |n: usize| {
+    let from = async |n: usize| {
         let mut seen = Vec::new();
         for _ in 0..n {
             let answer = server.request("tools/call", raw("{}"), &call).await.unwrap();
