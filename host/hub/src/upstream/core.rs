@@ -335,6 +335,10 @@ impl Core {
             dialed = self.dial_any(client) => dialed.map_err(|e| e.to_object(&self.name))?,
             () = self.stop.cancelled() => return Err(closing()),
         };
+        // It is there again: who waits to connect the shared ones need not wait longer.
+        for slot in self.slots.iter().filter(|slot| slot.live().is_none()) {
+            slot.nudge.notify_one();
+        }
         self.replay_own(&connection, client).await;
         if entry.put(&connection) && !self.stop.is_cancelled() {
             Ok(connection)

@@ -101,22 +101,18 @@ impl Core {
 
     fn failed(&self, index: usize, error: DialError) {
         let text = error.to_string();
-        let known = self.last_error.load().as_ref().is_some_and(|e| **e == text);
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let first = {
+        let before = {
             let mut attempts = lock(&slot.attempts);
             attempts.running = false;
             attempts.ended += 1;
-            attempts
-                .failure
-                .replace((Arc::new(error), Some(Instant::now())))
-                .is_none()
+            attempts.failure.replace((Arc::new(error), Some(Instant::now())))
         };
         self.pulse.send_modify(|n| *n += 1);
         // One row a change, not one an attempt.
-        if !known || first {
+        if before.is_none_or(|(error, _)| error.to_string() != text) {
             tracing::warn!(server = %self.name, error = text, "not reachable; the hub keeps trying");
             self.note(text);
             self.changes.mark();
@@ -196,7 +192,10 @@ impl Core {
         lists::read(connection, which, &self.spec.tools, &|list| match list {
             Ok(fresh) => self.relist(|listing| listing.with(fresh)),
             Err(error) => {
-                self.condemn(connection, &error);
+                if self.condemn(connection, &error) || connection.is_gone() {
+                    // Told once, where the connection ends.
+                    return;
+                }
                 let error = error.into_object(&self.name);
                 tracing::warn!(server = %self.name, %error, "a list could not be read; the last known one stays");
                 self.note(error.message);
