@@ -2,7 +2,7 @@
 //!
 //! `fixture-conformance [--port N]` serves streamable HTTP on a loopback port (0: a free one) and prints
 //! `listening on http://127.0.0.1:PORT/mcp` as its first line. `fixture-conformance --stdio` serves its
-//! standard input and output instead.
+//! standard input and output instead. `--legacy` leaves out the revision without sessions (2026-07-28).
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -19,11 +19,13 @@ enum Mode {
     Stdio,
 }
 
-fn mode() -> anyhow::Result<Mode> {
-    let mut mode = Mode::Http(0);
+/// The mode, and whether to be a legacy server.
+fn arguments() -> anyhow::Result<(Mode, bool)> {
+    let (mut mode, mut legacy) = (Mode::Http(0), false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "--legacy" => legacy = true,
             "--stdio" => mode = Mode::Stdio,
             "--port" => {
                 let port = arguments.next().context("--port needs a number")?;
@@ -33,17 +35,22 @@ fn mode() -> anyhow::Result<Mode> {
                 );
             }
             other => {
-                anyhow::bail!("unknown argument {other}: usage: fixture-conformance [--port N | --stdio]")
+                anyhow::bail!(
+                    "unknown argument {other}: usage: fixture-conformance [--port N | --stdio] [--legacy]"
+                )
             }
         }
     }
-    Ok(mode)
+    Ok((mode, legacy))
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    match mode()? {
-        Mode::Stdio => conformance::serve_stdio().await,
-        Mode::Http(port) => conformance::serve_http(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await,
+    match arguments()? {
+        (Mode::Stdio, legacy) => conformance::serve_stdio(legacy).await,
+        (Mode::Http(port), legacy) => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            conformance::serve_http(address, legacy).await
+        }
     }
 }

@@ -26,7 +26,7 @@ use self::{server::Shared, sessions::Sessions};
 pub(crate) use self::server::Conformance;
 
 /// Serves streamable HTTP at `/mcp` until the process ends, and prints its address first.
-pub(crate) async fn serve_http(address: SocketAddr) -> anyhow::Result<()> {
+pub(crate) async fn serve_http(address: SocketAddr, legacy: bool) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
@@ -36,7 +36,7 @@ pub(crate) async fn serve_http(address: SocketAddr) -> anyhow::Result<()> {
         format!("http://127.0.0.1:{port}"),
         format!("http://localhost:{port}"),
     ]);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared::new(legacy));
     let service = StreamableHttpService::new(
         move || Ok(Conformance::new(Arc::clone(&shared))),
         Arc::new(Sessions::default()),
@@ -54,8 +54,8 @@ pub(crate) async fn serve_http(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Serves standard input and output until the input ends.
-pub(crate) async fn serve_stdio() -> anyhow::Result<()> {
-    let server = Conformance::new(Arc::new(Shared::default()));
+pub(crate) async fn serve_stdio(legacy: bool) -> anyhow::Result<()> {
+    let server = Conformance::new(Arc::new(Shared::new(legacy)));
     server.serve(rmcp::transport::stdio()).await?.waiting().await?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,7 +20,7 @@ use rmcp::{
         CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
         CompletionInfo, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation,
         ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
-        LoggingMessageNotificationParam, PaginatedRequestParams, ReadResourceRequestParams,
+        LoggingMessageNotificationParam, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
         ReadResourceResponse, RequestStateCodec, ResourceUpdatedNotificationParam, ServerCapabilities,
         ServerConfig, SetLevelRequestMethod, SetLevelRequestParams, SubscribeRequestParams,
         SubscriptionFilter, Tool, UnsubscribeRequestParams,
@@ -59,13 +60,20 @@ pub(super) struct Shared {
     prompt: AtomicBool,
     resource: AtomicBool,
     watched: AtomicU64,
+    newest: ProtocolVersion,
     /// Seals `requestState`. The key need not be secret: a fixture guards nothing.
     pub(super) states: RequestStateCodec,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    /// Nothing has changed yet. `legacy` leaves out the revision without sessions, for a hub to bridge.
+    pub(super) fn new(legacy: bool) -> Self {
         Self {
+            newest: if legacy {
+                ProtocolVersion::V_2025_11_25
+            } else {
+                ProtocolVersion::V_2026_07_28
+            },
             changes: broadcast::channel(64).0,
             tool: AtomicBool::default(),
             prompt: AtomicBool::default(),
@@ -74,9 +82,7 @@ impl Default for Shared {
             states: RequestStateCodec::new(*b"the conformance fixture's own key"),
         }
     }
-}
 
-impl Shared {
     /// Makes a change and tells everyone who listens.
     pub(super) fn change(&self, change: Change) {
         match change {
@@ -152,6 +158,10 @@ impl ServerHandler for Conformance {
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("aih-conformance", env!("CARGO_PKG_VERSION")))
             .with_instructions("Answers the conformance suites.")
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(ProtocolVersion::known_up_to(&self.shared.newest))
     }
 
     async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
