@@ -96,24 +96,21 @@ impl Decoder {
                     continue;
                 }
             }
-            let end = chunk.iter().position(|b| matches!(b, b'\n' | b'\r'));
-            let (part, rest, complete) = match end {
-                None => (chunk, b"".as_slice(), false),
-                Some(at) => {
-                    self.last_was_cr = chunk.get(at) == Some(&b'\r');
-                    (
-                        chunk.get(..at).unwrap_or_default(),
-                        chunk.get(at + 1..).unwrap_or_default(),
-                        true,
-                    )
-                }
-            };
+            let end = memchr::memchr2(b'\n', b'\r', chunk);
+            let (part, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
             if self.line.len() + self.data.len() + part.len() > self.limit {
                 return Err(TooLarge { limit: self.limit });
             }
-            self.line.extend_from_slice(part);
+            let Some((end, rest)) = rest.split_first() else {
+                self.line.extend_from_slice(part);
+                return Ok(());
+            };
+            self.last_was_cr = *end == b'\r';
             chunk = rest;
-            if complete {
+            if self.line.is_empty() {
+                self.line_done(part, out);
+            } else {
+                self.line.extend_from_slice(part);
                 let line = self.line.split().freeze();
                 self.line_done(&line, out);
             }
@@ -121,9 +118,9 @@ impl Decoder {
         Ok(())
     }
 
-    fn line_done(&mut self, line: &Bytes, out: &mut Vec<Event>) {
+    fn line_done(&mut self, line: &[u8], out: &mut Vec<Event>) {
         let line = if self.started {
-            line.as_ref()
+            line
         } else {
             line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line)
         };
@@ -138,7 +135,7 @@ impl Decoder {
             self.has_data = false;
             return;
         }
-        let (field, value) = match line.iter().position(|b| *b == b':') {
+        let (field, value) = match memchr::memchr(b':', line) {
             None => (line, b"".as_slice()),
             Some(at) => {
                 let value = line.get(at + 1..).unwrap_or_default();
