@@ -1,5 +1,8 @@
 //! HTTP with SSE to an upstream, the transport of 2024-11-05: one GET stream for everything the server
 //! says, a POST for everything the hub says.
+//!
+//! It must never POST to another origin than the one that is configured, nor leave a request waiting when
+//! the stream is gone: it does not reconnect, that is for who made it.
 
 use std::{
     collections::HashMap,
@@ -11,14 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header as h};
-use reqwest::Client;
+use reqwest::{Client, Response};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    http::MAX_MESSAGE,
-    http_client::{excerpt, failed},
+    http::{MAX_MESSAGE, content_type, is_kind},
+    http_client::{excerpt_without, failed},
     transport::{Inbox, Transport, TransportError},
 };
 use crate::mcp::{
@@ -29,6 +32,8 @@ use crate::mcp::{
 
 /// How long the server may take to say where to POST.
 const OPENING: Duration = Duration::from_secs(10);
+/// How long a POST may still take when its answer has come over the stream already.
+const ENDING: Duration = Duration::from_secs(2);
 
 type Outcome = Result<RawJson, ErrorObject>;
 type Answer = oneshot::Sender<Result<Outcome, TransportError>>;
@@ -65,55 +70,8 @@ impl SseTransport {
         headers: HeaderMap,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>, TransportError> {
-        let open = client
-            .get(url.clone())
-            .headers(headers.clone())
-            .header(h::ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let silent = || TransportError::Protocol("no `endpoint` event came".to_owned());
-        let response = tokio::time::timeout(OPENING, open.send())
-            .await
-            .map_err(|_| silent())?
-            .map_err(failed)?;
-        match response.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(TransportError::Unauthorized {
-                    status: response.status().as_u16(),
-                });
-            }
-            status if !status.is_success() => {
-                return Err(TransportError::Status {
-                    status: status.as_u16(),
-                    detail: String::new(),
-                });
-            }
-            _ => {}
-        }
-        let kind = response
-            .headers()
-            .get(h::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
-            let text = format!("Content-Type `{}` instead of events", excerpt(kind.as_bytes()));
-            return Err(TransportError::Protocol(text));
-        }
-        let mut events = Box::pin(events(response.bytes_stream().map(|c| c.map_err(failed))));
-        let first = tokio::time::timeout(OPENING, events.next())
-            .await
-            .map_err(|_| silent())?;
-        let first = first.ok_or_else(silent)??;
-        if first.name.as_deref() != Some("endpoint") {
-            return Err(silent());
-        }
-        let text = String::from_utf8_lossy(&first.data).into_owned();
-        let address = url
-            .join(text.trim())
-            .map_err(|_| TransportError::Protocol(format!("`{}` is no address", excerpt(text.as_bytes()))))?;
-        if address.origin() != url.origin() {
-            return Err(TransportError::Protocol(
-                "the address to POST to is of another origin".to_owned(),
-            ));
-        }
+        let opened = tokio::time::timeout(OPENING, open(&client, &url, &headers)).await;
+        let (address, events) = opened.map_err(|_| silent())??;
         let pending = Arc::<Mutex<Pending>>::default();
         let end = CancellationToken::new();
         let (table, ended) = (pending.clone(), end.clone());
@@ -144,26 +102,93 @@ impl SseTransport {
         }))
     }
 
-    async fn post(&self, body: Bytes) -> Result<(), TransportError> {
+    /// Sends one message; the future is independent of `self`.
+    fn post(&self, body: Bytes) -> impl Future<Output = Result<(), TransportError>> + Send + 'static {
         let request = self
             .client
             .post(self.address.clone())
             .headers(self.headers.clone())
             .header(h::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body);
-        let response = request.send().await.map_err(failed)?;
-        match response.status() {
-            status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND => Err(TransportError::SessionLost),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TransportError::Unauthorized {
-                status: response.status().as_u16(),
-            }),
-            status => Err(TransportError::Status {
-                status: status.as_u16(),
-                detail: String::new(),
-            }),
+            .body(body)
+            .send();
+        let (headers, address) = (self.headers.clone(), self.address.clone());
+        async move {
+            let response = request.await.map_err(failed)?;
+            match response.status() {
+                StatusCode::NOT_FOUND => Err(TransportError::SessionLost),
+                _ => checked(response, &headers, &address).await.map(|_| ()),
+            }
         }
     }
+}
+
+fn silent() -> TransportError {
+    TransportError::Protocol("no `endpoint` event came".to_owned())
+}
+
+/// The response, unless its status is no success.
+async fn checked(mut response: Response, headers: &HeaderMap, url: &Url) -> Result<Response, TransportError> {
+    let status = response.status().as_u16();
+    match response.status() {
+        s if s.is_success() => Ok(response),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TransportError::Unauthorized { status }),
+        _ => {
+            let start = response.chunk().await.ok().flatten().unwrap_or_default();
+            let detail = excerpt_without(&start, headers, url);
+            Err(TransportError::Status { status, detail })
+        }
+    }
+}
+
+/// Opens the stream and reads it to the `endpoint` event: where to POST, and the rest of the events.
+async fn open(
+    client: &Client,
+    url: &Url,
+    headers: &HeaderMap,
+) -> Result<
+    (
+        Url,
+        impl Stream<Item = Result<Event, TransportError>> + Send + Unpin + use<>,
+    ),
+    TransportError,
+> {
+    let request = client
+        .get(url.clone())
+        .headers(headers.clone())
+        .header(h::ACCEPT, HeaderValue::from_static("text/event-stream"));
+    let response = request.send().await.map_err(failed)?;
+    let response = checked(response, headers, url).await?;
+    let kind = content_type(&response);
+    if !is_kind(kind, "text/event-stream") {
+        let kind = excerpt_without(kind.as_bytes(), headers, url);
+        return Err(TransportError::Protocol(format!(
+            "Content-Type `{kind}` instead of events"
+        )));
+    }
+    // A redirect never leaves the origin (`http_client`), but may change the path.
+    let base = response.url().clone();
+    let mut events = Box::pin(events(response.bytes_stream().map(|c| c.map_err(failed))));
+    let told = loop {
+        let event = events.next().await.ok_or_else(silent)??;
+        match event.name.as_deref() {
+            Some("endpoint") => break event.data,
+            // A ping, or an id or a retry time alone.
+            _ if event.data.is_empty() => {}
+            Some("ping") => {}
+            _ => return Err(silent()),
+        }
+    };
+    let text = String::from_utf8_lossy(&told);
+    let address = base.join(text.trim()).map_err(|_| {
+        let text = excerpt_without(&told, headers, url);
+        TransportError::Protocol(format!("`{text}` is no address to POST to"))
+    })?;
+    if address.origin() != url.origin() {
+        return Err(TransportError::Protocol(
+            "the address to POST to is of another origin".to_owned(),
+        ));
+    }
+    Ok((address, events))
 }
 
 /// The events of a body.
@@ -196,6 +221,9 @@ async fn read(
             Ok(event) => event,
             Err(error) => return error,
         };
+        if event.data.is_empty() {
+            continue;
+        }
         match Message::parse(&event.data) {
             Ok(Message::Response { id, outcome }) => {
                 let answer = id.and_then(|id| lock(pending).answers.remove(&id.as_u64()?));
@@ -229,7 +257,7 @@ impl Transport for SseTransport {
         params: Option<RawJson>,
         _: &[ParamHeader],
     ) -> Result<Outcome, TransportError> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         {
             let mut pending = lock(&self.pending);
             if let Some(error) = &pending.closed {
@@ -243,10 +271,17 @@ impl Transport for SseTransport {
             method: method.into(),
             params,
         };
-        self.post(message.to_bytes()).await?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(TransportError::Closed("the stream ended".to_owned())))
+        let mut posting = Box::pin(self.post(message.to_bytes()));
+        let ended = |_| Err(TransportError::Closed("the stream ended".to_owned()));
+        tokio::select! {
+            posted = &mut posting => posted?,
+            answer = &mut answered => {
+                // Given up, the POST would take its connection with it.
+                tokio::spawn(tokio::time::timeout(ENDING, posting));
+                return answer.unwrap_or_else(ended);
+            }
+        }
+        answered.await.unwrap_or_else(ended)
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {
@@ -269,3 +304,7 @@ impl Drop for SseTransport {
         self.end.cancel();
     }
 }
+
+#[cfg(test)]
+#[path = "sse_tests.rs"]
+mod tests;

@@ -1,0 +1,156 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use tokio::sync::{Notify, broadcast, mpsc::UnboundedReceiver};
+
+use super::{
+    super::http_client::{
+        fixture::{Ear, Said, Server, answer, event, events, notification, open_stream, soon, stream},
+        http_client,
+    },
+    *,
+};
+use crate::mcp::method;
+
+async fn to(server: &Server) -> (Result<Arc<SseTransport>, TransportError>, UnboundedReceiver<Said>) {
+    let (ear, heard) = Ear::new();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", HeaderValue::from_static("k-1"));
+    let connecting = SseTransport::connect(http_client().unwrap(), server.url("/mcp/sse"), headers, ear);
+    (soon(connecting).await, heard)
+}
+
+fn told(endpoint: &str) -> String {
+    format!("event: endpoint\ndata: {endpoint}\n\n")
+}
+
+/// A server that answers over its stream; `bye` as the method ends the stream, `silent` gets no answer, and
+/// `slow` is answered long before its POST.
+async fn server() -> Server {
+    let (sender, _) = broadcast::channel::<Option<String>>(64);
+    Server::start(move |seen| {
+        let sender = sender.clone();
+        async move {
+            if seen.method == "GET" {
+                let said = tokio_stream::wrappers::BroadcastStream::new(sender.subscribe());
+                let said = said.take_while(|s| std::future::ready(matches!(s, Ok(Some(_)))));
+                let said = said.filter_map(|s| std::future::ready(s.ok().flatten()));
+                let first = [
+                    ": hello\n\n".to_owned(),
+                    "event: ping\ndata: 1\n\n".to_owned(),
+                    told("messages?s=1"),
+                ];
+                return stream(futures::stream::iter(first).chain(said));
+            }
+            let said = match seen.rpc().as_str() {
+                "bye" => None,
+                "silent" => Some(event(notification("notifications/silent"))),
+                _ => Some(event(notification("notifications/x")) + &event(seen.result(&json!({"n": 1})))),
+            };
+            let _ = sender.send(said);
+            if seen.rpc() == "slow" {
+                std::future::pending::<()>().await;
+            }
+            answer(202, "text/plain", "Accepted")
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn answers_come_over_the_stream() {
+    let server = server().await;
+    let (transport, mut heard) = to(&server).await;
+    let transport = transport.unwrap();
+    assert!(transport.stateful());
+    for (id, method) in [(1, method::TOOLS_LIST), (2, "slow")] {
+        let result = soon(transport.request(id, method, None, &[])).await;
+        assert_eq!(result.unwrap().unwrap().text(), r#"{"n":1}"#);
+        assert!(matches!(soon(heard.recv()).await, Some(Said::Message(None, _))));
+    }
+    let posted = server.request(0, |s| s.method == "POST").await;
+    assert_eq!(posted.path, "/mcp/messages?s=1");
+    assert_eq!(posted.header("x-api-key"), Some("k-1"));
+    assert!(lock(&transport.pending).answers.is_empty());
+    (soon(transport.send(Message::notification(method::INITIALIZED, None))).await).unwrap();
+}
+
+#[tokio::test]
+async fn when_the_stream_ends_nobody_waits_any_longer() {
+    let server = server().await;
+    let (transport, mut heard) = to(&server).await;
+    let transport = transport.unwrap();
+    let waiting = tokio::spawn({
+        let transport = transport.clone();
+        async move { transport.request(1, "silent", None, &[]).await }
+    });
+    assert!(matches!(soon(heard.recv()).await, Some(Said::Message(None, _))));
+    soon(transport.send(Message::notification("bye", None)))
+        .await
+        .unwrap();
+    let error = soon(waiting).await.unwrap().unwrap_err();
+    assert!(matches!(error, TransportError::Closed(_)), "{error}");
+    assert!(matches!(
+        soon(heard.recv()).await,
+        Some(Said::Closed(TransportError::Closed(_)))
+    ));
+    let error = soon(transport.request(2, "m", None, &[])).await.unwrap_err();
+    assert!(matches!(error, TransportError::Closed(_)), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_such_server_is_told_apart() {
+    let first =
+        |response: fn() -> axum::response::Response| Server::start(move |_| async move { response() });
+    let server = first(|| answer(401, "", "")).await;
+    assert!(matches!(
+        to(&server).await.0,
+        Err(TransportError::Unauthorized { status: 401 })
+    ));
+    let server = first(|| answer(404, "text/plain", "k-2 nothing")).await;
+    assert!(matches!(
+        to(&server).await.0,
+        Err(TransportError::Status { status: 404, .. })
+    ));
+    for response in [
+        || answer(200, "text/html", "<p>"),
+        || events(vec![]),
+        || events(vec![event(notification("notifications/x"))]),
+        || events(vec![told("http://127.0.0.2:1/messages")]),
+        || events(vec![told("//elsewhere.invalid/messages")]),
+    ] as [fn() -> axum::response::Response; 5]
+    {
+        let server = first(response).await;
+        let (connected, mut heard) = to(&server).await;
+        assert!(matches!(connected, Err(TransportError::Protocol(_))));
+        assert!(soon(heard.recv()).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_post_fails_its_request_only() {
+    let refuse = Arc::new(AtomicBool::new(true));
+    let dropped = Arc::new(Notify::new());
+    let (flag, ring) = (refuse.clone(), dropped.clone());
+    let server = Server::start(move |seen| {
+        let (flag, ring) = (flag.clone(), ring.clone());
+        async move {
+            match seen.method.as_str() {
+                "GET" => open_stream(vec![told("/messages")], &ring),
+                _ if flag.load(Ordering::SeqCst) => answer(500, "text/plain", "no"),
+                _ => answer(404, "", ""),
+            }
+        }
+    })
+    .await;
+    let (transport, mut heard) = to(&server).await;
+    let transport = transport.unwrap();
+    let error = soon(transport.request(1, "m", None, &[])).await.unwrap_err();
+    assert_eq!(error.to_string(), "HTTP 500: no");
+    refuse.store(false, Ordering::SeqCst);
+    let error = soon(transport.request(2, "m", None, &[])).await.unwrap_err();
+    assert!(matches!(error, TransportError::SessionLost), "{error}");
+    drop(transport);
+    soon(dropped.notified()).await;
+    assert!(soon(heard.recv()).await.is_none(), "the hub closed it itself");
+}
