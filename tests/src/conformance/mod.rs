@@ -12,7 +12,7 @@ mod server;
 mod sessions;
 mod tools;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
@@ -25,6 +25,9 @@ use self::{server::Shared, sessions::Sessions};
 
 pub(crate) use self::server::Conformance;
 
+/// How soon a client is told to resume a stream that was closed.
+const RETRY: Duration = Duration::from_millis(200);
+
 /// Serves streamable HTTP at `/mcp` until the process ends, and prints its address first.
 pub(crate) async fn serve_http(address: SocketAddr, legacy: bool) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(address)
@@ -32,14 +35,16 @@ pub(crate) async fn serve_http(address: SocketAddr, legacy: bool) -> anyhow::Res
         .with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let port = address.port();
-    let config = StreamableHttpServerConfig::default().with_allowed_origins([
-        format!("http://127.0.0.1:{port}"),
-        format!("http://localhost:{port}"),
-    ]);
+    let config = StreamableHttpServerConfig::default()
+        .with_sse_retry(Some(RETRY))
+        .with_allowed_origins([
+            format!("http://127.0.0.1:{port}"),
+            format!("http://localhost:{port}"),
+        ]);
     let shared = Arc::new(Shared::new(legacy));
     let service = StreamableHttpService::new(
         move || Ok(Conformance::new(Arc::clone(&shared))),
-        Arc::new(Sessions::default()),
+        Arc::new(Sessions::new(RETRY)),
         config,
     );
     println!("listening on http://{address}/mcp");

@@ -3,6 +3,8 @@
 //! rmcp's session handle can close a stream, but a handler is not told which stream is its own. This manager
 //! leaves that in the extensions of each request and otherwise is rmcp's.
 
+use std::time::Duration;
+
 use futures::Stream;
 use rmcp::{
     model::{ClientJsonRpcMessage, GetExtensions as _, JsonRpcMessage, ServerJsonRpcMessage},
@@ -31,8 +33,16 @@ impl AnswerStream {
 }
 
 /// rmcp's sessions in memory, with an [`AnswerStream`] in the extensions of every request.
-#[derive(Default)]
 pub(super) struct Sessions(LocalSessionManager);
+
+impl Sessions {
+    /// No sessions yet. `retry` is how soon a client is told to resume a closed stream.
+    pub(super) fn new(retry: Duration) -> Self {
+        let mut sessions = LocalSessionManager::default();
+        sessions.session_config.sse_retry = Some(retry);
+        Self(sessions)
+    }
+}
 
 impl SessionManager for Sessions {
     type Error = LocalSessionManagerError;
