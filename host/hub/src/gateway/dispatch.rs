@@ -264,7 +264,8 @@ impl Gateway {
         let answer = offering
             .provider
             .request(&request.method, params.clone(), &call)
-            .await?;
+            .await;
+        let answer = answer.map_err(|e| in_era(e, call.client.era()))?;
         let answer = match call.client.era() {
             Era::Legacy if answer.era == Era::Modern => {
                 ask_client(&offering, &request.method, params, &call, answer).await?
@@ -427,6 +428,15 @@ fn missing(what: &str) -> ErrorObject {
 fn allowed(offering: &Offering, item: &str, client: &Client) -> bool {
     offering.namespace.as_str() == names::HUB
         || client.principal.permissions.allows(&offering.permission(item))
+}
+
+/// An upstream's error with the code that the client's era has for it: a resource that is not there got
+/// another one with 2026-07-28 (SEP-2164). All else stays as it is.
+fn in_era(mut error: ErrorObject, era: Era) -> ErrorObject {
+    if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
+        error.code = ErrorCode::INVALID_PARAMS;
+    }
+    error
 }
 
 /// A legacy result with what every modern one must carry.

@@ -604,7 +604,11 @@ async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, Err
         .pending
         .iter()
         .map(|(key, ask)| {
-            let params = ask.params.as_ref().map_or_else(|| json!({}), RawJson::to_value);
+            let mut params = ask.params.as_ref().map_or_else(|| json!({}), RawJson::to_value);
+            // A token of the connection behind the hub means nothing to this client.
+            if let Some(meta) = params.get_mut("_meta").and_then(Value::as_object_mut) {
+                meta.remove(meta::PROGRESS_TOKEN);
+            }
             (key.clone(), json!({ "method": ask.method, "params": params }))
         })
         .collect();

@@ -39,6 +39,8 @@ use crate::{
 
 /// A request that is silent for this long gets its stream opened, so that nothing on the way gives up.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for a client that would rather have a stream.
+const EAGER: Duration = Duration::from_millis(20);
 /// Between two signs of life on a silent stream.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// How long a client waits before it fetches the rest of a stream that broke off, in milliseconds.
@@ -135,13 +137,21 @@ pub async fn read_message(headers: &HeaderMap, body: Body) -> Result<Message, Re
 struct Accepts {
     json: bool,
     events: bool,
+    /// Events are named before JSON, or alone: the client would rather have a stream.
+    rather_events: bool,
 }
 
 impl Accepts {
+    /// How long a request may be silent before its stream is opened.
+    fn patience(self) -> Duration {
+        if self.rather_events { EAGER } else { PATIENCE }
+    }
+
     fn of(headers: &HeaderMap) -> Self {
         let mut accepts = Self {
             json: false,
             events: false,
+            rather_events: false,
         };
         let mut any = false;
         let values = headers.get_all(h::ACCEPT).iter().filter_map(|v| v.to_str().ok());
@@ -155,6 +165,7 @@ impl Accepts {
             }
             accepts.json |= matches!(essence, "application/json" | "application/*" | "*/*");
             accepts.events |= matches!(essence, "text/event-stream" | "text/*" | "*/*");
+            accepts.rather_events |= accepts.events && !accepts.json;
         }
         if any {
             accepts
@@ -162,6 +173,7 @@ impl Accepts {
             Self {
                 json: true,
                 events: true,
+                rather_events: false,
             }
         }
     }
@@ -400,32 +412,35 @@ async fn post_legacy(
             .unwrap_or_else(|| Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled")));
         return json(StatusCode::OK, Message::response(id, outcome).to_bytes());
     }
+    let mut answered = false;
     if accepts.json {
         tokio::select! {
             biased;
             outcome = &mut answer => {
                 let outcome = outcome.unwrap_or_else(|| Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled")));
-                let response = Message::response(id, outcome);
-                if !stream.started() {
+                let response = Message::response(id.clone(), outcome);
+                if !stream.started() && !accepts.rather_events {
                     return json(StatusCode::OK, response.to_bytes());
                 }
                 stream.push(&response);
                 stream.finish();
-                return events(stream.read(), None, None);
+                answered = true;
             }
             () = stream.until_started() => {}
-            () = tokio::time::sleep(PATIENCE) => {}
+            () = tokio::time::sleep(accepts.patience()) => {}
         }
     }
-    // From here on the answer outlives the connection: a client that is cut off fetches it later.
     let kept = session.keep_stream(&stream);
-    let out = stream.clone();
-    gateway.tasks.spawn(async move {
-        if let Some(outcome) = answer.await {
-            out.push(&Message::response(id, outcome));
-        }
-        out.finish();
-    });
+    if !answered {
+        // From here on the answer outlives the connection: a client that is cut off fetches it later.
+        let out = stream.clone();
+        gateway.tasks.spawn(async move {
+            if let Some(outcome) = answer.await {
+                out.push(&Message::response(id, outcome));
+            }
+            out.finish();
+        });
+    }
     let priming = resumable.then(|| stream.priming(kept, RETRY));
     events(stream.read_as(kept, 0, resumable), priming, Some(session.clone()))
 }
@@ -459,7 +474,7 @@ async fn post_modern(
                     if accepts.events {
                         tokio::select! {
                             () = stream.until_started() => {}
-                            () = tokio::time::sleep(PATIENCE) => {}
+                            () = tokio::time::sleep(accepts.patience()) => {}
                         }
                     } else {
                         std::future::pending::<()>().await;
@@ -468,8 +483,9 @@ async fn post_modern(
                 tokio::select! {
                     biased;
                     outcome = &mut answer => {
-                        if !stream.started() || !accepts.events {
-                            let status = outcome.as_ref().err().map_or(StatusCode::OK, modern_status);
+                        let status = outcome.as_ref().err().map_or(StatusCode::OK, modern_status);
+                        let plain = status != StatusCode::OK || !accepts.rather_events;
+                        if (plain && !stream.started()) || !accepts.events {
                             return json(status, Message::response(id, outcome).to_bytes());
                         }
                         stream.push(&Message::response(id, outcome));
