@@ -132,7 +132,7 @@ mcps:
     assert_eq!(memory.sessions, Sessions::PerClient);
     assert_eq!(memory.tools.public_name("read_graph"), "graph");
     assert_eq!(
-        script.command,
+        script.command.expose(),
         loaded.base_dir.join("mcps/run.sh").to_str().unwrap()
     );
     assert_eq!(script.state, EntryState::Disabled(DisabledReason::ByConfig));

@@ -265,7 +265,13 @@ impl Gateway {
             .provider
             .request(&request.method, params.clone(), &call)
             .await;
-        let answer = answer.map_err(|e| in_era(e, call.client.era()))?;
+        let answer = answer.map_err(|e| {
+            if matches!(e.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT) {
+                let (server, key) = (offering.provider.name(), &call.client.principal.name);
+                tracing::warn!(target: "aih::gateway", server, method = &*request.method, %key, "failed: {}", e.message);
+            }
+            in_era(e, call.client.era())
+        })?;
         let answer = match call.client.era() {
             Era::Legacy if answer.era == Era::Modern => {
                 ask_client(&offering, &request.method, params, &call, answer).await?

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -152,6 +153,7 @@ struct Active {
     /// Dropped with the call: what it started ends.
     cancel: tokio_util::sync::DropGuard,
     stream: Arc<Stream>,
+    peer: Arc<ModernPeer>,
     principal: Arc<Principal>,
     method: Box<str>,
     asked: u64,
@@ -370,7 +372,7 @@ impl Gateway {
         let cancel = CancellationToken::new();
         let peer = Arc::new(ModernPeer {
             scope: scope.clone(),
-            stream: stream.clone(),
+            stream: ArcSwap::new(stream.clone()),
             log_level: facts.log_level,
             capabilities: facts.capabilities.clone(),
             asks,
@@ -381,7 +383,7 @@ impl Gateway {
             method: method.clone(),
             params,
             client,
-            peer,
+            peer: peer.clone(),
             cancel: cancel.clone(),
         };
         let gateway = self.clone();
@@ -392,6 +394,7 @@ impl Gateway {
             pending: HashMap::new(),
             cancel: cancel.drop_guard(),
             stream,
+            peer,
             principal,
             method,
             asked: 0,
@@ -428,6 +431,9 @@ impl Gateway {
         }
         let mut active = parked.remove(&state).ok_or_else(gone)?.active;
         drop(parked);
+        // The response that carried the questions is over; what is said from now on goes into this one.
+        active.stream = Stream::new();
+        active.peer.stream.store(active.stream.clone());
         let responses = object.raw("inputResponses").unwrap_or(RawJson::EMPTY_OBJECT);
         if let Ok(responses) = RawObject::parse(&responses) {
             for (key, response) in responses.iter() {

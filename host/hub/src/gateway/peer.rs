@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
@@ -129,8 +130,8 @@ pub struct Ask {
 pub struct ModernPeer {
     /// Which names the client sees.
     pub scope: Scope,
-    /// The response stream; a client that takes JSON only has none.
-    pub stream: Arc<Stream>,
+    /// The stream of the response that is open now: a retry brings a new one.
+    pub stream: ArcSwap<Stream>,
     /// What the request's `_meta` asked for; without it no log message is sent (2026-07-28).
     pub log_level: Option<LogLevel>,
     /// The client's capabilities.
@@ -149,7 +150,7 @@ impl Peer for ModernPeer {
             }
         }
         let params = exposed(&self.scope, provider, method, params);
-        self.stream.push(&Message::notification(method, params));
+        self.stream.load().push(&Message::notification(method, params));
     }
 
     async fn ask(&self, _: &str, method: &str, params: Option<RawJson>) -> Result<RawJson, ErrorObject> {

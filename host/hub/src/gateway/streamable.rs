@@ -80,8 +80,14 @@ fn json(status: StatusCode, body: Bytes) -> Response {
         .into_response()
 }
 
+/// A request that is no MCP, or not acceptable as it is: one log row, and the error.
 fn refused(status: StatusCode, text: impl Into<String>) -> Response {
-    error(status, None, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
+    refused_as(status, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
+}
+
+fn refused_as(status: StatusCode, e: ErrorObject) -> Response {
+    tracing::warn!(target: "aih::gateway", status = status.as_u16(), "refused: {}", e.message);
+    error(status, None, e)
 }
 
 /// Reads a message from a body, within the limits.
@@ -124,11 +130,7 @@ pub async fn read_message(headers: &HeaderMap, body: Body) -> Result<Message, Re
             ParseError::Json(_) => ErrorCode::PARSE_ERROR,
             ParseError::Shape(_) => ErrorCode::INVALID_REQUEST,
         };
-        error(
-            StatusCode::BAD_REQUEST,
-            None,
-            ErrorObject::new(code, e.to_string()),
-        )
+        refused_as(StatusCode::BAD_REQUEST, ErrorObject::new(code, e.to_string()))
     })
 }
 

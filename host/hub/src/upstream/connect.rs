@@ -14,6 +14,7 @@ use super::{
     stdio::StdioTransport,
     transport::{Inbox, Transport, TransportError},
 };
+use crate::config::Text;
 
 /// Connects to one configured server over the network or as a child process.
 pub struct RealConnector {
@@ -71,15 +72,26 @@ impl Connector for RealConnector {
                     .iter()
                     .map(|(k, v)| (k.clone(), v.expose().to_owned().into()))
                     .collect();
-                Ok(StdioTransport::spawn(
+                let spawned = StdioTransport::spawn(
                     &self.spec.name,
-                    command,
+                    command.expose(),
                     args,
                     env,
                     Some(cwd.clone()),
                     inbox,
-                )?)
+                );
+                Ok(spawned.map_err(|error| without_secret(error, command))?)
             }
         }
+    }
+}
+
+/// A command that came from a variable is not named in an error.
+fn without_secret(error: TransportError, command: &Text) -> TransportError {
+    match error {
+        TransportError::Connect(text) if command.is_secret() => {
+            TransportError::Connect(text.replace(command.expose(), "[secret]"))
+        }
+        other => other,
     }
 }

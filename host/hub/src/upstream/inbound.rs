@@ -41,7 +41,7 @@ impl Connection {
     }
 
     /// Who answers a question.
-    fn whom(&self, during: Option<u64>, method: &str) -> Option<(Arc<dyn Peer>, Arc<Client>)> {
+    fn whom(&self, during: Option<u64>) -> Option<(Arc<dyn Peer>, Arc<Client>)> {
         let exact = during.and_then(|id| self.flight(id)).and_then(|f| f.call.clone());
         if exact.is_some() {
             return exact;
@@ -51,16 +51,8 @@ impl Connection {
             .as_ref()
             .filter(|o| o.era() == Era::Legacy)
             .map(|o| (o.peer.clone(), o.clone()));
-        // Roots are asked for at any time, the rest while a request runs: its response stream is open for
-        // sure, a session's own stream may not be.
-        if method == method::ROOTS_LIST && session.is_some() {
-            return session;
-        }
-        let flights = self.client_flights();
-        match (flights.len(), session) {
-            (1, _) | (_, None) => self.attributed(None).and_then(|f| f.call.clone()),
-            (_, session) => session,
-        }
+        // A running request first: its response stream is open for sure, a session's own stream may not be.
+        self.attributed(None).and_then(|f| f.call.clone()).or(session)
     }
 
     fn asked(self: &Arc<Self>, during: Option<u64>, id: Id, method: &str, params: Option<RawJson>) {
@@ -68,7 +60,7 @@ impl Connection {
             self.answer(id, Ok(RawJson::EMPTY_OBJECT));
             return;
         }
-        let whom = self.whom(during, method);
+        let whom = self.whom(during);
         let no_roots = method == method::ROOTS_LIST
             && self.owner.is_none()
             && whom.as_ref().is_none_or(|(_, client)| !client.can("roots"));

@@ -43,7 +43,7 @@ pub enum Kind {
     /// As a child process.
     Stdio {
         /// The program.
-        command: String,
+        command: Text,
         /// Its arguments.
         args: Vec<Text>,
         /// Added to the few variables that every child gets.

@@ -299,7 +299,7 @@ pub(super) fn http_spec() -> UpstreamSpec {
 pub(super) fn stdio_spec() -> UpstreamSpec {
     UpstreamSpec {
         kind: Kind::Stdio {
-            command: "fake".to_owned(),
+            command: crate::config::Text::Plain("fake".to_owned()),
             args: Vec::new(),
             env: Vec::new(),
             cwd: ".".into(),

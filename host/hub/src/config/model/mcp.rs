@@ -49,7 +49,7 @@ pub struct LocalMcp {
     pub name: String,
     /// `command`: a program on the PATH, or a path. A path with a `/` that is not absolute is already resolved
     /// against the config file's folder.
-    pub command: String,
+    pub command: Text,
     /// `args`.
     pub args: Vec<Text>,
     /// `env`: added to the few variables that every child gets. Always secret, also when written in the file.

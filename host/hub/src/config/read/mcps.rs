@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use http::HeaderName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Reader;
 use crate::config::cursor::At;
@@ -145,10 +145,16 @@ impl Reader<'_> {
         let command = at
             .get("command")
             .and_then(|c| self.value(&c, &VALUE, &what, &mut state));
-        let command = command.map(|c| c.expose().to_owned()).unwrap_or_default();
-        let command = match command.contains(['/', '\\']) {
-            true => self.path(&command).to_string_lossy().into_owned(),
-            false => command,
+        let command = command.unwrap_or_else(|| Text::Plain(String::new()));
+        let command = match command {
+            Text::Plain(path) if path.contains(['/', '\\']) => {
+                Text::Plain(self.path(&path).to_string_lossy().into_owned())
+            }
+            Text::Secret(path) if path.expose_secret().contains(['/', '\\']) => {
+                let path = self.path(path.expose_secret());
+                Text::Secret(path.to_string_lossy().into_owned().into())
+            }
+            command => command,
         };
         let args = at.list("args");
         let args = args
