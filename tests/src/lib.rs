@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod program;
+pub mod real;
 pub mod tools;
 
 use std::{path::Path, time::Duration};

@@ -20,12 +20,22 @@ use crate::step::{root, run, say, there_is};
 /// A registry cannot be reached, or a package manager is missing and cannot be installed.
 pub(crate) fn all() -> anyhow::Result<()> {
     let tools = root().join("tests/tools");
+    if !there_is("git") {
+        debian(&["git"])?;
+    }
     node(&tools.join("node"))?;
     python(&tools.join("python"))
 }
 
 /// Installs unless the stamp says that these very files were installed.
-fn once(folder: &Path, inputs: &[&str], install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+///
+/// The stamp lies in the folder that the installation makes (`product`): who deletes that, deletes the stamp.
+fn once(
+    folder: &Path,
+    product: &str,
+    inputs: &[&str],
+    install: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut hasher = DefaultHasher::new();
     for input in inputs {
         let path = folder.join(input);
@@ -33,7 +43,7 @@ fn once(folder: &Path, inputs: &[&str], install: impl FnOnce() -> anyhow::Result
             .with_context(|| format!("cannot read {}", path.display()))?
             .hash(&mut hasher);
     }
-    let stamp = folder.join(".installed");
+    let stamp = folder.join(product).join(".installed");
     let wanted = format!("{:016x}", hasher.finish());
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
@@ -43,7 +53,7 @@ fn once(folder: &Path, inputs: &[&str], install: impl FnOnce() -> anyhow::Result
 }
 
 fn node(folder: &Path) -> anyhow::Result<()> {
-    once(folder, &["package.json", "package-lock.json"], || {
+    once(folder, "node_modules", &["package.json", "package-lock.json"], || {
         if !there_is("npm") {
             debian(&["npm"])?;
         }
@@ -58,7 +68,7 @@ fn node(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
-    once(folder, &["requirements.txt"], || {
+    once(folder, "venv", &["requirements.txt"], || {
         if !there_is("python3") {
             debian(&["python3", "python3-venv"])?;
         }
@@ -94,14 +104,24 @@ fn debian(packages: &[&str]) -> anyhow::Result<()> {
         "{} is missing; installing it with apt-get",
         packages.join(", ")
     ));
-    run(
-        "package lists",
-        Command::new("apt-get").args(["update", "--quiet"]),
-    )?;
+    run("package lists", apt_get().args(["update", "--quiet"]))?;
     run(
         "Debian packages",
-        Command::new("apt-get")
+        apt_get()
             .args(["install", "--yes", "--quiet", "--no-install-recommends"])
             .args(packages),
     )
+}
+
+/// apt-get as root: through sudo where there is one, for it does nothing but pass root's own calls on.
+fn apt_get() -> Command {
+    let mut command = if there_is("sudo") {
+        let mut command = Command::new("sudo");
+        command.arg("apt-get");
+        command
+    } else {
+        Command::new("apt-get")
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
 }

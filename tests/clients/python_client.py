@@ -1,0 +1,115 @@
+"""The Python SDK (`mcp`), with the jobs and answers of job.mjs."""
+
+import asyncio
+import json
+import sys
+
+import httpx2
+import mcp_types as types
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+JOB = json.loads(sys.argv[1])
+ASKED: list[str] = []
+TOLD = {"progress": 0, "logs": 0}
+
+
+async def sample(_context, _params):
+    ASKED.append("sampling/createMessage")
+    return types.CreateMessageResult(
+        role="assistant",
+        model="the-test-model",
+        stop_reason="endTurn",
+        content=types.TextContent(type="text", text="sampled by the test"),
+    )
+
+
+async def elicit(_context, params):
+    ASKED.append("elicitation/create")
+    schema = getattr(params, "requested_schema", None) or {}
+    content = {}
+    for name in schema.get("required", []):
+        property = schema.get("properties", {}).get(name, {})
+        if property.get("type") == "boolean":
+            content[name] = True
+        elif property.get("type") in ("number", "integer"):
+            content[name] = 42
+        elif property.get("format") == "email":
+            content[name] = "test@example.com"
+        else:
+            content[name] = "elicited by the test"
+    return types.ElicitResult(action="accept", content=content)
+
+
+async def roots(_context):
+    ASKED.append("roots/list")
+    return types.ListRootsResult(roots=[types.Root(uri="file:///root-of-the-test", name="root of the test")])
+
+
+async def progress(_done, _total, _message):
+    TOLD["progress"] += 1
+
+
+async def log(_params):
+    TOLD["logs"] += 1
+
+
+async def every(list_page, member):
+    found, cursor = [], None
+    while True:
+        page = await list_page(cursor=cursor)
+        found += getattr(page, member)
+        cursor = page.next_cursor
+        if not cursor:
+            return found
+
+
+def plain(model):
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+async def main():
+    headers = {"Authorization": f"Bearer {JOB['key']}"} if JOB.get("key") else {}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        if JOB["transport"] == "http":
+            server = streamable_http_client(JOB["url"], http_client=http)
+        elif JOB["transport"] == "sse":
+            server = sse_client(JOB["url"], headers=headers)
+        else:
+            server = StdioServerParameters(
+                command=JOB["command"][0], args=JOB["command"][1:], env=JOB.get("env")
+            )
+        era = {"legacy": "legacy", "modern": "2026-07-28"}.get(JOB.get("era", "auto"), "auto")
+        async with Client(
+            server,
+            mode=era,
+            read_timeout_seconds=30,
+            sampling_callback=sample,
+            elicitation_callback=elicit,
+            list_roots_callback=roots,
+            logging_callback=log,
+        ) as client:
+            has = client.server_capabilities
+            # A pinned version is taken on trust: capabilities are not known then.
+            blind = JOB.get("era") == "modern"
+            answer = {"version": client.protocol_version, "calls": [], "reads": [], "got": []}
+            answer["tools"] = [t.name for t in await every(client.list_tools, "tools")] if blind or has.tools else []
+            answer["resources"] = (
+                [str(r.uri) for r in await every(client.list_resources, "resources")] if blind or has.resources else []
+            )
+            answer["prompts"] = (
+                [p.name for p in await every(client.list_prompts, "prompts")] if blind or has.prompts else []
+            )
+            for call in JOB.get("calls", []):
+                result = await client.call_tool(call["name"], call.get("arguments", {}), progress_callback=progress)
+                answer["calls"].append(plain(result))
+            for uri in JOB.get("reads", []):
+                answer["reads"].append(plain(await client.read_resource(uri)))
+            for prompt in JOB.get("prompts", []):
+                answer["got"].append(plain(await client.get_prompt(prompt["name"], prompt.get("arguments", {}))))
+    print(json.dumps({**answer, **TOLD, "asked": ASKED}), flush=True)
+
+
+asyncio.run(main())
