@@ -1,9 +1,10 @@
 // What both TypeScript clients do: a job from the command line, one line of JSON as the answer.
 //
 // A job: {transport: "http" | "sse" | "stdio", url, key, command: [program, …arguments], era,
-//         calls: [{name, arguments}], reads: [uri], prompts: [{name, arguments}]}.
-// The answer: {version, tools, resources, prompts, calls, reads, got, asked, progress, logs}; `asked` is what
-// the server asked of this client, `progress` and `logs` count what it told.
+//         until: name, calls: [{name, arguments}], reads: [uri], prompts: [{name, arguments}]}.
+// With `until`, tools are listed again whenever the server says that they changed, until that one is there.
+// The answer: {version, tools, resources, prompts, calls, reads, got, asked, progress}; `asked` is what the
+// server asked of this client, `progress` counts what it told.
 
 export const job = JSON.parse(process.argv[2]);
 
@@ -36,12 +37,27 @@ export const answers = {
   "roots/list": () => ({ roots: [{ uri: "file:///root-of-the-test", name: "root of the test" }] }),
 };
 
+let marks = 0;
+let wake = () => {};
+
+/** To be called when the server says that its tools changed. */
+export function toolsChanged() {
+  marks++;
+  wake();
+}
+
+/** Waits for the next change of the tools, or returns at once for one that was not waited for yet. */
+async function changed() {
+  if (marks === 0) await new Promise((resolve) => (wake = resolve));
+  marks = 0;
+}
+
 export function headers() {
   return job.key ? { Authorization: `Bearer ${job.key}` } : {};
 }
 
 /** Runs the job with a connected client. */
-export async function work(client, version, asked, told) {
+export async function work(client, version, asked) {
   const has = client.getServerCapabilities() ?? {};
   const all = async (list, member) => {
     const found = [];
@@ -54,7 +70,12 @@ export async function work(client, version, asked, told) {
     return found;
   };
   const answer = { version, asked, calls: [], reads: [], got: [], progress: 0 };
-  answer.tools = has.tools ? (await all((p) => client.listTools(p), "tools")).map((t) => t.name) : [];
+  const tools = async () => (await all((p) => client.listTools(p, job.listOptions), "tools")).map((t) => t.name);
+  answer.tools = has.tools ? await tools() : [];
+  while (job.until && !answer.tools.includes(job.until)) {
+    await changed();
+    answer.tools = await tools();
+  }
   answer.resources = has.resources ? (await all((p) => client.listResources(p), "resources")).map((r) => r.uri) : [];
   answer.prompts = has.prompts ? (await all((p) => client.listPrompts(p), "prompts")).map((p) => p.name) : [];
   const options = { timeout: 30_000, onprogress: () => answer.progress++ };
@@ -62,6 +83,6 @@ export async function work(client, version, asked, told) {
   for (const uri of job.reads ?? []) answer.reads.push(await client.readResource({ uri }));
   for (const prompt of job.prompts ?? []) answer.got.push(await client.getPrompt(prompt));
   await client.close();
-  process.stdout.write(`${JSON.stringify({ ...answer, logs: told.logs })}\n`);
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
   process.exit(0);
 }

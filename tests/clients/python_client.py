@@ -13,7 +13,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 JOB = json.loads(sys.argv[1])
 ASKED: list[str] = []
-TOLD = {"progress": 0, "logs": 0}
+TOLD = {"progress": 0}
+CHANGED = asyncio.Event()
 
 
 async def sample(_context, _params):
@@ -52,8 +53,36 @@ async def progress(_done, _total, _message):
     TOLD["progress"] += 1
 
 
-async def log(_params):
-    TOLD["logs"] += 1
+async def message(message):
+    if isinstance(message, types.ToolListChangedNotification):
+        CHANGED.set()
+
+
+async def tools_of(client):
+    """The tools; with `until`, once that one is among them."""
+    wanted = JOB.get("until")
+
+    async def names():
+        return [t.name for t in await every(client.list_tools, "tools")]
+
+    found = await names()
+    if not wanted or wanted in found:
+        return found
+    if client.protocol_version < "2026":
+        while wanted not in found:
+            await CHANGED.wait()
+            CHANGED.clear()
+            found = await names()
+        return found
+    async with client.listen(tools_list_changed=True) as changes:
+        found = await names()
+        if wanted in found:
+            return found
+        async for _ in changes:
+            found = await names()
+            if wanted in found:
+                return found
+    raise RuntimeError(f"{wanted} never came")
 
 
 async def every(list_page, member):
@@ -89,13 +118,13 @@ async def main():
             sampling_callback=sample,
             elicitation_callback=elicit,
             list_roots_callback=roots,
-            logging_callback=log,
+            message_handler=message,
         ) as client:
             has = client.server_capabilities
             # A pinned version is taken on trust: capabilities are not known then.
             blind = JOB.get("era") == "modern"
             answer = {"version": client.protocol_version, "calls": [], "reads": [], "got": []}
-            answer["tools"] = [t.name for t in await every(client.list_tools, "tools")] if blind or has.tools else []
+            answer["tools"] = await tools_of(client) if blind or has.tools else []
             answer["resources"] = (
                 [str(r.uri) for r in await every(client.list_resources, "resources")] if blind or has.resources else []
             )

@@ -5,7 +5,7 @@ import { SSEClientTransport } from "../tools/node/node_modules/@modelcontextprot
 import { StdioClientTransport } from "../tools/node/node_modules/@modelcontextprotocol/sdk/dist/esm/client/stdio.js";
 import { StreamableHTTPClientTransport } from "../tools/node/node_modules/@modelcontextprotocol/sdk/dist/esm/client/streamableHttp.js";
 import * as types from "../tools/node/node_modules/@modelcontextprotocol/sdk/dist/esm/types.js";
-import { answers, capabilities, headers, job, work } from "./job.mjs";
+import { answers, capabilities, headers, job, toolsChanged, work } from "./job.mjs";
 
 const transports = {
   http: () => new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers: headers() } }),
@@ -17,7 +17,6 @@ const transports = {
 };
 
 const asked = [];
-const told = { logs: 0 };
 const client = new Client({ name: "typescript-v1", version: "1.0.0" }, { capabilities });
 for (const [schema, method] of [
   [types.CreateMessageRequestSchema, "sampling/createMessage"],
@@ -29,10 +28,8 @@ for (const [schema, method] of [
     return answers[method](request);
   });
 }
-client.setNotificationHandler(types.LoggingMessageNotificationSchema, () => {
-  told.logs++;
-});
+client.setNotificationHandler(types.ToolListChangedNotificationSchema, toolsChanged);
 job.callTool = (client, call, options) => client.callTool(call, undefined, options);
 const transport = transports[job.transport]();
 await client.connect(transport);
-await work(client, transport.protocolVersion ?? transport._protocolVersion, asked, told);
+await work(client, transport.protocolVersion ?? transport._protocolVersion, asked);

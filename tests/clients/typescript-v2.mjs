@@ -7,7 +7,7 @@ import {
   StreamableHTTPClientTransport,
 } from "../tools/node/node_modules/@modelcontextprotocol/client/dist/index.mjs";
 import { StdioClientTransport } from "../tools/node/node_modules/@modelcontextprotocol/client/dist/stdio.mjs";
-import { answers, capabilities, headers, job, work } from "./job.mjs";
+import { answers, capabilities, headers, job, toolsChanged, work } from "./job.mjs";
 
 const transports = {
   http: () => new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers: headers() } }),
@@ -19,11 +19,14 @@ const transports = {
 };
 
 const asked = [];
-const told = { logs: 0 };
 const mode = job.era === "modern" ? { pin: "2026-07-28" } : (job.era ?? "legacy");
 const client = new Client(
   { name: "typescript-v2", version: "1.0.0" },
-  { capabilities, versionNegotiation: { mode } },
+  {
+    capabilities,
+    versionNegotiation: { mode },
+    listChanged: { tools: { autoRefresh: false, debounceMs: 0, onChanged: toolsChanged } },
+  },
 );
 for (const method of Object.keys(answers)) {
   client.setRequestHandler(method, (request) => {
@@ -31,9 +34,7 @@ for (const method of Object.keys(answers)) {
     return answers[method](request);
   });
 }
-client.setNotificationHandler("notifications/message", () => {
-  told.logs++;
-});
+job.listOptions = { cacheMode: "refresh" };
 job.callTool = (client, call, options) => client.callTool(call, options);
 await client.connect(transports[job.transport]());
-await work(client, client.getNegotiatedProtocolVersion(), asked, told);
+await work(client, client.getNegotiatedProtocolVersion(), asked);

@@ -53,18 +53,23 @@ fn once(
 }
 
 fn node(folder: &Path) -> anyhow::Result<()> {
-    once(folder, "node_modules", &["package.json", "package-lock.json"], || {
-        if !there_is("npm") {
-            debian(&["npm"])?;
-        }
-        // The clients want a newer Node than many machines have: it comes as a package too.
-        run(
-            "Node packages",
-            Command::new("npm")
-                .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-                .current_dir(folder),
-        )
-    })
+    once(
+        folder,
+        "node_modules",
+        &["package.json", "package-lock.json"],
+        || {
+            if !there_is("npm") {
+                debian(&["npm"])?;
+            }
+            // The clients want a newer Node than many machines have: it comes as a package too.
+            run(
+                "Node packages",
+                Command::new("npm")
+                    .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+                    .current_dir(folder),
+            )
+        },
+    )
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
