@@ -19,6 +19,8 @@ use crate::{
     mcp::{Era, method},
 };
 
+/// A greeting that takes longer than this is reported.
+const SLOW: Duration = Duration::from_secs(8);
 /// The first pause before another attempt.
 pub(crate) const MIN_DELAY: Duration = Duration::from_millis(500);
 /// The longest.
@@ -58,6 +60,7 @@ impl Core {
             lock(&slot.attempts).running = true;
             let dialed = tokio::select! {
                 dialed = self.dialer.dial(index, None) => dialed,
+                never = self.report_slowness() => match never {},
                 () = self.stop.cancelled() => return,
             };
             let pause = match dialed {
@@ -97,6 +100,19 @@ impl Core {
                 delay = (delay * 2).min(MAX_DELAY);
             }
         }
+    }
+
+    /// Says once that a greeting takes long: a first start may download the server, or it will never answer.
+    async fn report_slowness(&self) -> std::convert::Infallible {
+        tokio::time::sleep(SLOW).await;
+        let text = format!(
+            "no answer to the greeting for {} s; the hub still waits",
+            SLOW.as_secs()
+        );
+        tracing::warn!(server = %self.name, "{text}");
+        self.note(text);
+        self.changes.mark();
+        std::future::pending().await
     }
 
     fn failed(&self, index: usize, error: DialError) {
