@@ -76,10 +76,11 @@ export async function work(client, version, asked) {
     await changed();
     answer.tools = await tools();
   }
-  answer.resources = has.resources ? (await all((p) => client.listResources(p), "resources")).map((r) => r.uri) : [];
-  answer.prompts = has.prompts ? (await all((p) => client.listPrompts(p), "prompts")).map((p) => p.name) : [];
   const options = { timeout: 30_000, onprogress: () => answer.progress++ };
   for (const call of job.calls ?? []) answer.calls.push(await job.callTool(client, call, options));
+  // A server that is starting hands its lists over one by one: tools may be there before these.
+  answer.resources = has.resources ? (await all((p) => client.listResources(p), "resources")).map((r) => r.uri) : [];
+  answer.prompts = has.prompts ? (await all((p) => client.listPrompts(p), "prompts")).map((p) => p.name) : [];
   for (const uri of job.reads ?? []) answer.reads.push(await client.readResource({ uri }));
   for (const prompt of job.prompts ?? []) answer.got.push(await client.getPrompt(prompt));
   await client.close();

@@ -125,15 +125,16 @@ async def main():
             blind = JOB.get("era") == "modern"
             answer = {"version": client.protocol_version, "calls": [], "reads": [], "got": []}
             answer["tools"] = await tools_of(client) if blind or has.tools else []
+            for call in JOB.get("calls", []):
+                result = await client.call_tool(call["name"], call.get("arguments", {}), progress_callback=progress)
+                answer["calls"].append(plain(result))
+            # A server that is starting hands its lists over one by one: tools may be there before these.
             answer["resources"] = (
                 [str(r.uri) for r in await every(client.list_resources, "resources")] if blind or has.resources else []
             )
             answer["prompts"] = (
                 [p.name for p in await every(client.list_prompts, "prompts")] if blind or has.prompts else []
             )
-            for call in JOB.get("calls", []):
-                result = await client.call_tool(call["name"], call.get("arguments", {}), progress_callback=progress)
-                answer["calls"].append(plain(result))
             for uri in JOB.get("reads", []):
                 answer["reads"].append(plain(await client.read_resource(uri)))
             for prompt in JOB.get("prompts", []):

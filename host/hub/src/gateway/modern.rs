@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -373,6 +373,7 @@ impl Gateway {
         let peer = Arc::new(ModernPeer {
             scope: scope.clone(),
             stream: ArcSwap::new(stream.clone()),
+            token: ArcSwapOption::empty(),
             log_level: facts.log_level,
             capabilities: facts.capabilities.clone(),
             asks,
@@ -434,6 +435,9 @@ impl Gateway {
         // The response that carried the questions is over; what is said from now on goes into this one.
         active.stream = Stream::new();
         active.peer.stream.store(active.stream.clone());
+        let meta = object.raw("_meta");
+        let token = meta.and_then(|m| RawObject::parse(&m).ok()?.raw(meta::PROGRESS_TOKEN));
+        active.peer.token.store(token.map(Arc::new));
         let responses = object.raw("inputResponses").unwrap_or(RawJson::EMPTY_OBJECT);
         if let Ok(responses) = RawObject::parse(&responses) {
             for (key, response) in responses.iter() {

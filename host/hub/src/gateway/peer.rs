@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
@@ -116,6 +116,15 @@ impl Peer for RequestPeer {
     }
 }
 
+/// The parameters of `notifications/progress` under another token.
+fn with_token(params: &RawJson, token: &RawJson) -> RawJson {
+    let Ok(mut object) = RawObject::parse(params) else {
+        return params.clone();
+    };
+    object.set(method::meta::PROGRESS_TOKEN, token);
+    object.to_json()
+}
+
 /// A question of a legacy server to a client of the modern era.
 pub struct Ask {
     /// `sampling/createMessage`, `elicitation/create`, `roots/list`.
@@ -132,6 +141,8 @@ pub struct ModernPeer {
     pub scope: Scope,
     /// The stream of the response that is open now: a retry brings a new one.
     pub stream: ArcSwap<Stream>,
+    /// The progress token of a retry, which progress of the waiting call goes under from then on.
+    pub token: ArcSwapOption<RawJson>,
     /// What the request's `_meta` asked for; without it no log message is sent (2026-07-28).
     pub log_level: Option<LogLevel>,
     /// The client's capabilities.
@@ -149,7 +160,10 @@ impl Peer for ModernPeer {
                 return;
             }
         }
-        let params = exposed(&self.scope, provider, method, params);
+        let params = match (&*self.token.load(), params) {
+            (Some(token), Some(params)) if method == method::PROGRESS => Some(with_token(&params, token)),
+            (_, params) => exposed(&self.scope, provider, method, params),
+        };
         self.stream.load().push(&Message::notification(method, params));
     }
 

@@ -181,7 +181,7 @@ async fn answer_modern(
             }
         }
         Ok(Begun::Call { mut answer, stream }) => {
-            let mut events = Box::pin(stream.read());
+            let mut events = Box::pin(stream.read().fuse());
             let outcome = loop {
                 tokio::select! {
                     biased;
