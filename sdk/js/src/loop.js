@@ -13,11 +13,14 @@
 // - While nothing is due the loop sleeps in growing slices, never past the next timer, and lets the queue turn between
 //   them: a chain that was mistaken for silence goes on after at most MOST_SLEEP, and nothing is ever lost.
 import * as host from "./host.js";
+import { writeLog } from "./globals/console.js";
 import { clearAll, dueTimers, failures, fire, hasImmediates, nextDue, now, runImmediate, takeImmediates } from "./globals/timers.js";
 
 const QUIET = 512;
 const QUIET_AFTER_CALLBACK = 64;
 const MOST_SLEEP = 50;
+/** After how long with nothing scheduled the log is told that the handler waits in vain. */
+const IN_VAIN = 2000;
 /** An idle round of QUIET turns, in milliseconds: the shortest that was seen. */
 let idleRound = Infinity;
 
@@ -46,6 +49,7 @@ export async function drive(work) {
   // Most calls are over after a few turns, without a look at the clock.
   await turn(QUIET_AFTER_CALLBACK, isDone);
   let slice = 1;
+  let idleSince;
   while (!isDone()) {
     await settle(isDone);
     if (isDone()) break;
@@ -66,6 +70,12 @@ export async function drive(work) {
         if (isDone()) break;
       }
       continue;
+    }
+    if (due !== undefined) idleSince = undefined;
+    else if (idleSince === undefined) idleSince = time;
+    else if (time - idleSince > IN_VAIN) {
+      idleSince = Infinity;
+      writeLog("warn", "the handler waits, and neither a timer nor a call of the host is under way: does it await a promise that nothing settles?");
     }
     host.system.sleep(Math.ceil(Math.min(slice, MOST_SLEEP, due === undefined ? MOST_SLEEP : due - time)));
     slice *= 2;

@@ -86,7 +86,8 @@ function put(object, name, value) {
 }
 
 const pointer = (at, key) => `${at}/${String(key).replace(/~/g, "~0").replace(/\//g, "~1")}`;
-const say = (at, text) => `${at === "" ? "the arguments" : at} ${text}`;
+const PLURAL = { fits: "fit", has: "have", is: "are" };
+const say = (at, text) => (at === "" ? `the arguments ${text.replace(/^(fits|has|is)\b/, (verb) => PLURAL[verb])}` : `${at} ${text}`);
 const show = (value) => {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
