@@ -7,15 +7,15 @@ installed stays missing, as it would be anywhere else.
 
 from __future__ import annotations
 
-import ast
 import importlib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 # What the standard library itself imports only when it is used, and plugins use.
 _STANDARD = (
-    "_strptime", "ast", "asyncio.runners", "asyncio.taskgroups", "asyncio.timeouts", "base64", "binascii", "bisect",
+    "_strptime", "asyncio.runners", "asyncio.taskgroups", "asyncio.timeouts", "base64", "binascii", "bisect",
     "calendar", "collections.abc", "copy", "csv", "dataclasses", "decimal", "difflib", "email.message", "email.parser",
     "email.policy", "fnmatch", "glob", "gzip", "hashlib", "heapq", "hmac", "html.entities", "html.parser", "linecache",
     "mimetypes", "random", "secrets", "shutil", "stringprep", "struct", "tempfile", "textwrap", "traceback",
@@ -68,30 +68,58 @@ def _deferred(module: ModuleType) -> Iterator[str]:
     if (module.__name__ or "").split(".")[0] == "aih_plugin":
         return
     try:
-        with open(path, "rb") as file:
-            tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            yield from scan(file, module.__package__ or "")
+    except OSError:
         return
-    package = module.__package__ or ""
-    for function in ast.walk(tree):
-        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+
+
+_IMPORT = re.compile(r"\s*(?:import\s+(?P<modules>[\w., ]+)|from\s+(?P<base>[.\w]+)\s+import\b(?P<names>.*))")
+
+
+def scan(lines: Iterable[str], package: str) -> Iterator[str]:
+    """The modules that imports inside functions name.
+
+    By lines and not by a syntax tree: what a tree leaves behind in memory would be part of the component. A line of a
+    docstring that looks like an import does no harm.
+    """
+    # The blocks that are open: how far they are indented, and whether they are functions.
+    blocks: list[tuple[int, bool]] = []
+    rest = iter(lines)
+    for line in rest:
+        bare = line.lstrip()
+        if not bare or bare.startswith("#"):
             continue
-        for node in ast.walk(function):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                base = _absolute(node, package)
-                if base:
-                    yield base
-                    # A name may be a module of its own: `from package import module`.
-                    loaded = sys.modules.get(base)
-                    yield from (f"{base}.{alias.name}" for alias in node.names
-                                if loaded is not None and not hasattr(loaded, alias.name) and alias.name != "*")
+        indent = len(line) - len(bare)
+        while blocks and blocks[-1][0] >= indent:
+            blocks.pop()
+        match = _IMPORT.match(line) if any(function for _, function in blocks) else None
+        blocks.append((indent, bare.startswith(("def ", "async def "))))
+        if not match:
+            continue
+        if match["modules"]:
+            yield from (name for part in match["modules"].split(",") if (name := part.split(" as ")[0].strip()))
+            continue
+        base, names = _absolute(match["base"], package), match["names"]
+        while ("(" in names and ")" not in names) or names.rstrip().endswith("\\"):
+            following = next(rest, None)
+            if following is None:
+                break
+            names = names.rstrip().rstrip("\\") + " " + following.split("#")[0].strip()
+        yield base
+        # A name may be a module of its own: `from package import module`.
+        loaded = sys.modules.get(base)
+        for part in names.split("#")[0].strip("() \n").split(","):
+            name = part.split(" as ")[0].strip()
+            if loaded is not None and name.isidentifier() and not hasattr(loaded, name):
+                yield f"{base}.{name}"
 
 
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if node.level == 0:
-        return node.module or ""
+def _absolute(base: str, package: str) -> str:
+    name = base.lstrip(".")
+    level = len(base) - len(name)
+    if level == 0:
+        return name
     parts = package.split(".")
-    base = parts[:len(parts) - node.level + 1]
-    return ".".join([*base, node.module] if node.module else base)
+    above = parts[:len(parts) - level + 1]
+    return ".".join([*above, name] if name else above)

@@ -29,6 +29,8 @@ class Tool:
     arguments: _shapes.Object
     output: _shapes.Object | None
     annotations: dict[str, Any]
+    #: Parameters that cannot be given by name.
+    positional: tuple[str, ...]
 
     def load(self, arguments: Any) -> tuple[list[Any], dict[str, Any]]:
         """Checks and converts the arguments of a call. All problems are told at once."""
@@ -36,9 +38,7 @@ class Tool:
         values: dict[str, Any] | None = self.arguments.load(arguments, "", problems)
         if problems or values is None:
             raise InvalidArguments("; ".join(problems))
-        positional = [name for name, parameter in inspect.signature(self.function).parameters.items()
-                      if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and name in values]
-        return [values.pop(name) for name in positional], values
+        return [values.pop(name) for name in self.positional if name in values], values
 
     def check_output(self, plain: Any) -> None:
         """Whether what is returned fits what the annotation promises; the client may check it too."""
@@ -112,5 +112,7 @@ def _register(function: F, name: str | None, title: str | None, description: str
         arguments=_hints.parameters(function, doc),
         output=_hints.output(function),
         annotations={key: value for key, value in said.items() if value is not None},
+        positional=tuple(key for key, parameter in inspect.signature(function).parameters.items()
+                         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY),
     )
     return function
