@@ -1,26 +1,30 @@
 // The event loop of one call.
 //
-// QuickJS runs promise jobs first in, first out, and tells nobody whether its queue is empty. The imports of the host
-// are plain functions, so waiting is a call to `system.sleep` during which no job runs. `drive` therefore works in
-// rounds: it lets the queue turn (a job of its own goes to the back of the queue again and again, and whatever
-// stood before it has run when it comes up), and looks at the timers only after QUIET turns of that.
+// The imports of the host are plain functions: waiting is a call to `system.sleep`, during which no job runs. So
+// the loop has to know when no promise job is left to run, and QuickJS does not tell. There are two ways.
 //
-// What follows from it:
-// - A timer never runs before its time, and never in the middle of a job.
-// - Jobs go before timers, as in Node, for every chain of promises shorter than QUIET steps. A longer chain
-//   that was already under way when a timer came due may be overtaken by that timer; it goes on behind it. To make
-//   this rarer still a round that took clearly longer than an idle one is not taken for quiet.
-// - While nothing is due the loop sleeps in growing slices, never past the next timer, and lets the queue turn between
-//   them: a chain that was mistaken for silence goes on after at most MOST_SLEEP, and nothing is ever lost.
+// The exact one. The engine's async exports run until the job queue is empty and then wait for an event of the host.
+// A read of a component-model future whose value is there already is such an event: it comes when, and only when, nothing
+// else can run. This needs a future type in the component's world (`turn: func(passed: future<u8>)`, an export
+// that nobody calls). With it jobs always go before timers, as in Node, and a handler that awaits what nothing can settle fails at once.
+//
+// The other, where the world has no such type. Jobs run first in, first out: a job of the loop's own goes to the back of
+// the queue again and again, and whatever stood before it has run when it comes up. After QUIET turns of that the
+// queue counts as empty. A timer never runs before its time nor in the middle of a job; a chain of more than QUIET promises
+// that is under way when a timer comes due may be overtaken by that timer, and goes on behind it. The loop sleeps in growing slices
+// and turns the queue between them, so a chain that was mistaken for silence goes on after at most MOST_SLEEP, and nothing is lost.
 import * as host from "./host.js";
 import { writeLog } from "./globals/console.js";
 import { clearAll, dueTimers, failures, fire, hasImmediates, nextDue, now, runImmediate, takeImmediates } from "./globals/timers.js";
 
 const QUIET = 512;
 const QUIET_AFTER_CALLBACK = 64;
+/** The longest sleep in one piece, in milliseconds: cancellation is looked at in between. */
 const MOST_SLEEP = 50;
 /** After how long with nothing scheduled the log is told that the handler waits in vain. */
 const IN_VAIN = 2000;
+const VAIN = "the handler waits, and neither a timer nor a call of the host is under way: does it await a promise that nothing settles?";
+
 /** An idle round of QUIET turns, in milliseconds: the shortest that was seen. */
 let idleRound = Infinity;
 
@@ -28,35 +32,51 @@ async function turn(count, isDone) {
   for (let i = 0; i < count && !isDone(); i++) await undefined;
 }
 
-/** Lets the queue turn until it seems to be quiet, or the work is done. */
-async function settle(isDone) {
+/** The other way: lets the queue turn until it seems to be quiet, or the work is done. */
+async function seemsQuiet(isDone) {
   for (;;) {
     const start = now();
     await turn(QUIET, isDone);
     if (isDone()) return;
     const took = now() - start;
     if (took < idleRound) idleRound = took;
+    // A round that took clearly longer than an idle one is not taken for quiet.
     if (took <= idleRound * 1.5 + 0.2) return;
   }
 }
 
-/** Runs promises, timers and immediates until `work` is settled, and answers what it came to. */
-export async function drive(work) {
+/** The exact way. */
+async function isQuiet() {
+  const { readable, writable } = globalThis.wit.Future(globalThis.wit.Future.U8);
+  const passed = readable.read();
+  writable.write(1);
+  await passed;
+  readable.drop();
+  writable.drop();
+}
+
+/**
+ * Runs promises, timers and immediates until `work` is settled, and answers what it came to. `watch` is called
+ * before each sleep: there the owner of the call's signal looks whether it was cancelled.
+ */
+export async function drive(work, watch = () => {}) {
   let done = false;
   const finish = () => { done = true; };
   work.then(finish, finish);
   const isDone = () => done || failures.length > 0;
+  const exact = globalThis.wit?.Future?.U8 !== undefined;
+  const afterCallback = () => (exact ? isQuiet() : turn(QUIET_AFTER_CALLBACK, isDone));
   // Most calls are over after a few turns, without a look at the clock.
   await turn(QUIET_AFTER_CALLBACK, isDone);
   let slice = 1;
   let idleSince;
   while (!isDone()) {
-    await settle(isDone);
+    await (exact ? isQuiet() : seemsQuiet(isDone));
     if (isDone()) break;
     if (hasImmediates()) {
       for (const immediate of takeImmediates()) {
         runImmediate(immediate);
-        await turn(QUIET_AFTER_CALLBACK, isDone);
+        await afterCallback();
         if (isDone()) break;
       }
       continue;
@@ -66,19 +86,28 @@ export async function drive(work) {
     if (due !== undefined && due <= time) {
       slice = 1;
       for (const timer of dueTimers(time)) {
-        if (fire(timer)) await turn(QUIET_AFTER_CALLBACK, isDone);
+        if (fire(timer)) await afterCallback();
         if (isDone()) break;
       }
       continue;
     }
-    if (due !== undefined) idleSince = undefined;
-    else if (idleSince === undefined) idleSince = time;
-    else if (time - idleSince > IN_VAIN) {
+    if (due !== undefined) {
+      idleSince = undefined;
+    } else if (exact) {
+      clearAll();
+      throw new Error(VAIN);
+    } else if (idleSince === undefined) {
+      idleSince = time;
+    } else if (time - idleSince > IN_VAIN) {
       idleSince = Infinity;
-      writeLog("warn", "the handler waits, and neither a timer nor a call of the host is under way: does it await a promise that nothing settles?");
+      writeLog("warn", VAIN);
     }
-    host.system.sleep(Math.ceil(Math.min(slice, MOST_SLEEP, due === undefined ? MOST_SLEEP : due - time)));
-    slice *= 2;
+    watch();
+    await afterCallback();
+    if (isDone()) break;
+    const wait = due === undefined ? MOST_SLEEP : Math.max(0, due - now());
+    host.system.sleep(Math.ceil(Math.min(wait, exact ? MOST_SLEEP : slice)));
+    slice = Math.min(slice * 2, MOST_SLEEP);
   }
   const failure = failures.length > 0 ? { error: failures[0] } : undefined;
   clearAll();

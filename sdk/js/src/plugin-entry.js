@@ -6,6 +6,8 @@
 //     import { adopt, tools } from "aih-plugin/plugin-entry";
 //     adopt(module);
 //     export { tools };
+//     export function turn() {}
+// The last line belongs to a world with a future in it: see loop.js.
 import { begin, callSignal, explain } from "./call.js";
 import { lowerResult } from "./content.js";
 import { adopt as adoptModule, definedTool, definedTools } from "./define.js";
@@ -54,7 +56,7 @@ async function callTool(call) {
     progress: (done, total, message) => host.progress.report(done, total, message),
     log,
   };
-  return drive(run(tool, checked.value, context));
+  return drive(run(tool, checked.value, context), () => context.signal.aborted);
 }
 
 async function run(tool, args, context) {

@@ -26,13 +26,37 @@ function wrong() {
   return new DOMException("The string to be decoded is not correctly encoded.", "InvalidCharacterError");
 }
 
+// The engine's own functions are many times as fast. Where they refuse, the ones here say why in the platform's form.
+const engine = { atob: globalThis.atob, btoa: globalThis.btoa };
+function quickly(name, text) {
+  if (typeof engine[name] !== "function") return undefined;
+  try {
+    return engine[name](text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A string with a character for each byte. */
+function binary(bytes) {
+  const parts = [];
+  for (let i = 0; i < bytes.length; i += 8192) parts.push(String.fromCharCode.apply(null, bytes.subarray(i, i + 8192)));
+  return parts.join("");
+}
+
 /** Base64 of bytes. */
 export function bytesToBase64(bytes) {
-  return encode(bytes.length, (i) => bytes[i]);
+  return quickly("btoa", binary(bytes)) ?? encode(bytes.length, (i) => bytes[i]);
 }
 
 /** Bytes of a base64 text, by the forgiving rules of `atob`. */
 export function base64ToBytes(text) {
+  const quick = quickly("atob", String(text));
+  if (quick !== undefined) {
+    const bytes = new Uint8Array(quick.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = quick.charCodeAt(i);
+    return bytes;
+  }
   let data = String(text).replace(/[\t\n\f\r ]+/g, "");
   if (data.length % 4 === 0) data = data.replace(/={1,2}$/, "");
   if (data.length % 4 === 1) throw wrong();
@@ -60,13 +84,10 @@ export function btoa(value) {
   for (let i = 0; i < text.length; i++) {
     if (text.charCodeAt(i) > 255) throw new DOMException("Invalid character", "InvalidCharacterError");
   }
-  return encode(text.length, (i) => text.charCodeAt(i));
+  return quickly("btoa", text) ?? encode(text.length, (i) => text.charCodeAt(i));
 }
 
 export function atob(value) {
   if (arguments.length === 0) throw new TypeError('The "data" argument must be specified');
-  const bytes = base64ToBytes(value);
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode.apply(null, bytes.subarray(i, i + 4096));
-  return text;
+  return quickly("atob", String(value)) ?? binary(base64ToBytes(value));
 }

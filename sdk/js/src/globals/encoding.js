@@ -143,6 +143,52 @@ class Units {
   }
 }
 
+/** Decodes UTF-8 up to the first byte that is malformed or whose sequence is incomplete, and says where that is. */
+function decodeWellFormed(bytes, start, out) {
+  const { units } = out;
+  const length = bytes.length;
+  let at = out.length;
+  let i = start;
+  while (i < length) {
+    if (at > 4094) {
+      out.length = at;
+      out.flush();
+      at = 0;
+    }
+    const byte = bytes[i];
+    if (byte < 0x80) {
+      units[at++] = byte;
+      i++;
+      continue;
+    }
+    const second = i + 1 < length ? bytes[i + 1] : 0;
+    if ((second & 0xc0) !== 0x80 || byte < 0xc2 || byte > 0xf4) break;
+    if (byte < 0xe0) {
+      units[at++] = ((byte & 0x1f) << 6) | (second & 63);
+      i += 2;
+      continue;
+    }
+    const third = i + 2 < length ? bytes[i + 2] : 0;
+    if ((third & 0xc0) !== 0x80) break;
+    if (byte < 0xf0) {
+      const code = ((byte & 0xf) << 12) | ((second & 63) << 6) | (third & 63);
+      // Overlong, or half of a surrogate pair.
+      if (code < 0x800 || (code >= 0xd800 && code <= 0xdfff)) break;
+      units[at++] = code;
+      i += 3;
+      continue;
+    }
+    const fourth = i + 3 < length ? bytes[i + 3] : 0;
+    const code = ((byte & 7) << 18) | ((second & 63) << 12) | ((third & 63) << 6) | (fourth & 63);
+    if ((fourth & 0xc0) !== 0x80 || code < 0x10000 || code > 0x10ffff) break;
+    units[at++] = 0xd800 + ((code - 0x10000) >> 10);
+    units[at++] = 0xdc00 + ((code - 0x10000) & 0x3ff);
+    i += 4;
+  }
+  out.length = at;
+  return i;
+}
+
 const MALFORMED = -1;
 
 class Utf8State {
@@ -310,14 +356,16 @@ export class TextDecoder {
         units.push(code);
       },
     };
-    // ASCII, which is most of what is decoded, needs no state machine.
+    // Well-formed text, which is nearly all there is, needs no state machine.
     let start = 0;
-    if (this.#encoding !== "utf-16le" && this.#encoding !== "utf-16be" && !(this.#state.needed > 0)) {
-      while (start < bytes.length && bytes[start] < 0x80) start++;
-      for (let i = 0; i < start; i += 4096) {
-        units.parts.push(String.fromCharCode.apply(null, bytes.subarray(i, Math.min(i + 4096, start))));
+    if (this.#encoding === "utf-8" && this.#state.needed === 0) {
+      if (!this.#bomSeen && !this.#ignoreBom && bytes.length >= 3 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+        this.#bomSeen = true;
+        start = 3;
       }
-      if (start > 0) this.#bomSeen = true;
+      const end = decodeWellFormed(bytes, start, units);
+      if (end > start) this.#bomSeen = true;
+      start = end;
     }
     this.#state.decode(start > 0 ? bytes.subarray(start) : bytes, out);
     if (!this.#continues) this.#state.end(out);
