@@ -9,7 +9,7 @@ export { is };
 export function parsePage(html, url) {
   const document = parse(html, { treeAdapter: adapter });
   const base = first(document, "base[href]")?.attribs.href;
-  return { document, url, base: (base === undefined ? null : URL.parse(base, url)) ?? new URL(url) };
+  return { document, url, base: (base === undefined ? null : URL.parse(base, url)) ?? new URL(url), addresses: new Map() };
 }
 
 /** A selector that can be used again, or an error that says what is wrong with it. */
@@ -46,56 +46,74 @@ export function lineOf(node) {
 
 export const collapse = (text) => text.replace(/[\s\u00a0]+/g, " ").trim();
 
-/** An address in the page as an absolute one, or `undefined`. */
+/** An address in the page as an absolute one, or `undefined`. Pages name the same addresses again and again. */
 export function resolve(page, address) {
-  return URL.parse(address.trim(), page.base)?.href;
+  let known = page.addresses.get(address);
+  if (known === undefined) {
+    known = URL.parse(address.trim(), page.base)?.href ?? null;
+    page.addresses.set(address, known);
+  }
+  return known ?? undefined;
 }
 
-const meta = (page, name) => first(page.document, `meta[name="${name}" i][content]`)?.attribs.content.trim();
+const ABOUT = new Set(["html", "title", "meta", "link", "script", "time"]);
+
+/** The elements that say something of the page, by name, in one walk. */
+function aboutThePage(page) {
+  const found = Object.fromEntries([...ABOUT].map((name) => [name, []]));
+  const walk = (node) => {
+    if (ABOUT.has(node.name)) found[node.name].push(node);
+    // A title in a drawing is the drawing's.
+    if (node.name !== "svg") for (const child of node.children ?? []) walk(child);
+  };
+  walk(page.document);
+  return found;
+}
 
 /** Title, language, canonical address, OpenGraph, Twitter, JSON-LD and the rest that pages say of themselves. */
 export function metadata(page) {
-  const { document } = page;
+  const about = aboutThePage(page);
+  const named = new Map();
+  for (const { attribs } of about.meta) {
+    const name = (attribs.property ?? attribs.name)?.toLowerCase();
+    if (name === undefined || attribs.content === undefined) continue;
+    const value = attribs.content.trim();
+    // Images and the like may be there more than once.
+    named.set(name, named.has(name) ? [].concat(named.get(name), value) : value);
+  }
+  const meta = (name) => [named.get(name)].flat()[0];
   const prefixed = (prefix) => {
-    const found = {};
-    for (const element of all(document, `meta[property^="${prefix}" i][content], meta[name^="${prefix}" i][content]`)) {
-      const key = (element.attribs.property ?? element.attribs.name).slice(prefix.length);
-      const value = element.attribs.content.trim();
-      // Images and the like may be there more than once.
-      if (!Object.hasOwn(found, key)) found[key] = value;
-      else found[key] = [].concat(found[key], value);
-    }
-    return Object.keys(found).length > 0 ? found : undefined;
+    const found = [...named].filter(([name]) => name.startsWith(prefix)).map(([name, value]) => [name.slice(prefix.length), value]);
+    return found.length > 0 ? Object.fromEntries(found) : undefined;
   };
-  const link = (rel) => {
-    const href = first(document, `link[rel~="${rel}" i][href]`)?.attribs.href;
-    return href === undefined ? undefined : resolve(page, href);
-  };
-  const jsonLd = all(document, 'script[type="application/ld+json" i]').flatMap((script) => {
+  const related = (rel) => about.link.filter(({ attribs }) => attribs.href !== undefined && (attribs.rel ?? "").toLowerCase().split(/\s+/).includes(rel));
+  const link = (rel) => related(rel).map(({ attribs }) => resolve(page, attribs.href))[0];
+  const jsonLd = about.script.filter(({ attribs }) => attribs.type?.trim().toLowerCase() === "application/ld+json").flatMap((script) => {
     try {
-      return [JSON.parse(script.children.map((child) => child.data ?? "").join(""))];
+      return [JSON.parse(rawOf(script))];
     } catch {
       return [];
     }
   });
-  const title = first(document, "head > title") ?? first(document, "title");
-  const html = first(document, "html");
+  const html = about.html[0]?.attribs ?? {};
   return drop({
-    title: title === undefined ? undefined : collapse(title.children.map((child) => child.data ?? "").join("")),
-    description: meta(page, "description"),
-    language: html?.attribs.lang ?? html?.attribs["xml:lang"],
+    title: about.title[0] === undefined ? undefined : collapse(rawOf(about.title[0])),
+    description: meta("description"),
+    language: html.lang ?? html["xml:lang"],
     canonical: link("canonical"),
-    author: meta(page, "author"),
-    published: first(document, 'meta[property="article:published_time"][content]')?.attribs.content ?? first(document, "time[datetime]")?.attribs.datetime,
-    keywords: meta(page, "keywords"),
-    robots: meta(page, "robots"),
+    author: meta("author"),
+    published: meta("article:published_time") ?? about.time.find(({ attribs }) => attribs.datetime !== undefined)?.attribs.datetime,
+    keywords: meta("keywords"),
+    robots: meta("robots"),
     icon: link("icon"),
-    feeds: all(document, 'link[rel~="alternate"][type="application/rss+xml"][href], link[rel~="alternate"][type="application/atom+xml"][href]').map((element) => resolve(page, element.attribs.href)),
+    feeds: related("alternate").filter(({ attribs }) => /^application\/(rss|atom)\+xml$/i.test(attribs.type ?? "")).map(({ attribs }) => resolve(page, attribs.href)),
     open_graph: prefixed("og:"),
     twitter: prefixed("twitter:"),
     json_ld: jsonLd,
   });
 }
+
+const rawOf = (element) => element.children.map((child) => child.data ?? "").join("");
 
 /** An object without what is missing or empty. */
 export function drop(object) {
@@ -105,7 +123,7 @@ export function drop(object) {
 /** The links of a part of the page, absolute and each once. */
 export function links(page, within = page.document) {
   const found = new Map();
-  const site = new URL(page.url).host;
+  const site = new URL(page.url).origin;
   for (const element of all(within, "a[href], area[href]")) {
     const address = resolve(page, element.attribs.href);
     if (address === undefined || !/^(https?|mailto|tel):/.test(address)) continue;
@@ -115,7 +133,7 @@ export function links(page, within = page.document) {
       if (known.text === "") known.text = text;
       continue;
     }
-    found.set(address, drop({ url: address, text, rel: element.attribs.rel, internal: /^https?:/.test(address) ? new URL(address).host === site : false }));
+    found.set(address, drop({ url: address, text, rel: element.attribs.rel, internal: address === site || address.startsWith(`${site}/`) }));
     found.get(address).text ??= "";
   }
   return [...found.values()];
