@@ -10,13 +10,13 @@ export function adopt(module) {
   adoptModule(module, "hook");
 }
 
-async function run(event, signal) {
+async function run(event, askSignal) {
   const given = {
     id: event.id,
     name: event.name,
     payload: JSON.parse(event.payloadJson),
     attempt: Number(event.extras.find(([key]) => key === "attempt")?.[1] ?? 1),
-    signal,
+    get signal() { return askSignal(); },
     log,
   };
   let decision = { tag: "proceed" };
@@ -48,8 +48,9 @@ export const hooks = {
     try {
       begin(false);
       if (definedHooks().length === 0) throw new Error("the hook defines no handler: call defineHook({ handler }) at the top level of its module");
-      const signal = callSignal(Infinity);
-      return await drive(run(event, signal), () => signal.aborted);
+      let signal;
+      const ask = () => (signal ??= callSignal(Infinity));
+      return await drive(run(event, ask), () => signal?.aborted);
     } catch (thrown) {
       throw { tag: "other", val: explain(thrown, `the hook on ${event.name}`) };
     }

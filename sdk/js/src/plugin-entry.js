@@ -15,6 +15,9 @@ import { host, log } from "./index.js";
 import { drive } from "./loop.js";
 import { check } from "./schema.js";
 
+/** The last moment that a Date can hold. */
+const LATEST_DATE = 8.64e15;
+
 /** Takes the tools that a module exports rather than defines. */
 export function adopt(module) {
   adoptModule(module, "plugin");
@@ -47,16 +50,18 @@ async function callTool(call) {
   }
   if (checked.error !== undefined) throw { tag: "invalid-arguments", val: checked.error };
   const deadline = Date.now() + Number(call.deadlineMs);
+  // Most handlers ask for none of it: what costs time is made when it is asked for.
+  let signal;
   const context = {
     callId: call.callId,
     tool: call.tool,
     principal: call.extras.find(([key]) => key === "principal")?.[1],
-    deadline: new Date(Math.min(deadline, 8.64e15)),
-    signal: callSignal(deadline),
+    get deadline() { return new Date(Math.min(deadline, LATEST_DATE)); },
+    get signal() { return (signal ??= callSignal(deadline)); },
     progress: (done, total, message) => host.progress.report(done, total, message),
     log,
   };
-  return drive(run(tool, checked.value, context), () => context.signal.aborted);
+  return drive(run(tool, checked.value, context), () => signal?.aborted);
 }
 
 async function run(tool, args, context) {
