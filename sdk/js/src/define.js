@@ -1,4 +1,6 @@
 // What a module defines: tools and hooks, kept until an entry makes exports of them.
+import { hasDefaults } from "./schema.js";
+
 const tools = new Map();
 const hooks = [];
 
@@ -21,7 +23,8 @@ export function defineTool(definition) {
   const schema = input ?? { type: "object", properties: {}, additionalProperties: false };
   want(schema.type === undefined || schema.type === "object", `defineTool: the input of ${name} must be of type "object"`);
   want(!tools.has(name) || tools.get(name).handler === handler, `defineTool: ${name} is defined twice`);
-  const tool = Object.defineProperty({ ...definition, input: { type: "object", ...schema } }, TOOL, { value: true });
+  const whole = { type: "object", ...schema };
+  const tool = Object.defineProperty({ ...definition, input: whole, hasDefaults: hasDefaults(whole) }, TOOL, { value: true });
   tools.set(name, tool);
   return tool;
 }

@@ -59,25 +59,33 @@ async function isQuiet() {
  * Runs promises, timers and immediates until `work` is settled, and answers what it came to. `watch` is called
  * before each sleep: there the owner of the call's signal looks whether it was cancelled.
  */
-export async function drive(work, watch = () => {}) {
-  let done = false;
-  const finish = () => { done = true; };
+export async function drive(work, watch) {
+  const state = { done: false };
+  const finish = () => { state.done = true; };
   work.then(finish, finish);
-  const isDone = () => done || failures.length > 0;
+  // Most calls are over after a few turns, without a look at the clock.
+  for (let i = 0; i < QUIET_AFTER_CALLBACK && !state.done; i++) await undefined;
+  if (!state.done) await loop(state, watch);
+  const failure = failures.length > 0 ? { error: failures[0] } : undefined;
+  clearAll();
+  if (failure !== undefined && !state.done) throw failure.error;
+  return work;
+}
+
+async function loop(state, watch) {
+  const isDone = () => state.done || failures.length > 0;
   const exact = globalThis.wit?.Future?.U8 !== undefined;
   const afterCallback = () => (exact ? isQuiet() : turn(QUIET_AFTER_CALLBACK, isDone));
-  // Most calls are over after a few turns, without a look at the clock.
-  await turn(QUIET_AFTER_CALLBACK, isDone);
   let slice = 1;
   let idleSince;
   while (!isDone()) {
     await (exact ? isQuiet() : seemsQuiet(isDone));
-    if (isDone()) break;
+    if (isDone()) return;
     if (hasImmediates()) {
       for (const immediate of takeImmediates()) {
         runImmediate(immediate);
         await afterCallback();
-        if (isDone()) break;
+        if (isDone()) return;
       }
       continue;
     }
@@ -87,30 +95,26 @@ export async function drive(work, watch = () => {}) {
       slice = 1;
       for (const timer of dueTimers(time)) {
         if (fire(timer)) await afterCallback();
-        if (isDone()) break;
+        if (isDone()) return;
       }
       continue;
     }
     if (due !== undefined) {
       idleSince = undefined;
     } else if (exact) {
-      clearAll();
-      throw new Error(VAIN);
+      failures.push(new Error(VAIN));
+      return;
     } else if (idleSince === undefined) {
       idleSince = time;
     } else if (time - idleSince > IN_VAIN) {
       idleSince = Infinity;
       writeLog("warn", VAIN);
     }
-    watch();
+    watch?.();
     await afterCallback();
-    if (isDone()) break;
+    if (isDone()) return;
     const wait = due === undefined ? MOST_SLEEP : Math.max(0, due - now());
     host.system.sleep(Math.ceil(Math.min(wait, exact ? MOST_SLEEP : slice)));
     slice = Math.min(slice * 2, MOST_SLEEP);
   }
-  const failure = failures.length > 0 ? { error: failures[0] } : undefined;
-  clearAll();
-  if (failure !== undefined && !done) throw failure.error;
-  return work;
 }

@@ -44,7 +44,7 @@ async function callTool(call) {
   if (tool === undefined) throw { tag: "unknown-tool", val: call.tool };
   let checked;
   try {
-    checked = check(tool.input, JSON.parse(call.argumentsJson));
+    checked = check(tool.input, JSON.parse(call.argumentsJson), tool.hasDefaults);
   } catch (problem) {
     throw { tag: "invalid-arguments", val: explain(problem, `reading the arguments of ${call.tool}`) };
   }

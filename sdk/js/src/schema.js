@@ -6,10 +6,15 @@
 // $ref into the same schema, and `default`. Annotations and `format` say nothing here.
 
 /** Fills in defaults and checks. Answers `{ value }`, or `{ error }`: a sentence with the place as a JSON pointer. */
-export function check(schema, value) {
-  const filled = withDefaults(schema, value, schema, 0);
+export function check(schema, value, defaults = hasDefaults(schema)) {
+  const filled = defaults ? withDefaults(schema, value, schema, 0) : value;
   const error = validate(schema, filled, "", schema, 0);
   return error === undefined ? { value: filled } : { error };
+}
+
+/** Whether a schema speaks of defaults anywhere. It is asked once for each tool, while the plugin is built. */
+export function hasDefaults(schema) {
+  return JSON.stringify(schema)?.includes('"default":') ?? false;
 }
 
 const DEEPEST = 64;
@@ -103,12 +108,16 @@ function validate(schema, value, at, root, depth) {
   return (
     (typeof schema.$ref === "string" ? inner(resolve(schema.$ref, root), value) : undefined)
     ?? checkType(schema, value, at)
-    ?? (typeof value === "number" ? checkNumber(schema, value, at) : undefined)
-    ?? (typeof value === "string" ? checkString(schema, value, at) : undefined)
-    ?? (Array.isArray(value) ? checkArray(schema, value, at, inner) : undefined)
-    ?? (isObject(value) ? checkObject(schema, value, at, inner) : undefined)
+    ?? checkByType(schema, value, at, inner)
     ?? checkCombined(schema, value, at, inner)
   );
+}
+
+function checkByType(schema, value, at, inner) {
+  if (typeof value === "string") return checkString(schema, value, at);
+  if (typeof value === "number") return checkNumber(schema, value, at);
+  if (Array.isArray(value)) return checkArray(schema, value, at, inner);
+  return isObject(value) ? checkObject(schema, value, at, inner) : undefined;
 }
 
 function checkType(schema, value, at) {
@@ -174,17 +183,19 @@ function checkArray(schema, value, at, inner) {
 
 function checkObject(schema, value, at, inner) {
   const names = Object.keys(value);
-  for (const name of schema.required ?? []) {
-    if (!Object.hasOwn(value, name)) return say(pointer(at, name), "is missing");
-  }
+  const missing = schema.required?.find((name) => !Object.hasOwn(value, name));
+  if (missing !== undefined) return say(pointer(at, missing), "is missing");
   if (schema.minProperties !== undefined && names.length < schema.minProperties) return say(at, `must have at least ${schema.minProperties} properties, not ${names.length}`);
   if (schema.maxProperties !== undefined && names.length > schema.maxProperties) return say(at, `must have at most ${schema.maxProperties} properties, not ${names.length}`);
-  for (const [name, needed] of Object.entries(schema.dependentRequired ?? {})) {
-    const missing = Object.hasOwn(value, name) ? needed.find((other) => !Object.hasOwn(value, other)) : undefined;
-    if (missing !== undefined) return say(pointer(at, missing), `is missing: "${name}" needs it`);
+  if (schema.dependentRequired !== undefined) {
+    for (const [name, needed] of Object.entries(schema.dependentRequired)) {
+      const missing = Object.hasOwn(value, name) ? needed.find((other) => !Object.hasOwn(value, other)) : undefined;
+      if (missing !== undefined) return say(pointer(at, missing), `is missing: "${name}" needs it`);
+    }
   }
+  if (names.length === 0) return undefined;
   const properties = schema.properties ?? {};
-  const patterns = Object.entries(schema.patternProperties ?? {});
+  const patterns = schema.patternProperties === undefined ? [] : Object.entries(schema.patternProperties);
   for (const name of names) {
     const where = pointer(at, name);
     let known = false;
@@ -216,9 +227,11 @@ function checkObject(schema, value, at, inner) {
 }
 
 function checkCombined(schema, value, at, inner) {
-  for (const sub of schema.allOf ?? []) {
-    const error = inner(sub, value);
-    if (error !== undefined) return error;
+  if (schema.allOf !== undefined) {
+    for (const sub of schema.allOf) {
+      const error = inner(sub, value);
+      if (error !== undefined) return error;
+    }
   }
   if (schema.anyOf !== undefined) {
     const errors = schema.anyOf.map((sub) => inner(sub, value));
