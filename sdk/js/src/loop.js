@@ -5,8 +5,8 @@
 //
 // The exact one. The engine's async exports run until the job queue is empty and then wait for an event of the host.
 // A read of a component-model future whose value is there already is such an event: it comes when, and only when, nothing
-// else can run. This needs a future type in the component's world (`turn: func(passed: future<u8>)`, an export
-// that nobody calls). With it jobs always go before timers, as in Node, and a handler that awaits what nothing can settle fails at once.
+// else can run. This needs a future type in the component's world: an export `turn: func(passed: future<u8>)`
+// that nobody calls and no module has to define. With it jobs always go before timers, as in Node, and a handler that awaits what nothing can settle fails at once.
 //
 // The other, where the world has no such type. Jobs run first in, first out: a job of the loop's own goes to the back of
 // the queue again and again, and whatever stood before it has run when it comes up. After QUIET turns of that the

@@ -6,8 +6,6 @@
 //     import { adopt, tools } from "aih-plugin/plugin-entry";
 //     adopt(module);
 //     export { tools };
-//     export function turn() {}
-// The last line belongs to a world with a future in it: see loop.js.
 import { begin, callSignal, explain } from "./call.js";
 import { lowerResult } from "./content.js";
 import { adopt as adoptModule, definedTool, definedTools } from "./define.js";
