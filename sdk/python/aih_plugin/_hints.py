@@ -137,7 +137,7 @@ class Hints:
             if field.default is not dataclasses.MISSING:
                 default = _default(field.default)
             elif field.default_factory in (list, dict, set):
-                default = to_json(field.default_factory())  # type: ignore[misc]
+                default = to_json(field.default_factory())
             shape = self.shape(hints[field.name], f"{where}, {cls.__name__}.{field.name}")
             made.members.append(Member(field.name, shape, required, default, doc.parameters.get(field.name)))
         return made

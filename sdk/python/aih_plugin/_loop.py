@@ -86,5 +86,5 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def install() -> None:
     """Makes `asyncio.run` in a tool use this loop. For the inside of a component only."""
-    asyncio.events.new_event_loop = Loop  # type: ignore[assignment]
-    asyncio.new_event_loop = Loop  # type: ignore[assignment]
+    asyncio.events.new_event_loop = Loop
+    asyncio.new_event_loop = Loop

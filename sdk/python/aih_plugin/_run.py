@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import random
 import sys
 import tempfile
@@ -36,7 +37,7 @@ def call(call_id: str, name: str, deadline_ms: int | None, extras: list[tuple[st
 
 def _fresh_chance() -> None:
     """The component is a snapshot of a process: without this every sandbox would draw the same numbers from it."""
-    random.seed()
+    random.seed(int.from_bytes(os.urandom(32), "big"))
     # Names of temporary files, and the node of `uuid1`, come from generators and values of their own.
     tempfile._name_sequence = None  # type: ignore[attr-defined]
     uuid._node = None  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from . import _deferred, _loop, log
@@ -16,3 +17,6 @@ import _aih_user  # type: ignore[import-not-found]  # noqa: E402, F401
 
 if sys.platform == "wasi":
     _deferred.load_all()
+    # What is there now stays: a collection within a call need not walk it, which would copy each page of it.
+    gc.collect()
+    gc.freeze()

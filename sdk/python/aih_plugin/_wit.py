@@ -70,7 +70,8 @@ def err_type() -> type[BaseException]:
 def failure(case: str, message: str) -> BaseException:
     """An `err(failure)` for the component's own exports."""
     make: Any = _modules.err
-    return make(getattr(types("types"), f"Failure_{case}")(message))
+    made: BaseException = make(getattr(types("types"), f"Failure_{case}")(message))
+    return made
 
 
 def raise_host_error(what: str, error: BaseException, kinds: dict[str, type[HostError]]) -> Any:

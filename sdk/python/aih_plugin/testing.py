@@ -156,7 +156,7 @@ class Host:
         kind = type(outcome.decision).__name__.removeprefix("Decision_").lower()
         value = getattr(outcome.decision, "value", None)
         answer = None if outcome.event_result_json is None else json.loads(outcome.event_result_json)
-        return kind, json.loads(value) if kind == "replace" else value, answer
+        return kind, json.loads(str(value)) if kind == "replace" else value, answer
 
     def _entry(self, which: str) -> Any:
         if which == "plugin" and not _tool.registry or which == "hook" and not _hook.registry:
