@@ -15,7 +15,9 @@ from aih_plugin import (
     AihError, ConnectionFailed, Field, InvalidArguments, NotGranted, TimedOut, TooLarge, ToolError, config, context, http,
 )
 from pypdf import PdfReader, _encryption, apply_configuration
-from pypdf.errors import DependencyError, EmptyFileError, FileNotDecryptedError, LimitReachedError
+from pypdf.errors import (
+    DependencyError, EmptyFileError, FileNotDecryptedError, LimitReachedError, PdfReadError, WrongPasswordError,
+)
 
 pdf_aes.install(_encryption)
 # It warns of each oddity of each file; what matters is in the answer.
@@ -137,6 +139,17 @@ def brief(error: BaseException) -> str:
 
 
 def _open(data: bytes, password: str | None, locked: bool) -> Pdf:
+    # To try a password of AES-256 is made to be slow: where there is one it is tried first, and alone.
+    if password and b"/Encrypt" in data:
+        try:
+            reader = PdfReader(BytesIO(data), password=password)
+            return Pdf(reader, len(data), locked=False, encrypted=True)
+        except WrongPasswordError:
+            raise ToolError("the password does not open the PDF") from None
+        except PdfReadError as error:
+            # "/Encrypt" may stand in any text.
+            if "Not an encrypted file" not in str(error):
+                raise
     reader = PdfReader(BytesIO(data))
     if not reader.is_encrypted:
         return Pdf(reader, len(data), locked=False, encrypted=False)
