@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use aih_builder::{BuildCache, BuildOptions, Builder};
+use aih_runtime::{Runtime, RuntimeOptions};
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 
@@ -16,6 +18,8 @@ use crate::{
         Gateway,
         hub::{HubContent, HubProvider},
     },
+    plugins::{self, Neighbours, PluginServer, Workshop},
+    store::Store,
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
 };
 
@@ -52,12 +56,15 @@ impl Hub {
         let specs = mcps.external.iter().cloned().map(UpstreamSpec::from);
         let specs = specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from));
         let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
+        let neighbours = Neighbours::default();
+        providers.extend(plugins(&config, &store, &neighbours, &signal).await?);
         for spec in specs {
             let connector = RealConnector::new(spec.clone(), client.clone());
             providers.push(UpstreamServer::start(spec, connector, signal.clone()));
         }
         let catalogue = Catalogue::new(providers, signal);
         own.attach(&catalogue);
+        neighbours.attach(&catalogue);
         let gateway = Gateway::new(catalogue.clone(), config.config.name.clone());
         let house = vec![
             tokio::spawn(catalogue.clone().run()),
@@ -90,6 +97,55 @@ impl Hub {
             task.abort();
         }
     }
+}
+
+/// The plugins of the configuration. A hub without one sets no runtime up.
+async fn plugins(
+    config: &LoadedConfig,
+    store: &Store,
+    neighbours: &Neighbours,
+    signal: &ChangeSignal,
+) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
+    if config.config.plugins.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cache = data_dir(config).join("cache");
+    let workshop = tokio::task::spawn_blocking(move || {
+        let runtime = Runtime::new(&RuntimeOptions {
+            cache: Some(cache.join("code")),
+            ..RuntimeOptions::default()
+        })?;
+        let components = BuildCache::new(cache.join("components"))?;
+        anyhow::Ok(Workshop {
+            runtime,
+            builder: Arc::new(Builder::new(components, BuildOptions::default())),
+        })
+    })
+    .await?
+    .context("plugins cannot be run on this machine")?;
+    let reserved = plugins::reserved(config);
+    let mut servers: Vec<Arc<dyn Provider>> = Vec::new();
+    for entry in &config.config.plugins {
+        let around = plugins::Surroundings {
+            name: entry.name.as_str().into(),
+            owner: format!("plugin/{}", entry.name).into(),
+            mcps: Arc::new(
+                plugins::read_grants(&entry.grants.mcps)
+                    .with_context(|| format!("plugin `{}`: grants.mcps", entry.name))?,
+            ),
+            secrets: config.secrets.clone(),
+            state: store.state(),
+            neighbours: neighbours.clone(),
+        };
+        servers.push(PluginServer::start(
+            entry,
+            around,
+            workshop.clone(),
+            &reserved,
+            signal.clone(),
+        ));
+    }
+    Ok(servers)
 }
 
 /// The folder of the hub's own files.

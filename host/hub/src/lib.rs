@@ -12,5 +12,6 @@ pub mod gateway;
 pub mod hub;
 pub mod mcp;
 pub mod observe;
+pub mod plugins;
 pub mod secrets;
 pub mod upstream;

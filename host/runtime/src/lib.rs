@@ -1,4 +1,31 @@
 //! Plugins and hooks as WebAssembly components, each call in a sandbox of its own.
 //!
-//! This crate knows nothing of HTTP servers, MCP or configuration files: what a component may ask of the hub is
-//! a trait here that the hub implements.
+//! The way of a call: [`Runtime`] compiles a component once ([`Runtime::load`]) into a [`Loaded`] one, whose
+//! [`Loaded::call_tool`] and [`Loaded::on_event`] make a fresh store, run the guest under its [`Limits`] and
+//! [`Grants`], and answer what it returned or a [`CallError`]. What the guest may ask of the hub comes through
+//! the traits of [`host`], which the hub implements.
+//!
+//! This crate knows nothing of HTTP servers, MCP sessions or configuration files.
+
+mod bindings;
+mod cache;
+mod component;
+pub mod egress;
+mod engine;
+mod error;
+mod grants;
+pub mod host;
+mod inspect;
+mod limits;
+mod output;
+mod sandbox;
+mod stdio;
+
+pub use bindings::{Content, Decision, Event, Failure, Outcome, Output, Tool, ToolCall};
+pub use cache::CompileCache;
+pub use component::{Context, Loaded, Spec, World};
+pub use engine::{Allocation, Runtime, RuntimeOptions};
+pub use error::{CallError, LoadError};
+pub use grants::{ClientFeature, FileGrant, FileMode, GrantError, Grants};
+pub use inspect::{Inspection, inspect};
+pub use limits::Limits;

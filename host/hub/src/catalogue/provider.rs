@@ -224,6 +224,20 @@ pub struct Call {
     pub peer: Arc<dyn Peer>,
     /// Fires when the client cancelled or went away.
     pub cancel: CancellationToken,
+    /// How many plugins stand between the client and this call: 0 for a call of the client's own.
+    pub depth: u8,
+}
+
+impl Call {
+    /// The same call, for what runs on its behalf.
+    pub fn again(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            peer: self.peer.clone(),
+            cancel: self.cancel.clone(),
+            depth: self.depth,
+        }
+    }
 }
 
 /// What a provider answered.

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod key;
 pub mod listen;
+pub mod plugin;
 pub mod report;
 pub mod serve;
 pub mod stdio;
@@ -39,6 +40,9 @@ enum Command {
     /// Make and hash API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Look at, try and make plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Stdio(command) => command.run(),
         Command::Config(ConfigCommand::Check(command)) => Ok(command.run()),
         Command::Config(ConfigCommand::Schema) => print_schema(),
+        Command::Plugin(command) => plugin::run(command),
         Command::Key(command) => key::run(&command, std::io::stdin().lock(), std::io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),

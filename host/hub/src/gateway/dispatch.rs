@@ -260,6 +260,7 @@ impl Gateway {
             client: request.client,
             peer: request.peer,
             cancel: request.cancel,
+            depth: 0,
         };
         let answer = offering
             .provider
@@ -458,8 +459,25 @@ fn as_modern(method: &str, result: &RawJson) -> RawJson {
     }
 }
 
-/// A modern server asked for input, and the client is a legacy one: it is asked the legacy way, and the
-/// server's request is sent again with the answers.
+/// A request that a plugin makes in the name of a client: what the server asks on its way goes to the client.
+///
+/// # Errors
+/// The server's or the client's.
+pub(crate) async fn complete(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+) -> Result<Answer, ErrorObject> {
+    let answer = offering.provider.request(method, params.clone(), call).await?;
+    match answer.era {
+        Era::Modern => ask_client(offering, method, params, call, answer).await,
+        Era::Legacy => Ok(answer),
+    }
+}
+
+/// A modern server asked for input, and the caller cannot pass the question on as it is: the client is asked,
+/// and the server's request is sent again with the answers.
 async fn ask_client(
     offering: &Offering,
     method: &str,

@@ -327,5 +327,6 @@ pub(super) fn call(client: &Arc<Client>, peer: &Arc<Recorder>) -> Call {
         client: client.clone(),
         peer: peer.clone(),
         cancel: CancellationToken::new(),
+        depth: 0,
     }
 }

@@ -114,6 +114,12 @@ pub(super) static GRANTS: Shape = Shape {
             "Folders that it sees.",
         ),
         optional(
+            "client",
+            &Kind::List(&Kind::OneOf(&["elicit", "sample", "roots"])),
+            "[]",
+            "What it may ask of the client: `elicit` a person, `sample` its model, read its `roots`.",
+        ),
+        optional(
             "state",
             &Kind::Object(&STATE_GRANT),
             "",
@@ -133,6 +139,12 @@ pub(super) static FILE_GRANT: Shape = Shape {
             "ro",
             "`ro` reads, `rw` also writes.",
         ),
+        optional(
+            "as",
+            &Kind::Text,
+            "",
+            "Absolute path that the code sees; default `/` and the folder's name.",
+        ),
     ],
 };
 
@@ -150,5 +162,11 @@ pub(super) static LIMITS: Shape = Shape {
         optional("time", &DURATION_K, "", "Time of one call."),
         optional("output", &SIZE_K, "", "Size of one call's answer."),
         optional("concurrency", &COUNT, "", "Calls at once."),
+        optional(
+            "warm",
+            &Kind::Int { min: 0, max: 1_000 },
+            "0",
+            "Instances kept for the next call. 0 gives each call a fresh sandbox; with more, a call finds in memory what the one before left.",
+        ),
     ],
 };

@@ -81,6 +81,8 @@ pub struct Grants {
     pub mcps: Vec<String>,
     /// `files`: folders it sees.
     pub files: Vec<FileGrant>,
+    /// `client`: features of the client it may use.
+    pub client: Vec<String>,
     /// `state.max_bytes`: how much it may keep; `None` grants no state.
     pub state_max_bytes: Option<ByteSize>,
 }
@@ -92,6 +94,8 @@ pub struct FileGrant {
     pub path: PathBuf,
     /// `mode`. Default `ro`.
     pub mode: FileMode,
+    /// `as`: where the code sees it; `None` is `/` and the folder's name.
+    pub seen_as: Option<String>,
 }
 
 /// `grants.files[].mode`.
@@ -114,6 +118,8 @@ pub struct Limits {
     pub output: Option<ByteSize>,
     /// `concurrency`: calls at once, at least 1.
     pub concurrency: Option<u32>,
+    /// `warm`: instances kept for the next call.
+    pub warm: Option<u32>,
 }
 
 /// `hooks[].match`. Patterns in which `*` matches any text; an empty list matches all.

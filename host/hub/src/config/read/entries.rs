@@ -133,6 +133,7 @@ impl Reader<'_> {
             files.push(FileGrant {
                 path: self.path(path),
                 mode: grant.word("mode", &modes).unwrap_or(FileMode::ReadOnly),
+                seen_as: grant.string("as"),
             });
         }
         Grants {
@@ -141,6 +142,7 @@ impl Reader<'_> {
             env: at.strings("env"),
             mcps: at.strings("mcps"),
             files,
+            client: at.strings("client"),
             state_max_bytes: at.get("state").and_then(|s| s.size("max_bytes")),
         }
     }
@@ -155,6 +157,7 @@ fn limits(at: &At<'_>) -> Limits {
         time: at.duration("time"),
         output: at.size("output"),
         concurrency: at.int("concurrency"),
+        warm: at.int("warm"),
     }
 }
 

@@ -115,6 +115,7 @@ impl Fixture {
             client: client(ProtocolVersion::LATEST_LEGACY, permissions, peer.clone()),
             peer,
             cancel: CancellationToken::new(),
+            depth: 0,
         };
         let answer = self
             .hub

@@ -1,0 +1,263 @@
+//! What one call of a component may ask of this hub, in the name of its caller.
+
+use std::sync::Arc;
+
+use aih_runtime::host::{
+    ClientError, ClientFeatures, Entry, Level, Log, McpError, Progress, SecretError, Secrets, Servers, State,
+    StateError,
+};
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::nested::Neighbours;
+use crate::{
+    access::PermissionSet,
+    catalogue::provider::{Call, LogLevel},
+    config,
+    mcp::{ErrorCode, ErrorObject, RawJson, method},
+    store::{self, PluginState},
+};
+
+/// What does not change between the calls of one component.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// The component's name in the configuration.
+    pub(crate) name: Arc<str>,
+    /// Whose state it is: `plugin/NAME` or `hook/NAME`.
+    pub(crate) owner: Arc<str>,
+    /// `grants.mcps`.
+    pub(crate) mcps: Arc<PermissionSet>,
+    /// Secrets by name.
+    pub(crate) secrets: Arc<crate::secrets::Secrets>,
+    /// Where its state is.
+    pub(crate) state: PluginState,
+    /// What else is on offer.
+    pub(crate) neighbours: Neighbours,
+}
+
+/// What a component may ask where there is no hub: its secrets, and state that ends with the process.
+///
+/// # Errors
+/// The store in memory cannot be set up, or `grants.mcps` cannot be read.
+pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
+    let folder = entry.file.parent().unwrap_or(std::path::Path::new("."));
+    let store = store::Store::in_memory().await?;
+    let around = Surroundings {
+        name: entry.name.as_str().into(),
+        owner: format!("plugin/{}", entry.name).into(),
+        mcps: Arc::new(super::read_grants(&entry.grants.mcps)?),
+        secrets: Arc::new(crate::secrets::Secrets::from_environment(folder).0),
+        state: store.state(),
+        neighbours: Neighbours::default(),
+    };
+    Ok(CallHost {
+        around,
+        call_id: "run".into(),
+        call: None,
+        progress: None,
+    })
+}
+
+/// One call.
+pub(crate) struct CallHost {
+    pub(crate) around: Surroundings,
+    /// The same in the log of the hub and in what the component sees.
+    pub(crate) call_id: Arc<str>,
+    /// The client's call; `None` where no client is behind it.
+    pub(crate) call: Option<Call>,
+    /// Under which token the client wants to hear of progress.
+    pub(crate) progress: Option<RawJson>,
+}
+
+impl Log for CallHost {
+    fn log(&self, level: Level, message: &str, fields: Option<&str>) {
+        let (plugin, call) = (&*self.around.name, &*self.call_id);
+        let fields = fields.unwrap_or_default();
+        match level {
+            Level::Trace => tracing::trace!(target: "aih::plugin", plugin, call, fields, "{message}"),
+            Level::Debug => tracing::debug!(target: "aih::plugin", plugin, call, fields, "{message}"),
+            Level::Info => tracing::info!(target: "aih::plugin", plugin, call, fields, "{message}"),
+            Level::Warn => tracing::warn!(target: "aih::plugin", plugin, call, fields, "{message}"),
+            Level::Error => tracing::error!(target: "aih::plugin", plugin, call, fields, "{message}"),
+        }
+        let Some(client) = &self.call else {
+            return;
+        };
+        let level = match level {
+            Level::Trace | Level::Debug => LogLevel::Debug,
+            Level::Info => LogLevel::Info,
+            Level::Warn => LogLevel::Warning,
+            Level::Error => LogLevel::Error,
+        };
+        // A client that set no level hears no details.
+        if level < client.client.log_level().unwrap_or(LogLevel::Info) {
+            return;
+        }
+        let data = match serde_json::from_str::<Value>(fields) {
+            Ok(Value::Object(mut fields)) => {
+                fields.insert("message".to_owned(), message.into());
+                Value::Object(fields)
+            }
+            _ => message.into(),
+        };
+        let params = json!({ "level": level.as_str(), "logger": plugin, "data": data });
+        let params = Some(RawJson::of(&params));
+        client.peer.notify(plugin, method::LOG_MESSAGE, params);
+    }
+}
+
+#[async_trait]
+impl Secrets for CallHost {
+    async fn secret(&self, name: &str) -> Result<SecretString, SecretError> {
+        self.around.secrets.get(name).ok_or(SecretError::NotSet)
+    }
+}
+
+#[async_trait]
+impl State for CallHost {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, StateError> {
+        let entry = self.around.state.get(&self.around.owner, key).await;
+        let entry = entry.map_err(state_error)?;
+        Ok(entry.map(|entry| Entry {
+            value: entry.value,
+            version: entry.version,
+        }))
+    }
+
+    async fn set(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        expect: Option<u64>,
+        quota: u64,
+    ) -> Result<u64, StateError> {
+        let state = &self.around.state;
+        state
+            .set(&self.around.owner, key, &value, expect, quota)
+            .await
+            .map_err(state_error)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StateError> {
+        let state = &self.around.state;
+        state.delete(&self.around.owner, key).await.map_err(state_error)
+    }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<String>, Option<String>), StateError> {
+        let state = &self.around.state;
+        let page = state
+            .keys(&self.around.owner, prefix, cursor, limit as usize)
+            .await
+            .map_err(state_error)?;
+        Ok((page.keys, page.next))
+    }
+}
+
+fn state_error(error: store::StateError) -> StateError {
+    match error {
+        store::StateError::Conflict(version) => StateError::Conflict(version),
+        error @ store::StateError::Quota { .. } => StateError::Quota(error.to_string()),
+        error => StateError::Other(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Servers for CallHost {
+    async fn list_tools(&self, server: &str) -> Result<String, McpError> {
+        let call = self.call.as_ref().ok_or_else(no_client)?;
+        self.around.neighbours.list_tools(server, &self.around.mcps, call)
+    }
+
+    async fn call_tool(&self, server: &str, tool: &str, arguments: String) -> Result<String, McpError> {
+        let call = self.call.as_ref().ok_or_else(no_client)?;
+        let around = &self.around;
+        let outcome = around
+            .neighbours
+            .call_tool(server, tool, &arguments, &around.mcps, call)
+            .await;
+        let (plugin, id, key) = (&*around.name, &*self.call_id, &*call.client.principal.name);
+        let failed = outcome.is_err();
+        tracing::debug!(target: "aih::plugin", plugin, call = id, key, server, tool, failed, "called a tool");
+        outcome
+    }
+}
+
+fn no_client() -> McpError {
+    McpError::NotGranted("no caller is behind this run, so there are no permissions to call with".to_owned())
+}
+
+impl Progress for CallHost {
+    fn progress(&self, progress: f64, total: Option<f64>, message: Option<&str>) {
+        let (Some(call), Some(token)) = (&self.call, &self.progress) else {
+            return;
+        };
+        let mut params = json!({ "progressToken": token, "progress": progress });
+        if let Some(object) = params.as_object_mut() {
+            if let Some(total) = total {
+                object.insert("total".to_owned(), json!(total));
+            }
+            if let Some(message) = message {
+                object.insert("message".to_owned(), message.into());
+            }
+        }
+        let params = Some(RawJson::of(&params));
+        call.peer.notify(&self.around.name, method::PROGRESS, params);
+    }
+}
+
+impl CallHost {
+    async fn ask(&self, method: &str, params: Option<RawJson>) -> Result<String, ClientError> {
+        let Some(call) = &self.call else {
+            return Err(ClientError::Unsupported(
+                "no client is behind this run".to_owned(),
+            ));
+        };
+        let asked = call.peer.ask(&self.around.name, method, params);
+        let answer = tokio::select! {
+            answer = asked => answer.map_err(client_error)?,
+            () = call.cancel.cancelled() => return Err(ClientError::Cancelled),
+        };
+        Ok(answer.text().into_owned())
+    }
+
+    async fn ask_with(&self, method: &str, params: String) -> Result<String, ClientError> {
+        let params = RawJson::parse(params.into_bytes())
+            .ok()
+            .filter(RawJson::is_object)
+            .ok_or_else(|| ClientError::Invalid("the parameters are no JSON object".to_owned()))?;
+        self.ask(method, Some(params)).await
+    }
+}
+
+fn client_error(error: ErrorObject) -> ClientError {
+    match error.code {
+        ErrorCode::METHOD_NOT_FOUND | ErrorCode::MISSING_CAPABILITY => {
+            ClientError::Unsupported(error.message)
+        }
+        ErrorCode::INVALID_PARAMS => ClientError::Invalid(error.message),
+        ErrorCode::TIMED_OUT => ClientError::TimedOut,
+        ErrorCode::CANCELLED => ClientError::Cancelled,
+        _ => ClientError::Other(error.message),
+    }
+}
+
+#[async_trait]
+impl ClientFeatures for CallHost {
+    async fn elicit(&self, params: String) -> Result<String, ClientError> {
+        self.ask_with(method::ELICITATION, params).await
+    }
+
+    async fn sample(&self, params: String) -> Result<String, ClientError> {
+        self.ask_with(method::SAMPLING, params).await
+    }
+
+    async fn roots(&self) -> Result<String, ClientError> {
+        self.ask(method::ROOTS_LIST, None).await
+    }
+}

@@ -1,0 +1,190 @@
+//! Keeps one component ready: prepares it in the background, and again whenever one of its files has changed.
+//!
+//! One that was ready serves on as it was when its new content is wrong; the error is kept beside it.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, OnceLock, Weak},
+    time::{Duration, SystemTime},
+};
+
+use aih_runtime::{GrantError, Loaded, Spec, World};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{PrepareError, Workshop};
+use crate::{catalogue::provider::ProviderState, config};
+
+/// How often the files of a component are looked at.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// What is kept ready, and from what.
+pub(crate) struct Recipe {
+    /// The source or the component.
+    pub(crate) file: PathBuf,
+    /// Its language.
+    pub(crate) language: config::Runtime,
+    /// What it is for.
+    pub(crate) world: World,
+    /// What it may reach and use.
+    pub(crate) spec: Result<Spec, GrantError>,
+    /// Why it is switched off, if it is.
+    pub(crate) disabled: Option<String>,
+}
+
+/// See the module. `T` is what is made of the component once it is loaded.
+pub(crate) struct Keeper<T> {
+    recipe: Recipe,
+    workshop: Workshop,
+    ready: ArcSwapOption<T>,
+    condition: ArcSwap<Condition>,
+    task: OnceLock<AbortOnDropHandle<()>>,
+}
+
+/// How a component is.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    /// Whether it serves.
+    pub(crate) state: ProviderState,
+    /// The last error, or the reason why it is switched off.
+    pub(crate) last_error: Option<String>,
+}
+
+impl<T: Send + Sync + 'static> Keeper<T> {
+    /// Starts to prepare. `finish` makes of a loaded component what is kept; `told` hears of every outcome: what
+    /// was made, or the error.
+    pub(crate) fn start<F>(
+        recipe: Recipe,
+        workshop: Workshop,
+        finish: impl Fn(Loaded) -> F + Send + Sync + 'static,
+        told: impl Fn(Result<&T, &str>) + Send + Sync + 'static,
+    ) -> Arc<Self>
+    where
+        F: Future<Output = Result<T, PrepareError>> + Send,
+    {
+        let disabled = recipe.disabled.clone();
+        let keeper = Arc::new(Self {
+            workshop,
+            ready: ArcSwapOption::empty(),
+            condition: ArcSwap::from_pointee(Condition {
+                state: match disabled {
+                    Some(_) => ProviderState::Disabled,
+                    None => ProviderState::Starting,
+                },
+                last_error: disabled.clone(),
+            }),
+            task: OnceLock::new(),
+            recipe,
+        });
+        if disabled.is_none() {
+            let task = tokio::spawn(Self::keep(Arc::downgrade(&keeper), finish, told));
+            let _ = keeper.task.set(AbortOnDropHandle::new(task));
+        }
+        keeper
+    }
+
+    async fn keep<F>(
+        weak: Weak<Self>,
+        finish: impl Fn(Loaded) -> F + Send,
+        told: impl Fn(Result<&T, &str>) + Send,
+    ) where
+        F: Future<Output = Result<T, PrepareError>> + Send,
+    {
+        loop {
+            let Some(keeper) = weak.upgrade() else { return };
+            let inputs = match keeper.prepare(&finish).await {
+                Ok((made, inputs)) => {
+                    let made = Arc::new(made);
+                    keeper.ready.store(Some(made.clone()));
+                    keeper.become_condition(ProviderState::Up, None);
+                    told(Ok(&*made));
+                    inputs
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    let state = match keeper.ready() {
+                        Some(_) => ProviderState::Up,
+                        None => ProviderState::Down,
+                    };
+                    keeper.become_condition(state, Some(error.clone()));
+                    told(Err(error.as_str()));
+                    vec![keeper.recipe.file.clone()]
+                }
+            };
+            drop(keeper);
+            let seen = stamps(inputs.clone()).await;
+            loop {
+                tokio::time::sleep(WATCH).await;
+                if weak.strong_count() == 0 {
+                    return;
+                }
+                if stamps(inputs.clone()).await != seen {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn prepare<F>(&self, finish: &impl Fn(Loaded) -> F) -> Result<(T, Vec<PathBuf>), PrepareError>
+    where
+        F: Future<Output = Result<T, PrepareError>> + Send,
+    {
+        let recipe = &self.recipe;
+        let spec = recipe.spec.clone()?;
+        let prepared = self
+            .workshop
+            .prepare(&recipe.file, recipe.language, recipe.world, spec)
+            .await?;
+        Ok((finish(prepared.component).await?, prepared.inputs))
+    }
+
+    /// What is ready, if anything is.
+    pub(crate) fn ready(&self) -> Option<Arc<T>> {
+        self.ready.load_full()
+    }
+
+    /// How it is.
+    pub(crate) fn condition(&self) -> Arc<Condition> {
+        self.condition.load_full()
+    }
+
+    /// A call went wrong in a way that the operator should see.
+    pub(crate) fn note(&self, error: String) {
+        let state = self.condition.load().state;
+        self.become_condition(state, Some(error));
+    }
+
+    /// Why it cannot be called.
+    pub(crate) fn unavailable(&self) -> String {
+        let condition = self.condition();
+        match (condition.state, &condition.last_error) {
+            (ProviderState::Starting, _) => "is being prepared; try again".to_owned(),
+            (_, Some(error)) => error.clone(),
+            (_, None) => "does not serve".to_owned(),
+        }
+    }
+
+    /// Ends the watching.
+    pub(crate) fn stop(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn become_condition(&self, state: ProviderState, last_error: Option<String>) {
+        self.condition.store(Arc::new(Condition { state, last_error }));
+    }
+}
+
+/// What tells that a file has changed: its time of change and its size, `None` where there is none.
+async fn stamps(files: Vec<PathBuf>) -> Vec<Option<(SystemTime, u64)>> {
+    let look = move || {
+        let stamp = |file: &PathBuf| {
+            let metadata = std::fs::metadata(file).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        files.iter().map(stamp).collect()
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}

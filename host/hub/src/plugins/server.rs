@@ -1,0 +1,318 @@
+//! One plugin as a provider: prepared in the background, called in a fresh sandbox each time.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aih_runtime::{CallError, Context, LoadError, Loaded, Tool, ToolCall, World};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    convert,
+    host::{CallHost, Surroundings},
+    keeper::{Keeper, Recipe},
+    prepare::{PrepareError, Workshop},
+    spec::entry_spec,
+};
+use crate::{
+    catalogue::provider::{
+        Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderStatus,
+    },
+    config,
+    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, meta, method},
+};
+
+/// One plugin.
+pub struct PluginServer {
+    name: String,
+    around: Surroundings,
+    keeper: Arc<Keeper<Ready>>,
+    running: AtomicUsize,
+    crashes: AtomicU64,
+}
+
+/// A component that can be called, and what it offers.
+struct Ready {
+    component: Loaded,
+    tools: HashMap<Box<str>, Checks>,
+    offers: Arc<Offers>,
+}
+
+/// The schemas of one tool, compiled.
+struct Checks {
+    input: jsonschema::Validator,
+    output: Option<jsonschema::Validator>,
+}
+
+impl PluginServer {
+    /// Prepares the plugin in the background; `signal` is marked when it is up or has failed.
+    pub fn start(
+        config: &config::Plugin,
+        around: Surroundings,
+        workshop: Workshop,
+        reserved: &[PathBuf],
+        signal: ChangeSignal,
+    ) -> Arc<Self> {
+        let recipe = Recipe {
+            file: config.file.clone(),
+            language: config.runtime,
+            world: World::Plugin,
+            spec: entry_spec(config, reserved),
+            disabled: config.state.reason().map(ToString::to_string),
+        };
+        let entry = Arc::new(config.clone());
+        let name = config.name.clone();
+        let keeper = Keeper::start(
+            recipe,
+            workshop,
+            move |component| ready(component, entry.clone()),
+            move |outcome| {
+                match outcome {
+                    Ok(ready) => {
+                        let tools = ready.tools.len();
+                        tracing::info!(target: "aih::plugin", plugin = name, tools, "up");
+                    }
+                    Err(error) => tracing::warn!(target: "aih::plugin", plugin = name, "{error}"),
+                }
+                signal.mark();
+            },
+        );
+        Arc::new(Self {
+            name: config.name.clone(),
+            around,
+            keeper,
+            running: AtomicUsize::new(0),
+            crashes: AtomicU64::new(0),
+        })
+    }
+
+    /// One call of a tool.
+    async fn call(&self, params: Option<RawJson>, call: &Call) -> Result<Value, ErrorObject> {
+        let name = &*self.name;
+        let Some(ready) = self.keeper.ready() else {
+            return Err(ErrorObject::new(
+                ErrorCode::UPSTREAM_UNAVAILABLE,
+                format!("plugin `{name}`: {}", self.keeper.unavailable()),
+            ));
+        };
+        let params = params.unwrap_or(RawJson::EMPTY_OBJECT);
+        let object = RawObject::parse(&params)
+            .map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
+        let tool = object
+            .str("name")
+            .ok_or_else(|| ErrorObject::invalid_params("`params.name` is missing"))?
+            .into_owned();
+        let checks = ready
+            .tools
+            .get(&*tool)
+            .ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {tool}")))?;
+        let arguments = match object.raw("arguments") {
+            Some(arguments) if arguments.bytes().as_ref() != b"null" => arguments,
+            _ => RawJson::EMPTY_OBJECT,
+        };
+        let value = arguments.to_value();
+        if let Some(problem) = problems(&checks.input, &value) {
+            return Ok(convert::told(&format!("invalid arguments: {problem}")));
+        }
+        let call_id: Arc<str> = new_call_id().into();
+        let progress = object
+            .raw("_meta")
+            .and_then(|meta| RawObject::parse(&meta).ok()?.raw(meta::PROGRESS_TOKEN));
+        let host = CallHost {
+            around: self.around.clone(),
+            call_id: call_id.clone(),
+            call: Some(call.again()),
+            progress,
+        };
+        let limit = ready.component.spec().limits.time;
+        let sent = ToolCall {
+            call_id: call_id.to_string(),
+            tool,
+            arguments_json: arguments.text().into_owned(),
+            deadline_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            extras: vec![("principal".to_owned(), call.client.principal.name.to_string())],
+        };
+        let context = Context {
+            host: Arc::new(host),
+            cancel: call.cancel.clone(),
+            deadline: None,
+        };
+        let outcome = ready.component.call_tool(sent, context).await;
+        let output = match outcome {
+            Ok(output) => output,
+            Err(error) => {
+                if !matches!(error, CallError::Failed(_) | CallError::Cancelled) {
+                    self.crashes.fetch_add(1, Ordering::Relaxed);
+                    self.keeper.note(error.to_string());
+                    tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{error}");
+                }
+                return convert::failure(name, &error);
+            }
+        };
+        let failed = output.is_error;
+        let result = convert::result(output)
+            .map_err(|why| ErrorObject::internal(format!("plugin `{name}`: its answer is wrong: {why}")))?;
+        if let (Some(schema), false) = (&checks.output, failed) {
+            let structured = result.get("structuredContent").unwrap_or(&Value::Null);
+            if let Some(problem) = problems(schema, structured) {
+                return Err(ErrorObject::internal(format!(
+                    "plugin `{name}`: its answer does not fit its output schema: {problem}"
+                )));
+            }
+        }
+        Ok(result)
+    }
+}
+
+/// Lists the tools of a component and compiles their schemas.
+async fn ready(component: Loaded, config: Arc<config::Plugin>) -> Result<Ready, PrepareError> {
+    let fault = |source| PrepareError::Load {
+        path: config.file.clone(),
+        source,
+    };
+    let listed = component.list_tools().await.map_err(fault)?;
+    let mut tools = HashMap::new();
+    let mut offered = Vec::new();
+    for tool in &listed {
+        let wrong = |why: String| fault(LoadError::Tools(format!("`{}`: {why}", tool.name)));
+        tools.insert(tool.name.as_str().into(), checks(tool).map_err(wrong)?);
+        offered.push(convert::tool(tool).map_err(|error| wrong(error.to_string()))?);
+    }
+    let offers = Offers {
+        tools: offered,
+        capabilities: Some(RawJson::of(&json!({
+            "tools": { "listChanged": true }, "logging": {},
+        }))),
+        server_info: Some(RawJson::of(&json!({
+            "name": config.name, "version": env!("CARGO_PKG_VERSION"),
+        }))),
+        instructions: config.description.clone(),
+        ..Offers::default()
+    };
+    Ok(Ready {
+        component,
+        tools,
+        offers: Arc::new(offers),
+    })
+}
+
+/// Counts a call for as long as it is there, also when its caller drops it.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An id that is unique in this process and tells nothing.
+fn new_call_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+fn checks(tool: &Tool) -> Result<Checks, String> {
+    let compile = |text: &str, what: &str| {
+        let schema: Value = serde_json::from_str(text).map_err(|e| format!("the {what}: {e}"))?;
+        jsonschema::validator_for(&schema).map_err(|e| format!("the {what} is no JSON Schema: {e}"))
+    };
+    Ok(Checks {
+        input: compile(&tool.input_schema, "input-schema")?,
+        output: tool
+            .output_schema
+            .as_ref()
+            .map(|text| compile(text, "output-schema"))
+            .transpose()?,
+    })
+}
+
+/// What is wrong with a value, the first three things.
+fn problems(schema: &jsonschema::Validator, value: &Value) -> Option<String> {
+    if schema.is_valid(value) {
+        return None;
+    }
+    let found: Vec<String> = schema
+        .iter_errors(value)
+        .take(3)
+        .map(|error| match error.instance_path().to_string() {
+            path if path.is_empty() => error.to_string(),
+            path => format!("{path}: {error}"),
+        })
+        .collect();
+    Some(found.join("; "))
+}
+
+#[async_trait]
+impl Provider for PluginServer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn status(&self) -> ProviderStatus {
+        let condition = self.keeper.condition();
+        ProviderStatus {
+            name: self.name.clone(),
+            kind: ProviderKind::Plugin,
+            state: condition.state,
+            last_error: condition.last_error.clone(),
+            transport: "component".to_owned(),
+            protocol: None,
+            connections: self.running.load(Ordering::Relaxed),
+            restarts: self.crashes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn offers(&self) -> Arc<Offers> {
+        self.keeper
+            .ready()
+            .map_or_else(Arc::default, |ready| ready.offers.clone())
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        params: Option<RawJson>,
+        call: &Call,
+    ) -> Result<Answer, ErrorObject> {
+        if method != method::TOOLS_CALL {
+            return Err(ErrorObject::method_not_found(method));
+        }
+        let _running = Running::new(&self.running);
+        let result = self.call(params, call).await?;
+        Ok(Answer {
+            result: RawJson::of(&result),
+            era: Era::Legacy,
+        })
+    }
+
+    async fn notify(&self, _method: &str, _params: Option<RawJson>, _client: &Arc<Client>) {}
+
+    async fn subscribe(&self, _uri: &str, _client: &Arc<Client>) -> Result<(), ErrorObject> {
+        Err(ErrorObject::method_not_found(method::RESOURCES_SUBSCRIBE))
+    }
+
+    async fn unsubscribe(&self, _uri: &str, _client: &Arc<Client>) -> Result<(), ErrorObject> {
+        Ok(())
+    }
+
+    async fn set_log_level(&self, _client: &Arc<Client>) {}
+
+    fn release(&self, _client: &ClientKey) {}
+
+    async fn shutdown(&self, _grace: Duration) {
+        self.keeper.stop();
+    }
+}

@@ -1,0 +1,440 @@
+//! A component, compiled and linked: its tools, and one call after the other, each in a sandbox of its own.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component::Component};
+
+use crate::{
+    bindings::{
+        Event, Failure, Outcome, Output, Tool, ToolCall,
+        hook::{Hook, HookPre},
+        plugin::{Plugin, PluginPre},
+    },
+    egress::Egress,
+    engine::{Inner, Runtime},
+    error::{CallError, LoadError, Stop},
+    grants::Grants,
+    host::{Host, Nothing},
+    inspect,
+    limits::Limits,
+    output,
+    sandbox::{Begin, Sandbox},
+};
+
+/// How long a guest whose caller gave up may take to notice.
+const CANCEL_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+/// Bytes that a guest may hand to the host at once, at least: a request's body, a value of its state.
+const HANDED: usize = 16 << 20;
+/// Tools of one plugin.
+const TOOLS: usize = 1_000;
+/// Bytes of all that one plugin lists.
+const TOOLS_BYTES: usize = 4 << 20;
+
+/// What a component is to the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// Offers tools.
+    Plugin,
+    /// Runs on events.
+    Hook,
+}
+
+/// What the operator says of one component.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it may reach.
+    pub grants: Grants,
+    /// What it may use.
+    pub limits: Limits,
+    /// What `config.get` answers.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Paths of the hub that no granted folder may overlap.
+    pub reserved: Vec<PathBuf>,
+}
+
+/// One call on its way into a component.
+pub struct Context {
+    /// What the guest may ask of the hub, in the name of the caller.
+    pub host: Arc<dyn Host>,
+    /// Fires when the caller gave up.
+    pub cancel: CancellationToken,
+    /// Ends the call earlier than the component's own limit.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            host: Arc::new(Nothing),
+            cancel: CancellationToken::new(),
+            deadline: None,
+        }
+    }
+}
+
+/// A component that is ready to be called. Cheap to clone.
+#[derive(Clone)]
+pub struct Loaded {
+    inner: Arc<LoadedInner>,
+}
+
+struct LoadedInner {
+    runtime: Arc<Inner>,
+    spec: Arc<Spec>,
+    exports: Exports,
+    egress: Egress,
+    gate: Arc<Semaphore>,
+    warm: Mutex<Vec<Live>>,
+}
+
+enum Exports {
+    Plugin(PluginPre<Sandbox>),
+    Hook(HookPre<Sandbox>),
+}
+
+/// An instance in its store.
+struct Live {
+    store: Store<Sandbox>,
+    instance: Instance,
+}
+
+enum Instance {
+    Plugin(Plugin),
+    Hook(Hook),
+}
+
+impl Runtime {
+    /// Compiles a component, or takes it from the cache, and links it. Runs nothing of it.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn load(&self, wasm: Vec<u8>, world: World, spec: Spec) -> Result<Loaded, LoadError> {
+        let runtime = self.inner.clone();
+        tokio::task::spawn_blocking(move || {
+            spec.grants.check_files(&spec.reserved)?;
+            let component = runtime.cache.compile(&runtime.engine, &wasm)?;
+            Loaded::link(runtime, &component, world, spec)
+        })
+        .await
+        .map_err(|error| LoadError::Compile(format!("the compiler failed: {error}")))?
+    }
+}
+
+impl Loaded {
+    fn link(runtime: Arc<Inner>, component: &Component, world: World, spec: Spec) -> Result<Self, LoadError> {
+        inspect::check(component, &runtime.engine, world)?;
+        let fault = |error: wasmtime::Error| LoadError::WrongWorld(format!("{error:#}"));
+        let pre = runtime.linker.instantiate_pre(component).map_err(fault)?;
+        let exports = match world {
+            World::Plugin => Exports::Plugin(PluginPre::new(pre).map_err(fault)?),
+            World::Hook => Exports::Hook(HookPre::new(pre).map_err(fault)?),
+        };
+        let egress = Egress::new(&spec.grants.http, runtime.tls.clone());
+        Ok(Self {
+            inner: Arc::new(LoadedInner {
+                gate: Arc::new(Semaphore::new(spec.limits.concurrency.max(1) as usize)),
+                runtime,
+                spec: Arc::new(spec),
+                exports,
+                egress,
+                warm: Mutex::default(),
+            }),
+        })
+    }
+
+    /// What the operator says of it.
+    pub fn spec(&self) -> &Spec {
+        &self.inner.spec
+    }
+
+    /// Asks a plugin for its tools, with no grant but `config`.
+    ///
+    /// # Errors
+    /// The component failed, or what it lists is wrong.
+    pub async fn list_tools(&self) -> Result<Vec<Tool>, LoadError> {
+        let done = self
+            .run(Job::ListTools, Context::default())
+            .await
+            .map_err(LoadError::Call)?;
+        let Done::Tools(listed) = done else {
+            return Err(LoadError::Call(CallError::NoSuchExport("plugin")));
+        };
+        let tools = listed.map_err(|failure| LoadError::Call(CallError::Failed(failure)))?;
+        check_tools(&tools)?;
+        Ok(tools)
+    }
+
+    /// Calls a tool in a sandbox of its own.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::Failed`] is the component's own.
+    pub async fn call_tool(&self, call: ToolCall, context: Context) -> Result<Output, CallError> {
+        let Done::Output(answer) = self.run(Job::CallTool(call), context).await? else {
+            return Err(CallError::NoSuchExport("plugin"));
+        };
+        let output = answer.map_err(CallError::Failed)?;
+        let limit = self.inner.spec.limits.output;
+        if output::size(&output) > limit {
+            return Err(too_large(limit));
+        }
+        Ok(output)
+    }
+
+    /// Hands an event to a hook, in a sandbox of its own.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::Failed`] is the component's own.
+    pub async fn on_event(&self, event: Event, context: Context) -> Result<Outcome, CallError> {
+        let Done::Outcome(answer) = self.run(Job::OnEvent(event), context).await? else {
+            return Err(CallError::NoSuchExport("hook"));
+        };
+        answer.map_err(CallError::Failed)
+    }
+
+    /// Runs in a task of its own: a caller that goes away does not tear the guest down in the middle.
+    async fn run(&self, job: Job, context: Context) -> Result<Done, CallError> {
+        let inner = self.inner.clone();
+        tokio::spawn(async move { inner.run(job, context).await })
+            .await
+            .unwrap_or_else(|error| Err(CallError::Host(error.to_string())))
+    }
+}
+
+/// What a guest is asked.
+enum Job {
+    ListTools,
+    CallTool(ToolCall),
+    OnEvent(Event),
+}
+
+/// What it answered.
+enum Done {
+    Tools(Result<Vec<Tool>, Failure>),
+    Output(Result<Output, Failure>),
+    Outcome(Result<Outcome, Failure>),
+    /// The component is of another world.
+    NoSuchExport,
+}
+
+impl LoadedInner {
+    /// Waits for a place, then runs the guest to its end, its deadline, or some time after the caller gave up.
+    async fn run(&self, job: Job, context: Context) -> Result<Done, CallError> {
+        let limits = &self.spec.limits;
+        let latest = Instant::now() + limits.time;
+        let deadline = context.deadline.map_or(latest, |given| given.min(latest));
+        let _places = self.places(deadline, &context.cancel).await?;
+        let _running = self.runtime.running();
+        let cancel = context.cancel.clone();
+        let begin = Begin {
+            host: context.host,
+            deadline,
+            cancel: context.cancel,
+        };
+        let (mut store, warm) = self.store(begin)?;
+        let work = async {
+            let instance = match warm {
+                Some(instance) => instance,
+                None => self.instantiate(&mut store).await?,
+            };
+            let done = instance.run(&mut store, job).await?;
+            wasmtime::Result::Ok((instance, done))
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => outcome,
+            () = tokio::time::sleep_until(deadline.into()) => Err(Stop::TimedOut.into()),
+            () = given_up(&cancel) => Err(Stop::Cancelled.into()),
+        };
+        let printed = store.data().finish();
+        match outcome {
+            Ok((instance, done)) => {
+                self.keep(store, instance);
+                Ok(done)
+            }
+            Err(error) => Err(self.explain(&error, store.data(), &printed)),
+        }
+    }
+
+    /// One place of the component's own and one of all.
+    async fn places(
+        &self,
+        deadline: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), CallError> {
+        let both = async {
+            let own = self.gate.clone().acquire_owned().await;
+            let shared = self.runtime.slots.clone().acquire_owned().await;
+            // The semaphores are never closed.
+            own.ok().zip(shared.ok()).ok_or(CallError::Busy)
+        };
+        tokio::select! {
+            biased;
+            places = both => places,
+            () = tokio::time::sleep_until(deadline.into()) => Err(CallError::Busy),
+            () = cancel.cancelled() => Err(CallError::Cancelled),
+        }
+    }
+
+    /// A warm store with its instance, or a fresh one.
+    fn store(&self, begin: Begin) -> Result<(Store<Sandbox>, Option<Instance>), CallError> {
+        let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(mut live) = warm {
+            live.store.data_mut().begin(begin);
+            live.store.set_epoch_deadline(1);
+            return Ok((live.store, Some(live.instance)));
+        }
+        let sandbox = Sandbox::new(self.spec.clone(), self.egress.clone(), begin)
+            .map_err(|error| CallError::Host(format!("{error:#}")))?;
+        let mut store = Store::new(&self.runtime.engine, sandbox);
+        store.limiter(Sandbox::limiter);
+        store.set_hostcall_fuel(self.fuel());
+        store.epoch_deadline_callback(|store| {
+            store.data().check()?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store.set_epoch_deadline(1);
+        Ok((store, None))
+    }
+
+    /// Bytes that a guest may hand to the host at once.
+    fn fuel(&self) -> usize {
+        let output = usize::try_from(self.spec.limits.output).unwrap_or(usize::MAX);
+        output.saturating_add(1 << 20).max(HANDED)
+    }
+
+    async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Instance> {
+        Ok(match &self.exports {
+            Exports::Plugin(pre) => Instance::Plugin(pre.instantiate_async(store).await?),
+            Exports::Hook(pre) => Instance::Hook(pre.instantiate_async(store).await?),
+        })
+    }
+
+    /// Keeps an instance for the next call where the operator asked for it.
+    fn keep(&self, store: Store<Sandbox>, instance: Instance) {
+        if self.spec.limits.warm == 0 {
+            return;
+        }
+        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        if warm.len() < self.spec.limits.warm as usize {
+            warm.push(Live { store, instance });
+        }
+    }
+
+    fn explain(&self, error: &wasmtime::Error, sandbox: &Sandbox, printed: &str) -> CallError {
+        let limits = &self.spec.limits;
+        if let Some(stop) = error.downcast_ref::<Stop>() {
+            return match stop {
+                Stop::TimedOut => CallError::TimedOut(limits.time),
+                Stop::Cancelled => CallError::Cancelled,
+            };
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return CallError::Busy;
+        }
+        if sandbox.meter.refused {
+            return CallError::OutOfMemory(limits.memory);
+        }
+        let root = error.root_cause().to_string();
+        if root.contains("fuel allocated for hostcalls has been exhausted") {
+            return too_large(limits.output);
+        }
+        let what = match error.downcast_ref::<Trap>() {
+            Some(trap) => trap.to_string(),
+            None => root,
+        };
+        CallError::Trapped(match printed {
+            "" => what,
+            printed => format!("{what}; it printed: {printed}"),
+        })
+    }
+}
+
+fn too_large(limit: u64) -> CallError {
+    CallError::TooLarge {
+        what: "what the component handed over",
+        limit,
+    }
+}
+
+/// The caller gave up, and the guest had its time to notice.
+async fn given_up(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(CANCEL_GRACE).await;
+}
+
+impl Instance {
+    async fn run(&self, store: &mut Store<Sandbox>, job: Job) -> wasmtime::Result<Done> {
+        Ok(match (self, job) {
+            (Self::Plugin(plugin), Job::ListTools) => {
+                Done::Tools(plugin.aih_plugin_tools().call_list_tools(store).await?)
+            }
+            (Self::Plugin(plugin), Job::CallTool(call)) => {
+                let tools = plugin.aih_plugin_tools();
+                let answer = store
+                    .run_concurrent(async |accessor| tools.call_call_tool(accessor, call).await)
+                    .await??;
+                Done::Output(answer)
+            }
+            (Self::Hook(hook), Job::OnEvent(event)) => {
+                let hooks = hook.aih_plugin_hooks();
+                let answer = store
+                    .run_concurrent(async |accessor| hooks.call_on_event(accessor, event).await)
+                    .await??;
+                Done::Outcome(answer)
+            }
+            (Self::Plugin(_), Job::OnEvent(_)) | (Self::Hook(_), Job::ListTools | Job::CallTool(_)) => {
+                Done::NoSuchExport
+            }
+        })
+    }
+}
+
+/// Whether what a plugin lists can be offered.
+fn check_tools(tools: &[Tool]) -> Result<(), LoadError> {
+    let fault = |text: String| Err(LoadError::Tools(text));
+    if tools.len() > TOOLS {
+        return fault(format!("{} tools are more than {TOOLS}", tools.len()));
+    }
+    let mut names = std::collections::HashSet::new();
+    let mut bytes = 0;
+    for tool in tools {
+        let name = &tool.name;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+            return fault(format!(
+                "`{}` is no name of a tool: 1 to 128 letters, digits, `_`, `-` or `.`",
+                name.escape_debug()
+            ));
+        }
+        if !names.insert(name) {
+            return fault(format!("the tool `{name}` is listed twice"));
+        }
+        let parts = [
+            Some(("input-schema", &tool.input_schema)),
+            tool.output_schema.as_ref().map(|text| ("output-schema", text)),
+            tool.annotations_json
+                .as_ref()
+                .map(|text| ("annotations-json", text)),
+        ];
+        for (part, text) in parts.into_iter().flatten() {
+            match serde_json::from_str::<serde_json::Value>(text) {
+                Ok(serde_json::Value::Object(_)) => bytes += text.len(),
+                Ok(_) => return fault(format!("the {part} of `{name}` is no JSON object")),
+                Err(error) => return fault(format!("the {part} of `{name}` is no JSON: {error}")),
+            }
+        }
+        bytes += tool.description.len() + tool.title.as_ref().map_or(0, String::len);
+    }
+    if bytes > TOOLS_BYTES {
+        return fault(format!("the list is larger than {TOOLS_BYTES} bytes"));
+    }
+    Ok(())
+}
