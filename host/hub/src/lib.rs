@@ -13,4 +13,5 @@ pub mod hub;
 pub mod mcp;
 pub mod observe;
 pub mod secrets;
+pub mod store;
 pub mod upstream;
