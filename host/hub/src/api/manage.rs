@@ -68,7 +68,7 @@ async fn full_health(state: &ApiState, who: &Principal) -> Health {
         if view.error.is_some() {
             health.status = HealthStatus::Degraded;
         }
-        health.store = Some(view);
+        health.store = Some(Box::new(view));
     }
     health
 }

@@ -277,7 +277,7 @@ pub struct Health {
     pub hooks: Vec<HookView>,
     /// The store; in the REST API, and only for keys with `admin/store`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<StoreView>,
+    pub store: Option<Box<StoreView>>,
     /// What is to be looked at in the configuration; only for keys with `admin/logs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
