@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use aih_builder::{BuildCache, BuildOptions, Builder};
 use aih_runtime::{Runtime, RuntimeOptions};
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -33,6 +34,8 @@ pub struct Hub {
     pub gateway: Arc<Gateway>,
     /// The hub's own tools, skills and configs.
     pub own: Arc<HubProvider>,
+    /// What it remembers.
+    pub store: Store,
     house: Vec<JoinHandle<()>>,
 }
 
@@ -40,7 +43,8 @@ impl Hub {
     /// Starts every provider, in the background: a sick one delays nothing.
     ///
     /// # Errors
-    /// Only what concerns the whole hub: no TLS library, no data folder.
+    /// Only what concerns the whole hub: no TLS library, no data folder, or an
+    /// [`OpenError`](crate::store::OpenError) of the store.
     pub async fn start(loaded: LoadedConfig) -> anyhow::Result<Self> {
         let config = Arc::new(loaded);
         let reading = config.clone();
@@ -49,6 +53,7 @@ impl Hub {
             anyhow::Ok(HubContent::load(&reading))
         })
         .await??;
+        let store = Store::open(config.config.store.url.expose_secret(), &config.base_dir).await?;
         let signal = ChangeSignal::default();
         let own = HubProvider::new(content, signal.clone());
         let client = upstream::http_client().context("the HTTP client cannot be set up")?;
@@ -75,6 +80,7 @@ impl Hub {
             catalogue,
             gateway,
             own,
+            store,
             house,
         })
     }
@@ -96,6 +102,7 @@ impl Hub {
         for task in self.house {
             task.abort();
         }
+        self.store.close().await;
     }
 }
 

@@ -14,4 +14,5 @@ pub mod mcp;
 pub mod observe;
 pub mod plugins;
 pub mod secrets;
+pub mod store;
 pub mod upstream;

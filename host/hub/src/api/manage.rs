@@ -10,12 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Problem, Query};
 use super::{ApiState, respond};
-use crate::access::Caller;
-use crate::gateway::hub::view::Health;
+use crate::access::{Caller, Principal};
+use crate::gateway::hub::view::{Health, HealthStatus, StoreView};
 use crate::observe::{CAPACITY, LogLevel, LogQuery, LogRow};
 
 /// What a key must be allowed to read logs.
 const LOGS: &str = "admin/logs";
+
+/// What a key must be allowed to see how the store is.
+const STORE: &str = "admin/store";
 
 /// Rows that one answer holds where the caller names no limit.
 const DEFAULT_LIMIT: usize = 200;
@@ -52,8 +55,22 @@ pub(super) async fn health(
 ) -> Result<Response, Problem> {
     respond::fresh(&match caller {
         None => HealthReport::Alive(Alive { status: "ok" }),
-        Some(Caller(who)) => HealthReport::Full(state.hub.health(&who)),
+        Some(Caller(who)) => HealthReport::Full(full_health(&state, &who).await),
     })
+}
+
+async fn full_health(state: &ApiState, who: &Principal) -> Health {
+    let mut health = state.hub.health(who);
+    if let Some(store) = &state.store
+        && who.permissions.allows(STORE)
+    {
+        let view = StoreView::from(store.health().await);
+        if view.error.is_some() {
+            health.status = HealthStatus::Degraded;
+        }
+        health.store = Some(Box::new(view));
+    }
+    health
 }
 
 #[derive(Deserialize, IntoParams)]

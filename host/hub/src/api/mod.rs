@@ -24,6 +24,7 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::files::sha256_hex;
 use crate::gateway::hub::HubProvider;
 use crate::observe::LogBuffer;
+use crate::store::Store;
 
 pub use describe::description;
 
@@ -36,6 +37,7 @@ pub struct ApiState {
     catalogue: Arc<Catalogue>,
     hub: Arc<HubProvider>,
     logs: LogBuffer,
+    store: Option<Store>,
     /// Tag and text of the OpenAPI document.
     description: Arc<(String, Bytes)>,
 }
@@ -48,7 +50,17 @@ impl ApiState {
             catalogue,
             hub,
             logs,
+            store: None,
             description: Arc::new((format!("\"{}\"", sha256_hex(&text)), text)),
+        }
+    }
+
+    /// Lets health tell of the store too.
+    #[must_use]
+    pub fn with_store(self, store: Store) -> Self {
+        Self {
+            store: Some(store),
+            ..self
         }
     }
 }

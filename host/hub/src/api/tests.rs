@@ -122,6 +122,10 @@ struct Hub {
 }
 
 fn hub() -> Hub {
+    hub_with(None)
+}
+
+fn hub_with(store: Option<Store>) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let signal = ChangeSignal::default();
     let provider = HubProvider::new(content(dir.path()), signal.clone());
@@ -134,7 +138,11 @@ fn hub() -> Hub {
     let catalogue = Catalogue::new(vec![provider.clone(), Arc::new(stripe)], signal);
     provider.attach(&catalogue);
     let logs = LogBuffer::new();
-    let router = router(ApiState::new(catalogue, provider, logs.clone()));
+    let mut state = ApiState::new(catalogue, provider, logs.clone());
+    if let Some(store) = store {
+        state = state.with_store(store);
+    }
+    let router = router(state);
     Hub {
         _dir: dir,
         router,
@@ -287,6 +295,24 @@ async fn what_a_key_may_not_see_is_absent_or_not_found() {
     let health = hub.get(some, "/api/v1/health").await.json();
     assert_eq!(health["hooks"], json!([]));
     assert_eq!(health.get("warnings"), None);
+}
+
+#[tokio::test]
+async fn health_tells_of_the_store_to_keys_that_may_see_it() {
+    let store = Store::in_memory().await.unwrap();
+    let hub = hub_with(Some(store.clone()));
+    let full = hub.get(&["admin/store"], "/api/v1/health").await.json();
+    assert_eq!(full["store"]["schema"], store.health().await.unwrap().schema);
+    assert_eq!(full["store"]["events_queued"], 0);
+    assert_eq!(full["status"], "ok");
+    let hidden = hub.get(&["skills/*"], "/api/v1/health").await.json();
+    assert_eq!(hidden.get("store"), None);
+    store.close().await;
+    let full = hub.get(&["admin/*"], "/api/v1/health").await.json();
+    assert_eq!(
+        (&full["store"]["error"], &full["status"]),
+        (&json!("the store is closed"), &json!("degraded"))
+    );
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::{Config, LoadedConfig},
     observe::LogFormat,
+    store::OpenError,
 };
 
 /// The configuration file when none is named.
@@ -86,6 +87,11 @@ pub fn main() -> ExitCode {
             .map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {
+        // The text of this one has its cause in it.
+        if let Some(error) = error.downcast_ref::<OpenError>() {
+            report::error(&format!("error: {error}; nothing was started"));
+            return ExitCode::from(2);
+        }
         report::error(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })

@@ -116,7 +116,7 @@ impl Serve {
 
 /// Everything that the hub serves, behind one door.
 pub fn router(hub: &Hub, access: Arc<AccessState>, logs: LogBuffer) -> Router {
-    let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs);
+    let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs).with_store(hub.store.clone());
     gateway::router(hub.gateway.clone())
         .merge(api::router(state))
         .layer(axum::middleware::from_fn_with_state(access, access::layer))

@@ -26,7 +26,7 @@ use crate::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderStatus,
     },
     config,
-    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, meta, method},
+    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method, method::meta},
 };
 
 /// One plugin.

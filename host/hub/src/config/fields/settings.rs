@@ -68,7 +68,7 @@ pub(super) static STORE: Shape = Shape {
         "url",
         &text_of(&STORE_URL),
         "sqlite://data/aih.db",
-        "`sqlite://PATH`, or `postgres://…` for several replicas. May hold `${VAR}`.",
+        "`sqlite://PATH`, relative to the folder of this file. `postgres://…` is not served by this version. May hold `${VAR}`.",
     )],
 };
 

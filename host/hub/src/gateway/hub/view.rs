@@ -18,6 +18,7 @@ use crate::catalogue::{
     provider::{ProviderKind, ProviderState, ProviderStatus},
     skills_mcp,
 };
+use crate::store::{StoreError, StoreHealth};
 
 /// Where an MCP runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, ToSchema)]
@@ -216,6 +217,47 @@ pub enum HealthStatus {
     Degraded,
 }
 
+/// How the store is.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema, ToSchema)]
+pub struct StoreView {
+    /// Version of its schema; 0 where it cannot be read.
+    pub schema: i64,
+    /// Bytes that its files take.
+    pub bytes: u64,
+    /// Events for background hooks that are ready to run or run now.
+    pub events_queued: u64,
+    /// Events that wait for another attempt.
+    pub events_waiting: u64,
+    /// Events that were given up.
+    pub events_dead: u64,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl From<Result<StoreHealth, StoreError>> for StoreView {
+    fn from(health: Result<StoreHealth, StoreError>) -> Self {
+        match health {
+            Ok(StoreHealth {
+                schema,
+                bytes,
+                events,
+            }) => Self {
+                schema,
+                bytes,
+                events_queued: events.ready.saturating_add(events.claimed),
+                events_waiting: events.waiting,
+                events_dead: events.dead,
+                error: None,
+            },
+            Err(error) => Self {
+                error: Some(error.to_string()),
+                ..Self::default()
+            },
+        }
+    }
+}
+
 /// How the hub and everything behind it that the key may see is.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct Health {
@@ -233,6 +275,9 @@ pub struct Health {
     pub plugins: Vec<PluginView>,
     /// Hooks.
     pub hooks: Vec<HookView>,
+    /// The store; in the REST API, and only for keys with `admin/store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Box<StoreView>>,
     /// What is to be looked at in the configuration; only for keys with `admin/logs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -484,6 +529,7 @@ pub fn health(
         mcps,
         plugins,
         hooks: hooks(content, principal),
+        store: None,
         warnings: if principal.permissions.allows("admin/logs") {
             content.warnings.clone()
         } else {

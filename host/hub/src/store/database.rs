@@ -1,0 +1,311 @@
+//! The connections: where the database is, how its file is made, and its migrations.
+//!
+//! Everything that knows SQLite is here; queries elsewhere are of the SQL that PostgreSQL speaks too
+//! (docs/decisions/0004-store.md).
+
+use std::{
+    fs, io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sqlx::{
+    Any, AnyConnection, ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+use super::error::{OpenError, OpenErrorKind, StoreError};
+
+/// Connections that read at the same time.
+const READERS: u32 = 4;
+/// How long a call waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long opening waits for another process that is making the same database.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// A transaction that will write says so at its begin: one that starts to read and then writes can fail in
+/// SQLite where another wrote in between.
+const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+/// What every connection to a file sets. The log lets readers go on beside the writer; NORMAL loses nothing
+/// when the process dies, and at most the last moments when the machine does.
+const PRAGMAS: &str =
+    "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;";
+
+/// What of an absolute path is escaped in a URL: all that could mean something there.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
+
+/// Name and text of every migration, oldest first; the number is the schema's version.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "state and events",
+    include_str!("migrations/sqlite/0001_state_and_events.sql"),
+)];
+
+/// The newest schema that this binary knows.
+pub(super) fn known_schema() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
+}
+
+/// The pools. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    /// One connection: SQLite has one writer at a time, and waiting in this pool is fair.
+    writer: sqlx::Pool<Any>,
+    reader: sqlx::Pool<Any>,
+    /// The file, unless in memory.
+    file: Option<PathBuf>,
+}
+
+impl Database {
+    /// Opens what `url` names, relative to `base`, makes it where it is not there, and brings its schema up
+    /// to date.
+    pub(super) async fn open(url: &str, base: &Path) -> Result<Self, OpenError> {
+        let place = Place::parse(url, base)?;
+        let named = |kind| OpenError {
+            place: place.to_string(),
+            kind,
+        };
+        let Place::File(path) = &place else {
+            return Self::connect_memory().await.map_err(named);
+        };
+        let wanted = path.clone();
+        let path = tokio::task::spawn_blocking(move || prepare(&wanted))
+            .await
+            .map_err(|e| named(OpenErrorKind::File(io::Error::other(e))))?
+            .map_err(named)?;
+        let deadline = tokio::time::Instant::now() + OPEN_PATIENCE;
+        loop {
+            match Self::connect_file(&path).await {
+                // Switching to the log cannot wait for a lock by itself.
+                Err(OpenErrorKind::Database(StoreError::Busy)) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                outcome => return outcome.map_err(named),
+            }
+        }
+    }
+
+    async fn connect_memory() -> Result<Self, OpenErrorKind> {
+        // Every connection would have a database of its own.
+        let pool = pool(1, PRAGMAS, "sqlite::memory:").await?;
+        migrate(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
+        Ok(Self {
+            writer: pool.clone(),
+            reader: pool,
+            file: None,
+        })
+    }
+
+    async fn connect_file(path: &Path) -> Result<Self, OpenErrorKind> {
+        let Some(text) = path.to_str() else {
+            return Err(OpenErrorKind::Url("the path is not UTF-8"));
+        };
+        let url = format!("sqlite://{}", utf8_percent_encode(text, PATH));
+        // A pool would try again and again, and say in the end that it took too long.
+        let mut connection = options(&url)?.connect().await.map_err(StoreError::from)?;
+        connection.execute(PRAGMAS).await.map_err(StoreError::from)?;
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(StoreError::from)?;
+        if mode != "wal" {
+            tracing::warn!(target: "aih::store", "{} has no write-ahead log here (mode {mode}): slower", path.display());
+        }
+        migrate(&mut connection).await?;
+        connection.close().await.map_err(StoreError::from)?;
+        let writer = pool(1, PRAGMAS, &url).await?;
+        let reader = pool(READERS, "PRAGMA query_only = ON;", &url).await?;
+        Ok(Self {
+            writer,
+            reader,
+            file: Some(path.to_owned()),
+        })
+    }
+
+    /// Starts a transaction that writes. It is rolled back when dropped. Hold it over no other wait.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.writer.begin_with(BEGIN_WRITE).await?)
+    }
+
+    /// For one statement that writes.
+    pub(super) const fn writer(&self) -> &sqlx::Pool<Any> {
+        &self.writer
+    }
+
+    /// For statements that read.
+    pub(super) const fn reader(&self) -> &sqlx::Pool<Any> {
+        &self.reader
+    }
+
+    /// The file, unless in memory.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Waits for running statements, empties the log into the file, and closes.
+    pub(super) async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
+    sqlx::any::install_default_drivers();
+    Ok(AnyConnectOptions::from_str(url)?.disable_statement_logging())
+}
+
+async fn pool(size: u32, setup: &'static str, url: &str) -> Result<sqlx::Pool<Any>, StoreError> {
+    AnyPoolOptions::new()
+        .max_connections(size)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(PATIENCE)
+        // A connection to a file does not break by itself.
+        .test_before_acquire(false)
+        // SQLite ends a transaction by itself when the disk is full or fails; the connection then counts one that
+        // is not there, and would start no other.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(setup).await?;
+                Ok(())
+            })
+        })
+        .connect_with(options(url)?)
+        .await
+        .map_err(StoreError::from)
+}
+
+/// Brings the schema up to date in one transaction, so that of two processes one waits and finds it done.
+async fn migrate(connection: &mut AnyConnection) -> Result<(), OpenErrorKind> {
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(version, name, sql)| {
+            let kind = MigrationType::Simple;
+            Migration::new(*version, (*name).into(), kind, (*sql).into_sql_str(), false)
+        })
+        .collect();
+    let migrator = Migrator::with_migrations(migrations);
+    let begun = connection.begin_with(BEGIN_WRITE).await;
+    let mut transaction = begun.map_err(StoreError::from)?;
+    migrator
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|e| OpenErrorKind::of_migration(e, known_schema()))?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(())
+}
+
+/// Where a store is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Memory,
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory => f.write_str("in memory"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Place {
+    /// Understands `sqlite://PATH`, `sqlite:PATH` and `sqlite::memory:`. In a path `%` escapes, as in any URL.
+    pub(super) fn parse(url: &str, base: &Path) -> Result<Self, OpenError> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        let bad = |kind| OpenError {
+            place: format!("{scheme}:…"),
+            kind,
+        };
+        let Some(rest) = url.strip_prefix("sqlite:") else {
+            return Err(bad(if scheme.starts_with("postgres") {
+                OpenErrorKind::Unsupported
+            } else {
+                OpenErrorKind::Url("it is no URL of a store")
+            }));
+        };
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // What other programs write there by habit, and what is done anyway.
+        if !matches!(query, "" | "mode=rwc") {
+            return Err(bad(OpenErrorKind::Url("parameters after `?` are not used")));
+        }
+        if path == ":memory:" {
+            return Ok(Self::Memory);
+        }
+        let path = percent_decode_str(path)
+            .decode_utf8()
+            .map_err(|_| bad(OpenErrorKind::Url("the path is not UTF-8")))?;
+        if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+            return Err(bad(OpenErrorKind::Url("it names no file")));
+        }
+        Ok(Self::File(base.join(&*path)))
+    }
+}
+
+/// Makes the folder (mode 0700) and the file (0600), takes away what others may do with an existing file, and
+/// answers the file's real path.
+fn prepare(path: &Path) -> Result<PathBuf, OpenErrorKind> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(OpenErrorKind::Url("it names no file"));
+    };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let failed = |source| OpenErrorKind::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    if !folder.is_dir() {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(failed)?;
+    }
+    let path = folder.canonicalize().map_err(failed)?.join(name);
+    let mut new = fs::OpenOptions::new();
+    match new.write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(_) => return Ok(path),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(OpenErrorKind::File(e)),
+    }
+    let path = path.canonicalize().map_err(OpenErrorKind::File)?;
+    if !path.is_file() {
+        return Err(OpenErrorKind::NotAFile);
+    }
+    for file in files(&path) {
+        let Ok(metadata) = file.metadata() else { continue };
+        if metadata.permissions().mode() & 0o077 == 0 {
+            continue;
+        }
+        match fs::set_permissions(&file, fs::Permissions::from_mode(0o600)) {
+            Ok(()) => {
+                tracing::warn!(target: "aih::store", "{} was open to others; its mode is 0600 now", file.display());
+            }
+            Err(e) => {
+                tracing::warn!(target: "aih::store", "{} is open to others, and its mode cannot be changed: {e}", file.display());
+            }
+        }
+    }
+    Ok(path)
+}
+
+/// The file and those that SQLite keeps beside it.
+pub(super) fn files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    })
+}

@@ -1,0 +1,289 @@
+//! Events that wait for background hooks.
+//!
+//! Every event runs at least once: it is in the store before [`Queue::push`] answers, and it leaves only by
+//! [`Queue::done`], or for the list of dead ones. Who claims an event gets a lease; when that ends without a
+//! word, as after a kill, the event is claimed again. Its id stays the same, so that a receiver can leave out
+//! what it has seen. Nothing is dropped in silence: a full queue is an error to whoever pushes.
+
+mod event;
+mod statements;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use sqlx::Row as _;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{StoreError, database::Database};
+pub use event::{Counts, Dead, DeadPage, Event, EventId, NewEvent, Pick};
+use writer::{Job, Op, Writer};
+
+/// Most events that wait, without the dead ones; see [`Queue::set_limit`].
+pub const DEFAULT_LIMIT: u64 = 100_000;
+/// Most dead events; beyond that the oldest are dropped, with a line in the log.
+pub const DEAD_LIMIT: u64 = 10_000;
+/// Largest payload, in bytes.
+pub const MAX_PAYLOAD: usize = 1024 * 1024;
+/// Longest error text that is kept, in bytes.
+const MAX_ERROR: usize = 4_096;
+/// Most events of one claim, and of one page of dead ones.
+const MAX_BATCH: usize = 1_000;
+/// Jobs that wait for the writer before callers wait.
+const JOBS: usize = 1_024;
+
+/// Why an event was not taken in, or not found.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// Too many events wait.
+    #[error("{0} events wait for background hooks, which is the limit; the new one was not taken")]
+    Full(u64),
+    /// The payload is too large.
+    #[error("the event has {0} bytes; at most {MAX_PAYLOAD} are taken")]
+    TooLarge(usize),
+    /// A cursor that no page gave.
+    #[error("the cursor is not one that a list of dead events gave")]
+    Cursor,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for QueueError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// The queue. One task writes for everybody and groups what comes at the same time into one transaction.
+#[derive(Debug)]
+pub struct Queue {
+    database: Database,
+    jobs: mpsc::Sender<Job>,
+    limit: Arc<std::sync::atomic::AtomicU64>,
+    /// Told when there may be something to claim.
+    news: Arc<Notify>,
+}
+
+impl Queue {
+    pub(super) fn start(database: Database) -> Self {
+        let (jobs, inbox) = mpsc::channel(JOBS);
+        let limit = Arc::new(DEFAULT_LIMIT.into());
+        let news = Arc::new(Notify::new());
+        let writer = Writer::new(database.clone(), Arc::clone(&limit), Arc::clone(&news));
+        tokio::spawn(writer.run(inbox));
+        Self {
+            database,
+            jobs,
+            limit,
+            news,
+        }
+    }
+
+    /// Sets how many events may wait, from now on. Those that wait already stay.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Takes an event in. It is in the store when this answers.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`], [`QueueError::TooLarge`]; the store failed.
+    pub async fn push(&self, event: NewEvent) -> Result<EventId, QueueError> {
+        let mut ids = self.push_all(vec![event]).await?;
+        // One event in, one id out.
+        ids.pop().ok_or(QueueError::Store(StoreError::Closed))
+    }
+
+    /// Takes all events in, or none; ids in their order.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub async fn push_all(&self, events: Vec<NewEvent>) -> Result<Vec<EventId>, QueueError> {
+        let size = |event: &NewEvent| event.payload.get().len();
+        if let Some(size) = events.iter().map(size).find(|size| *size > MAX_PAYLOAD) {
+            return Err(QueueError::TooLarge(size));
+        }
+        let now = Timestamp::now();
+        let rows: Vec<_> = events
+            .into_iter()
+            .map(|event| (EventId::new(now), event))
+            .collect();
+        let ids = rows.iter().map(|(id, _)| id.clone()).collect();
+        self.job(Op::Push { rows, now }).await?;
+        Ok(ids)
+    }
+
+    /// Gives `worker` up to `count` (at most 1,000) events that are ready, oldest first, for as long as
+    /// `lease`. Each counts as an attempt.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn claim(&self, worker: &str, count: usize, lease: Duration) -> Result<Vec<Event>, QueueError> {
+        let now = Timestamp::now();
+        let rows = sqlx::query(statements::CLAIM)
+            .bind(worker)
+            .bind(millis_after(now, lease))
+            .bind(now.as_millisecond())
+            .bind(i64::try_from(count.min(MAX_BATCH)).unwrap_or_default())
+            .fetch_all(self.database.writer())
+            .await?;
+        let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
+        // The order in which rows are returned is no promise.
+        events.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(events)
+    }
+
+    /// The event was handled: it is gone, whoever holds it. Answers whether it was there.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn done(&self, id: &EventId) -> Result<bool, QueueError> {
+        Ok(self.job(Op::Done(id.clone())).await? > 0)
+    }
+
+    /// The attempt failed: the event is ready again at `at`. Answers false, and does nothing, where another
+    /// worker has the event by now.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn retry(&self, event: &Event, at: Timestamp, error: &str) -> Result<bool, QueueError> {
+        let op = Op::Retry {
+            id: event.id.clone(),
+            attempt: event.attempt,
+            at,
+            error: shortened(error),
+        };
+        Ok(self.job(op).await? > 0)
+    }
+
+    /// The event is given up: it goes to the dead ones. Answers false, and does nothing, where another worker
+    /// has it by now.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn dead(&self, event: &Event, error: &str) -> Result<bool, QueueError> {
+        let op = Op::Dead {
+            id: event.id.clone(),
+            attempt: event.attempt,
+            error: shortened(error),
+        };
+        Ok(self.job(op).await? > 0)
+    }
+
+    /// Ends all leases of `worker`: what it did not finish is ready at once. For a hub that starts and knows
+    /// the name under which it worked before. Answers how many.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn release(&self, worker: &str) -> Result<u64, QueueError> {
+        self.job(Op::Release(worker.to_owned())).await
+    }
+
+    /// Dead events, the last that died first, at most `limit` (1 to 1,000) of them after `cursor`, which is the
+    /// `next` of the page before.
+    ///
+    /// # Errors
+    /// [`QueueError::Cursor`]; the store failed.
+    pub async fn list_dead(&self, cursor: Option<&str>, limit: usize) -> Result<DeadPage, QueueError> {
+        let limit = limit.clamp(1, MAX_BATCH);
+        let (died, id) = match cursor {
+            Some(cursor) => Dead::cursor(cursor).ok_or(QueueError::Cursor)?,
+            None => (i64::MAX, ""),
+        };
+        // One more than asked for tells whether there is another page.
+        let rows = sqlx::query(statements::LIST_DEAD)
+            .bind(died)
+            .bind(id)
+            .bind(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX))
+            .fetch_all(self.database.reader())
+            .await?;
+        let more = rows.len() > limit;
+        let events = rows
+            .iter()
+            .take(limit)
+            .map(Dead::read)
+            .collect::<Result<Vec<_>, _>>()?;
+        let next = events.last().filter(|_| more).map(Dead::as_cursor);
+        Ok(DeadPage { events, next })
+    }
+
+    /// Puts dead events back, as new: their attempts count from the start and they are ready now; ids stay. As
+    /// many as have room, those that died first; answers how many.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`] where there is room for none; the store failed.
+    pub async fn replay(&self, pick: Pick) -> Result<u64, QueueError> {
+        self.job(Op::Replay(pick)).await
+    }
+
+    /// Removes dead events for good. Answers how many.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn purge(&self, pick: Pick) -> Result<u64, QueueError> {
+        self.job(Op::Purge(pick)).await
+    }
+
+    /// How many events are where.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let row = sqlx::query(statements::COUNTS)
+            .bind(Timestamp::now().as_millisecond())
+            .fetch_one(self.database.reader())
+            .await?;
+        let number = |index: usize| row.try_get::<i64, _>(index).map(|n| n.max(0).cast_unsigned());
+        Ok(Counts {
+            ready: number(0)?,
+            waiting: number(1)?,
+            claimed: number(2)?,
+            dead: number(3)?,
+        })
+    }
+
+    /// Waits until there may be something to claim, at most for `longest`: events of other hubs on the same
+    /// store are seen then.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn wait(&self, longest: Duration) -> Result<(), StoreError> {
+        let mut news = std::pin::pin!(self.news.notified());
+        // From here on nothing is missed.
+        news.as_mut().enable();
+        let next: Option<i64> = sqlx::query_scalar(statements::NEXT)
+            .fetch_one(self.database.reader())
+            .await?;
+        let until = next.map_or(longest, |next| {
+            let millis = next.saturating_sub(Timestamp::now().as_millisecond());
+            Duration::from_millis(u64::try_from(millis).unwrap_or_default()).min(longest)
+        });
+        let _ = tokio::time::timeout(until, news).await;
+        Ok(())
+    }
+
+    /// Writes what was asked for, and nothing from then on.
+    pub(super) async fn stop(&self) {
+        let _ = self.job(Op::Stop).await;
+    }
+
+    async fn job(&self, op: Op) -> Result<u64, QueueError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.jobs.send(Job { op, reply }).await;
+        sent.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// `text` without what is beyond the limit.
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_ERROR);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn millis_after(now: Timestamp, span: Duration) -> i64 {
+    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    now.as_millisecond().saturating_add(span)
+}

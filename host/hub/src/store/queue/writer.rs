@@ -1,0 +1,279 @@
+//! The one task that writes: whatever came while it was busy goes into its next transaction.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use jiff::Timestamp;
+use sqlx::{Any, Transaction};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{DEAD_LIMIT, EventId, NewEvent, Pick, QueueError, statements};
+use crate::store::{StoreError, database::Database};
+
+/// Most jobs of one transaction.
+const GROUP: usize = 512;
+
+/// Something to write, and where to tell how many rows it changed.
+pub(super) struct Job {
+    pub(super) op: Op,
+    pub(super) reply: oneshot::Sender<Result<u64, QueueError>>,
+}
+
+pub(super) enum Op {
+    Push {
+        rows: Vec<(EventId, NewEvent)>,
+        now: Timestamp,
+    },
+    Done(EventId),
+    Retry {
+        id: EventId,
+        attempt: u32,
+        at: Timestamp,
+        error: String,
+    },
+    Dead {
+        id: EventId,
+        attempt: u32,
+        error: String,
+    },
+    Release(String),
+    Replay(Pick),
+    Purge(Pick),
+    Stop,
+}
+
+pub(super) struct Writer {
+    database: Database,
+    limit: Arc<AtomicU64>,
+    news: Arc<Notify>,
+}
+
+/// What one transaction knows.
+struct Group {
+    tx: Transaction<'static, Any>,
+    /// Room for more events, once it was asked for.
+    room: Option<u64>,
+    limit: u64,
+    now: i64,
+    news: bool,
+    dead: bool,
+}
+
+impl Writer {
+    pub(super) fn new(database: Database, limit: Arc<AtomicU64>, news: Arc<Notify>) -> Self {
+        Self {
+            database,
+            limit,
+            news,
+        }
+    }
+
+    /// Ends by [`Op::Stop`], or when nobody can send any more.
+    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::new();
+        while inbox.recv_many(&mut jobs, GROUP).await > 0 {
+            if jobs.iter().any(|job| matches!(job.op, Op::Stop)) {
+                // What is in the channel still counts; afterwards senders are refused.
+                inbox.close();
+            }
+            let (ops, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.op, job.reply)).unzip();
+            let outcomes = self.write(ops).await;
+            for (index, reply) in replies.into_iter().enumerate() {
+                let outcome = match &outcomes {
+                    Ok(outcomes) => outcomes.get(index).cloned().unwrap_or(Ok(0)),
+                    Err(error) => Err(error.clone().into()),
+                };
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    /// All in one transaction: when that fails nothing happened.
+    async fn write(&self, ops: Vec<Op>) -> Result<Vec<Result<u64, QueueError>>, StoreError> {
+        let mut group = Group {
+            tx: self.database.begin().await?,
+            room: None,
+            limit: self.limit.load(Ordering::Relaxed),
+            now: Timestamp::now().as_millisecond(),
+            news: false,
+            dead: false,
+        };
+        let mut outcomes: Vec<_> = ops.iter().map(|_| Ok(0)).collect();
+        let (mut done, mut pushed) = (Vec::new(), Vec::new());
+        for (op, outcome) in ops.into_iter().zip(&mut outcomes) {
+            *outcome = match op {
+                Op::Done(id) => {
+                    done.push((id, outcome));
+                    continue;
+                }
+                Op::Push { rows, now } => {
+                    pushed.push((rows, now, outcome));
+                    continue;
+                }
+                op => group.single(op).await?,
+            };
+        }
+        group.done(&mut done).await?;
+        let mut fresh = Vec::new();
+        for (rows, now, outcome) in pushed {
+            let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            *outcome = group.take(count).await?.map(|()| count);
+            if outcome.is_ok() {
+                fresh.extend(
+                    rows.into_iter()
+                        .map(|(id, event)| (id, event, now.as_millisecond())),
+                );
+            }
+        }
+        group.insert(&fresh).await?;
+        group.trim().await?;
+        group.tx.commit().await?;
+        if group.news {
+            self.news.notify_waiters();
+        }
+        Ok(outcomes)
+    }
+}
+
+type Outcome = Result<u64, QueueError>;
+
+impl Group {
+    async fn single(&mut self, op: Op) -> Result<Outcome, StoreError> {
+        let query = match op {
+            Op::Retry {
+                id,
+                attempt,
+                at,
+                error,
+            } => {
+                self.news = true;
+                sqlx::query(statements::RETRY)
+                    .bind(id.as_str().to_owned())
+                    .bind(i64::from(attempt))
+                    .bind(at.as_millisecond())
+                    .bind(error)
+            }
+            Op::Dead { id, attempt, error } => {
+                self.dead = true;
+                sqlx::query(statements::DEAD)
+                    .bind(id.as_str().to_owned())
+                    .bind(i64::from(attempt))
+                    .bind(self.now)
+                    .bind(error)
+            }
+            Op::Release(worker) => {
+                self.news = true;
+                sqlx::query(statements::RELEASE).bind(worker).bind(self.now)
+            }
+            Op::Replay(pick) => {
+                let room = self.room().await?;
+                if room == 0 {
+                    return Ok(Err(QueueError::Full(self.limit)));
+                }
+                self.news = true;
+                let (id, before) = condition(&pick);
+                let put = sqlx::query(statements::REPLAY)
+                    .bind(id)
+                    .bind(before)
+                    .bind(self.now)
+                    .bind(i64::try_from(room).unwrap_or(i64::MAX));
+                let count = put.execute(&mut *self.tx).await?.rows_affected();
+                self.room = Some(room.saturating_sub(count));
+                return Ok(Ok(count));
+            }
+            Op::Purge(pick) => {
+                let (id, before) = condition(&pick);
+                sqlx::query(statements::PURGE).bind(id).bind(before)
+            }
+            Op::Push { .. } | Op::Done(_) | Op::Stop => return Ok(Ok(0)),
+        };
+        Ok(Ok(query.execute(&mut *self.tx).await?.rows_affected()))
+    }
+
+    async fn done(&mut self, done: &mut [(EventId, &mut Outcome)]) -> Result<(), StoreError> {
+        let ids: Vec<EventId> = done.iter().map(|(id, _)| id.clone()).collect();
+        let mut gone = std::collections::HashSet::new();
+        for piece in statements::pieces(&ids) {
+            let mut query = sqlx::query_scalar::<Any, String>(statements::delete(piece.len()));
+            for id in piece {
+                query = query.bind(id.as_str());
+            }
+            gone.extend(query.fetch_all(&mut *self.tx).await?);
+        }
+        for (id, outcome) in done {
+            **outcome = Ok(u64::from(gone.remove(id.as_str())));
+        }
+        Ok(())
+    }
+
+    /// Takes room for `count` events, or tells that there is not as much.
+    async fn take(&mut self, count: u64) -> Result<Result<(), QueueError>, StoreError> {
+        let room = self.room().await?;
+        Ok(match room.checked_sub(count) {
+            Some(rest) => {
+                self.room = Some(rest);
+                Ok(())
+            }
+            None => Err(QueueError::Full(self.limit)),
+        })
+    }
+
+    /// How many more events have room, counted at its first use.
+    async fn room(&mut self) -> Result<u64, StoreError> {
+        if let Some(room) = self.room {
+            return Ok(room);
+        }
+        let queued: i64 = sqlx::query_scalar(statements::QUEUED)
+            .fetch_one(&mut *self.tx)
+            .await?;
+        let room = self.limit.saturating_sub(queued.max(0).cast_unsigned());
+        self.room = Some(room);
+        Ok(room)
+    }
+
+    async fn insert(&mut self, rows: &[(EventId, NewEvent, i64)]) -> Result<(), StoreError> {
+        self.news |= !rows.is_empty();
+        for piece in statements::pieces(rows) {
+            let mut query = sqlx::query(statements::insert(piece.len()));
+            for (id, event, time) in piece {
+                query = query
+                    .bind(id.as_str())
+                    .bind(&event.hook)
+                    .bind(&event.trigger)
+                    .bind(event.payload.get())
+                    .bind(time);
+            }
+            query.execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the dead ones within their limit.
+    async fn trim(&mut self) -> Result<(), StoreError> {
+        if !self.dead {
+            return Ok(());
+        }
+        let trim = sqlx::query(statements::TRIM).bind(i64::try_from(DEAD_LIMIT).unwrap_or(i64::MAX));
+        let dropped = trim.execute(&mut *self.tx).await?.rows_affected();
+        if dropped > 0 {
+            tracing::warn!(
+                target: "aih::store",
+                "{dropped} of the oldest dead hook events were dropped: more than {DEAD_LIMIT} are not kept; \
+                 see `aih hooks dead`"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// An id, or empty for any, and the time before which the events died.
+fn condition(pick: &Pick) -> (String, i64) {
+    match pick {
+        Pick::One(id) => (id.as_str().to_owned(), i64::MAX),
+        Pick::Before(time) => (String::new(), time.as_millisecond()),
+        Pick::All => (String::new(), i64::MAX),
+    }
+}

@@ -1,0 +1,331 @@
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
+
+use super::{
+    Store,
+    queue::{Counts, EventId, MAX_PAYLOAD, NewEvent, Pick, QueueError},
+};
+
+const LEASE: Duration = Duration::from_secs(600);
+const OVER: Duration = Duration::ZERO;
+
+fn event(n: usize) -> NewEvent {
+    NewEvent {
+        hook: "notify".to_owned(),
+        trigger: "tool.error".to_owned(),
+        payload: RawValue::from_string(format!("{{\"n\":{n},\"text\":\"é\"}}")).unwrap(),
+    }
+}
+
+fn events(count: usize) -> Vec<NewEvent> {
+    (0..count).map(event).collect()
+}
+
+fn later() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(3600)
+}
+
+#[tokio::test]
+async fn events_come_out_in_order_with_what_was_put_in() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    let before = Timestamp::now() - SignedDuration::from_millis(1);
+    let ids = queue.push_all(events(150)).await.unwrap();
+    let mut out = queue.claim("w", 100, LEASE).await.unwrap();
+    out.extend(queue.claim("w", 100, LEASE).await.unwrap());
+    assert_eq!(out.iter().map(|e| e.id.clone()).collect::<Vec<_>>(), ids);
+    let first = &out[0];
+    assert_eq!((&*first.hook, &*first.trigger), ("notify", "tool.error"));
+    assert_eq!(first.payload.get(), event(0).payload.get());
+    assert_eq!((first.attempt, &first.error), (1, &None));
+    assert!(before < first.created && first.created <= Timestamp::now());
+    assert!(queue.claim("w", 100, LEASE).await.unwrap().is_empty());
+    let claimed = Counts {
+        claimed: 150,
+        ..Counts::default()
+    };
+    assert_eq!(queue.counts().await.unwrap(), claimed);
+    for event in &out {
+        assert!(queue.done(&event.id).await.unwrap());
+        assert!(!queue.done(&event.id).await.unwrap());
+    }
+    assert_eq!(queue.counts().await.unwrap(), Counts::default());
+}
+
+#[tokio::test]
+async fn a_retry_keeps_the_id_and_counts() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    let id = queue.push(event(1)).await.unwrap();
+    let first = queue.claim("w", 9, LEASE).await.unwrap().remove(0);
+    assert!(queue.retry(&first, later(), "503").await.unwrap());
+    assert!(
+        queue.claim("w", 9, LEASE).await.unwrap().is_empty(),
+        "not before its time"
+    );
+    assert_eq!(queue.counts().await.unwrap().waiting, 1);
+    assert!(!queue.retry(&first, Timestamp::now(), "stale").await.unwrap());
+    let id2 = queue.push(event(2)).await.unwrap();
+    let second = queue.claim("w", 9, LEASE).await.unwrap().remove(0);
+    assert_eq!(second.id, id2);
+    assert!(queue.retry(&second, Timestamp::now(), "504").await.unwrap());
+    let again = queue.claim("w", 9, LEASE).await.unwrap().remove(0);
+    assert_eq!(
+        (&again.id, again.attempt, again.error.as_deref()),
+        (&id2, 2, Some("504"))
+    );
+    assert_ne!(id, id2);
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_frees_the_event_and_binds_its_old_worker() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    queue.push(event(1)).await.unwrap();
+    let old = queue.claim("killed", 1, OVER).await.unwrap().remove(0);
+    let new = queue.claim("w", 1, LEASE).await.unwrap().remove(0);
+    assert_eq!((&new.id, new.attempt), (&old.id, 2));
+    assert!(!queue.retry(&old, Timestamp::now(), "").await.unwrap());
+    assert!(!queue.dead(&old, "").await.unwrap());
+    assert_eq!(queue.release("killed").await.unwrap(), 0);
+    assert_eq!(queue.release("w").await.unwrap(), 1);
+    let third = queue.claim("w", 1, LEASE).await.unwrap().remove(0);
+    assert_eq!(third.attempt, 3);
+    assert!(
+        queue.done(&old.id).await.unwrap(),
+        "whoever handled it handled it"
+    );
+    assert!(!queue.dead(&third, "").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_takes_all_or_nothing() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    queue.set_limit(10);
+    queue.push_all(events(8)).await.unwrap();
+    assert!(matches!(
+        queue.push_all(events(3)).await,
+        Err(QueueError::Full(10))
+    ));
+    queue.push_all(events(2)).await.unwrap();
+    assert!(matches!(queue.push(event(0)).await, Err(QueueError::Full(10))));
+    let first = queue.claim("w", 1, LEASE).await.unwrap().remove(0);
+    queue.done(&first.id).await.unwrap();
+    queue.push(event(0)).await.unwrap();
+    let text = format!("\"{}\"", "x".repeat(MAX_PAYLOAD));
+    let large = NewEvent {
+        payload: RawValue::from_string(text).unwrap(),
+        ..event(0)
+    };
+    assert!(matches!(queue.push(large).await, Err(QueueError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn dead_events_are_listed_replayed_and_purged() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    let ids = queue.push_all(events(5)).await.unwrap();
+    for event in queue.claim("w", 5, LEASE).await.unwrap() {
+        assert!(queue.dead(&event, &"ü".repeat(9_000)).await.unwrap());
+    }
+    assert_eq!(
+        queue.counts().await.unwrap(),
+        Counts {
+            dead: 5,
+            ..Counts::default()
+        }
+    );
+    assert!(queue.claim("w", 5, LEASE).await.unwrap().is_empty());
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = queue.list_dead(cursor.as_deref(), 2).await.unwrap();
+        seen.extend(page.events);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(
+        seen.iter().map(|d| d.event.id.clone()).collect::<HashSet<_>>(),
+        ids.iter().cloned().collect()
+    );
+    assert!(
+        seen.windows(2)
+            .all(|two| (two[0].died, &two[0].event.id) > (two[1].died, &two[1].event.id))
+    );
+    assert_eq!(seen[0].event.error.as_ref().unwrap().len(), 4_096);
+    assert!(matches!(
+        queue.list_dead(Some("x"), 2).await,
+        Err(QueueError::Cursor)
+    ));
+
+    queue.set_limit(2);
+    assert_eq!(
+        queue
+            .replay(Pick::One(EventId::from_text("nothing")))
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(queue.replay(Pick::One(ids[4].clone())).await.unwrap(), 1);
+    assert_eq!(queue.replay(Pick::All).await.unwrap(), 1, "as many as have room");
+    assert!(matches!(queue.replay(Pick::All).await, Err(QueueError::Full(2))));
+    let back = queue.claim("w", 5, LEASE).await.unwrap();
+    assert!(back.iter().all(|e| e.attempt == 1));
+    assert!(back.iter().any(|e| e.id == ids[4]));
+    assert_eq!(queue.purge(Pick::Before(Timestamp::UNIX_EPOCH)).await.unwrap(), 0);
+    assert_eq!(
+        queue.purge(Pick::One(back[0].id.clone())).await.unwrap(),
+        0,
+        "not dead"
+    );
+    assert_eq!(queue.purge(Pick::All).await.unwrap(), 3);
+    assert_eq!(
+        queue.counts().await.unwrap(),
+        Counts {
+            claimed: 2,
+            ..Counts::default()
+        }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_workers_each_event_has_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    let ids = store.queue().push_all(events(500)).await.unwrap();
+    let workers: Vec<_> = (0..8)
+        .map(|n| {
+            let queue = store.queue().clone();
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                loop {
+                    let some = queue.claim(&format!("w{n}"), 7, LEASE).await.unwrap();
+                    if some.is_empty() {
+                        return mine;
+                    }
+                    for event in some {
+                        queue.done(&event.id).await.unwrap();
+                        mine.push(event.id);
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for worker in workers {
+        all.extend(worker.await.unwrap());
+    }
+    all.sort();
+    assert_eq!(all, ids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_wakes_who_waits() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue().clone();
+    let waiting = tokio::spawn(async move {
+        loop {
+            let some = queue.claim("w", 1, LEASE).await.unwrap();
+            if !some.is_empty() {
+                return some;
+            }
+            queue.wait(Duration::from_secs(60)).await.unwrap();
+        }
+    });
+    tokio::task::yield_now().await;
+    store.queue().push(event(1)).await.unwrap();
+    let some = tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(some.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_pushed_outlives_a_store_that_was_not_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    let ids = first.queue().push_all(events(1_000)).await.unwrap();
+    let claimed = first.queue().claim("hub", 100, LEASE).await.unwrap();
+    first.queue().done(&claimed[0].id).await.unwrap();
+    // As after a kill: the first one says nothing any more, and still has the file open.
+    let second = Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    assert_eq!(second.queue().release("hub").await.unwrap(), 99);
+    let mut again = Vec::new();
+    while again.len() < 999 {
+        let some = second.queue().claim("hub", 1_000, LEASE).await.unwrap();
+        assert!(!some.is_empty());
+        again.extend(some);
+    }
+    let again: HashSet<_> = again.into_iter().map(|e| e.id).collect();
+    assert_eq!(again, ids.into_iter().skip(1).collect());
+}
+
+/// Prints how fast events go through: `cargo test store::queue_tests::throughput -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn throughput() {
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let store = Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    const EVENTS: usize = 20_000;
+    const PUSHERS: usize = 64;
+    let began = Instant::now();
+    let pushers = (0..PUSHERS).map(|_| {
+        let queue = store.queue().clone();
+        tokio::spawn(async move {
+            for n in 0..EVENTS / PUSHERS {
+                queue.push(event(n)).await.unwrap();
+            }
+        })
+    });
+    futures::future::join_all(pushers).await;
+    let pushed = began.elapsed();
+    let began = Instant::now();
+    let workers = (0..4).map(|n| {
+        let queue = store.queue().clone();
+        tokio::spawn(async move {
+            loop {
+                let some = queue.claim(&format!("w{n}"), 100, LEASE).await.unwrap();
+                if some.is_empty() {
+                    return;
+                }
+                futures::future::join_all(some.iter().map(|e| queue.done(&e.id))).await;
+            }
+        })
+    });
+    futures::future::join_all(workers).await;
+    let done = began.elapsed();
+    let rate = |span: Duration| (EVENTS as f64 / span.as_secs_f64()) as u64;
+    println!("push, one by one from {PUSHERS} tasks: {}/s", rate(pushed));
+    println!("claim by 100 and done one by one: {}/s", rate(done));
+    println!("through: {}/s", rate(pushed + done));
+    let began = Instant::now();
+    for n in 0..1_000 {
+        store.queue().push(event(n)).await.unwrap();
+    }
+    println!(
+        "one push after another: {} µs each",
+        began.elapsed().as_micros() / 1_000
+    );
+    let began = Instant::now();
+    for n in 0..1_000_u32 {
+        store
+            .state()
+            .set("a", "k", &n.to_le_bytes(), None, 1_000)
+            .await
+            .unwrap();
+    }
+    println!("state set: {} µs each", began.elapsed().as_micros() / 1_000);
+    let began = Instant::now();
+    for _ in 0..1_000 {
+        store.state().get("a", "k").await.unwrap();
+    }
+    println!("state get: {} µs each", began.elapsed().as_micros() / 1_000);
+}
