@@ -1,7 +1,9 @@
 //! Puts the SDKs and the WIT contract into the crate: lists every file of their folders as an `include_str!`.
 
 use std::{
-    env, fmt::Write as _, fs, io,
+    env,
+    fmt::Write as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 

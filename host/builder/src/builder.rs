@@ -195,7 +195,12 @@ async fn run(
         .prefix("aih-build-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&options.scratch)
-        .map_err(|e| BuildError::io(&format!("cannot make a folder in {}", options.scratch.display()), &e))?;
+        .map_err(|e| {
+            BuildError::io(
+                &format!("cannot make a folder in {}", options.scratch.display()),
+                &e,
+            )
+        })?;
     let job = Job {
         file: source.file.clone(),
         root: source.root.clone(),
@@ -210,7 +215,7 @@ async fn run(
         max_memory: options.memory,
         parent: std::process::id(),
     };
-    let (_running, mut events) = supervise::start(job, options.clone())?;
+    let (_running, mut events) = supervise::start(job, folder, options.clone())?;
     let mut inputs = Vec::new();
     let mut protections = Protections::default();
     while let Some(event) = events.recv().await {
@@ -220,10 +225,11 @@ async fn run(
             Event::Message(Message::Progress(told)) => progress(told),
             Event::Message(Message::Done | Message::Failed(_)) => {}
             Event::Ended(ended) => {
+                let (usage, folder) = ended?;
                 return Ok(Finished {
                     inputs,
                     protections,
-                    usage: ended?,
+                    usage,
                     folder,
                 });
             }

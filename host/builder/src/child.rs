@@ -15,8 +15,9 @@ use std::{
 use crate::{
     BuildError, Language, Progress,
     confine::{self, Limits},
+    javascript,
     job::{COMPONENT, Input, Job, Message},
-    javascript, python,
+    python,
 };
 
 /// The first argument that makes a program the child. Not for people: it is in no help.
@@ -58,7 +59,9 @@ fn job() -> Result<Job, BuildError> {
         .read_line(&mut line)
         .map_err(|e| BuildError::io("cannot read the job", &e))?;
     serde_json::from_str(&line).map_err(|e| {
-        BuildError::Other(format!("`{CHILD_ARGUMENT}` is for the hub's own use: it wants a job on its input ({e})"))
+        BuildError::Other(format!(
+            "`{CHILD_ARGUMENT}` is for the hub's own use: it wants a job on its input ({e})"
+        ))
     })
 }
 
@@ -99,7 +102,8 @@ fn work(job: &Job) -> Result<(), BuildError> {
             limit: job.max_component,
         });
     }
-    fs::write(job.folder.join(COMPONENT), component).map_err(|e| BuildError::io("cannot write the component", &e))
+    fs::write(job.folder.join(COMPONENT), component)
+        .map_err(|e| BuildError::io("cannot write the component", &e))
 }
 
 /// The thread has ended when this returns: there is a single one again.

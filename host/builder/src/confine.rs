@@ -34,13 +34,22 @@ impl Protections {
     /// What this machine does not offer, in words for a warning; empty where all is well.
     pub fn missing(&self) -> Vec<&'static str> {
         [
-            (self.files, "files are not kept to the build folder (Landlock, Linux 5.13)"),
+            (
+                self.files,
+                "files are not kept to the build folder (Landlock, Linux 5.13)",
+            ),
             (
                 self.network || self.tcp,
                 "the network is not closed (user namespaces, or Landlock of Linux 6.7)",
             ),
-            (self.limits, "memory, files and threads are not limited (setrlimit)"),
-            (self.parent, "the build can outlive the hub (PR_SET_PDEATHSIG, Linux)"),
+            (
+                self.limits,
+                "memory, files and threads are not limited (setrlimit)",
+            ),
+            (
+                self.parent,
+                "the build can outlive the hub (PR_SET_PDEATHSIG, Linux)",
+            ),
         ]
         .into_iter()
         .filter_map(|(present, what)| (!present).then_some(what))
@@ -148,8 +157,8 @@ fn own_network() -> bool {
 #[cfg(target_os = "linux")]
 fn landlock(read: &[&Path], folder: &Path) -> Protections {
     use landlock::{
-        ABI, Access as _, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-        RulesetError, RulesetStatus, Scope,
+        ABI, Access as _, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+        RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
     };
     // Each on its own, so that an old kernel tells what it has.
     let restrict = |rules: Result<landlock::RulesetCreated, RulesetError>| {
@@ -159,11 +168,17 @@ fn landlock(read: &[&Path], folder: &Path) -> Protections {
     };
     let abi = ABI::V5;
     let files = (|| {
-        let mut rules = Ruleset::default().handle_access(AccessFs::from_all(abi))?.create()?;
+        let mut rules = Ruleset::default()
+            .handle_access(AccessFs::from_all(abi))?
+            .create()?;
         let readable = AccessFs::ReadFile | AccessFs::ReadDir;
         // Not the right to run anything, in neither of them.
         let writable = AccessFs::from_all(abi) & !AccessFs::Execute & !AccessFs::IoctlDev;
-        for (path, rights) in read.iter().map(|path| (*path, readable)).chain([(folder, writable)]) {
+        for (path, rights) in read
+            .iter()
+            .map(|path| (*path, readable))
+            .chain([(folder, writable)])
+        {
             // What cannot be opened stays closed.
             if let Ok(opened) = PathFd::new(path) {
                 rules = rules.add_rule(PathBeneath::new(opened, rights))?;
@@ -171,7 +186,11 @@ fn landlock(read: &[&Path], folder: &Path) -> Protections {
         }
         Ok(rules)
     })();
-    let tcp = (|| Ruleset::default().handle_access(AccessNet::from_all(ABI::V4))?.create())();
+    let tcp = (|| {
+        Ruleset::default()
+            .handle_access(AccessNet::from_all(ABI::V4))?
+            .create()
+    })();
     let scope = (|| Ruleset::default().scope(Scope::from_all(ABI::V6))?.create())();
     Protections {
         files: restrict(files),

@@ -37,14 +37,19 @@ pub(crate) fn digest(source: &Source, inputs: &[Input]) -> Result<Option<Digest>
     let mut hash = Sha256::new();
     hash.update(embedded::hash());
     let entry = source.file.strip_prefix(&source.root).unwrap_or(&source.file);
-    for text in [source.world.name().as_bytes(), entry.as_os_str().as_encoded_bytes()] {
+    for text in [
+        source.world.name().as_bytes(),
+        entry.as_os_str().as_encoded_bytes(),
+    ] {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
     let mut has_entry = false;
     for input in inputs {
         let path = source.root.join(&input.path);
-        let inside = path.canonicalize().is_ok_and(|real| real.starts_with(&source.root));
+        let inside = path
+            .canonicalize()
+            .is_ok_and(|real| real.starts_with(&source.root));
         if !inside || fs::read(&path).map(|content| hash_of(&content)).ok().as_ref() != Some(&input.hash) {
             return Ok(None);
         }
@@ -84,7 +89,10 @@ impl Stamp {
     fn is_racy(&self) -> bool {
         let (seconds, nanoseconds) = self.changed.max(self.modified);
         let at = UNIX_EPOCH
-            + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
+            + Duration::new(
+                u64::try_from(seconds).unwrap_or(0),
+                u32::try_from(nanoseconds).unwrap_or(0),
+            );
         SystemTime::now()
             .duration_since(at)
             .is_ok_and(|age| age < CLOCK_GRAIN)
@@ -107,7 +115,16 @@ impl Known {
         let same = stamps
             .iter()
             .all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp));
-        same.then(|| (digest, stamps.into_iter().map(|(path, _)| path).filter(|p| p.is_file()).collect()))
+        same.then(|| {
+            (
+                digest,
+                stamps
+                    .into_iter()
+                    .map(|(path, _)| path)
+                    .filter(|p| p.is_file())
+                    .collect(),
+            )
+        })
     }
 
     /// Remembers a digest. The folders of the files count too: a new file can be what an import means now.

@@ -1,10 +1,6 @@
 //! What is part of every build: the WIT contract and the SDKs, from the repository's own files.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::OnceLock,
-};
+use std::{fs, io, path::Path, sync::OnceLock};
 
 use sha2::{Digest as _, Sha256};
 

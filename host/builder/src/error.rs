@@ -98,7 +98,9 @@ pub enum BuildError {
         limit: u64,
     },
     /// The building process died. The text is what it wrote last.
-    #[error("the building process ended without an answer ({0}): this source cannot be built; report it with the source if it should be")]
+    #[error(
+        "the building process ended without an answer ({0}): this source cannot be built; report it with the source if it should be"
+    )]
     Crashed(String),
     /// The build was given up by who asked for it.
     #[error("the build was given up")]

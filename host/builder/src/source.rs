@@ -66,8 +66,20 @@ pub struct Source {
 
 /// Files that an entry is looked for in when a folder is given, in this order.
 const ENTRIES: [&str; 14] = [
-    "plugin.ts", "plugin.js", "plugin.mjs", "plugin.py", "hook.ts", "hook.js", "hook.mjs", "hook.py", "index.ts",
-    "index.js", "index.mjs", "main.ts", "main.js", "main.py",
+    "plugin.ts",
+    "plugin.js",
+    "plugin.mjs",
+    "plugin.py",
+    "hook.ts",
+    "hook.js",
+    "hook.mjs",
+    "hook.py",
+    "index.ts",
+    "index.js",
+    "index.mjs",
+    "main.ts",
+    "main.js",
+    "main.py",
 ];
 /// How far up a project's root is looked for, in folders.
 const HIGHEST_ROOT: usize = 16;
@@ -89,7 +101,10 @@ impl Source {
             .map_err(|e| unreadable(format!("{e}; check the path")))?;
         let file = if path.is_dir() {
             entry_of(&path).ok_or_else(|| {
-                unreadable("the folder has no entry file: name one `plugin.js`, `plugin.ts` or `plugin.py`".to_owned())
+                unreadable(
+                    "the folder has no entry file: name one `plugin.js`, `plugin.ts` or `plugin.py`"
+                        .to_owned(),
+                )
             })?
         } else {
             path
@@ -113,10 +128,7 @@ fn entry_of(folder: &Path) -> Option<PathBuf> {
     let main = || {
         let text = std::fs::read_to_string(folder.join("package.json")).ok()?;
         let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let main = folder
-            .join(manifest.get("main")?.as_str()?)
-            .canonicalize()
-            .ok()?;
+        let main = folder.join(manifest.get("main")?.as_str()?).canonicalize().ok()?;
         (main.starts_with(folder) && main.is_file()).then_some(main)
     };
     main().or_else(|| {

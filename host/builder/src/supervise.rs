@@ -23,6 +23,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -97,11 +98,16 @@ pub(crate) struct Usage {
 /// What comes of a child: its messages, and then how it ended.
 pub(crate) enum Event {
     Message(Message),
-    Ended(Result<Usage, BuildError>),
+    /// With the build folder, which goes away with the last who has it: not before the child has ended.
+    Ended(Result<(Usage, TempDir), BuildError>),
 }
 
-/// Starts a child on a job.
-pub(crate) fn start(job: Job, options: BuildOptions) -> Result<(Running, mpsc::UnboundedReceiver<Event>), BuildError> {
+/// Starts a child on a job, in its build folder.
+pub(crate) fn start(
+    job: Job,
+    folder: TempDir,
+    options: BuildOptions,
+) -> Result<(Running, mpsc::UnboundedReceiver<Event>), BuildError> {
     let given_up = Arc::new(AtomicBool::new(false));
     let (events, receiver) = mpsc::unbounded_channel();
     let flag = Arc::clone(&given_up);
@@ -110,7 +116,7 @@ pub(crate) fn start(job: Job, options: BuildOptions) -> Result<(Running, mpsc::U
         .spawn(move || {
             let ended = run(&job, &options, &flag, &events);
             // Nobody listens any more: then nobody has to know.
-            let _ = events.send(Event::Ended(ended));
+            let _ = events.send(Event::Ended(ended.map(|usage| (usage, folder))));
         })
         .map_err(|e| BuildError::io("cannot start a thread for the build", &e))?;
     Ok((Running(given_up), receiver))
@@ -154,7 +160,9 @@ fn run(
         let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
     }
     drop(stdin);
-    let status = child.wait().map_err(|e| BuildError::io("cannot wait for the build", &e))?;
+    let status = child
+        .wait()
+        .map_err(|e| BuildError::io("cannot wait for the build", &e))?;
     let heard = listener.join().unwrap_or_default();
     let words = words.join().unwrap_or_default();
     let memory = watched?;
@@ -279,6 +287,17 @@ fn death(status: ExitStatus, words: &str, options: &BuildOptions) -> BuildError 
     }
     let signal = status.signal().and_then(|number| Signal::try_from(number).ok());
     let how = signal.map_or_else(|| status.to_string(), |signal| format!("killed by {signal}"));
-    let words: String = words.lines().take(3).collect::<Vec<_>>().join("; ").chars().take(500).collect();
-    BuildError::Crashed(if words.is_empty() { how } else { format!("{how}: {words}") })
+    let words: String = words
+        .lines()
+        .take(3)
+        .collect::<Vec<_>>()
+        .join("; ")
+        .chars()
+        .take(500)
+        .collect();
+    BuildError::Crashed(if words.is_empty() {
+        how
+    } else {
+        format!("{how}: {words}")
+    })
 }

@@ -63,11 +63,18 @@ fn exports(graph: &Graph, index: usize, names: &mut BTreeSet<String>, seen: &mut
 pub(super) fn definition(graph: &Graph, module: &Module, parsed: &Parsed) -> String {
     let from = &module.name;
     // Imports are found before anything runs, so they can stand behind the code and leave its lines alone.
-    let mut imports = format!("import {{ define }} from {};", specifier(from, &format!("{OURS}/node/cjs.js")));
+    let mut imports = format!(
+        "import {{ define }} from {};",
+        specifier(from, &format!("{OURS}/node/cjs.js"))
+    );
     let mut requires = String::new();
     for (index, (name, target)) in module.requires.iter().enumerate() {
         let mut of_module = |what: &str, value: &str| {
-            let _ = write!(imports, " import * as __aih_{index} from {};", specifier(from, what));
+            let _ = write!(
+                imports,
+                " import * as __aih_{index} from {};",
+                specifier(from, what)
+            );
             format!("() => __aih_{index}{value}")
         };
         let getter = match target {
@@ -90,12 +97,15 @@ pub(super) fn definition(graph: &Graph, module: &Module, parsed: &Parsed) -> Str
                 format!("() => __aih_{index}")
             }
             Target::Node | Target::Missing(_) => {
-                format!("(load, fail) => fail({})", quote(&why_not(module, name, Some(target))))
+                format!(
+                    "(load, fail) => fail({})",
+                    quote(&why_not(module, name, Some(target)))
+                )
             }
         };
         let _ = write!(requires, "{}: {getter}, ", quote(name));
     }
-    let code = rewritten(graph, module, parsed, from);
+    let (code, behind) = rewritten(graph, module, parsed);
     let code = without_hashbang(&code);
     let body = if parsed.strict {
         format!("function (exports, require, module, __filename, __dirname) {{{code}\n}}")
@@ -106,5 +116,8 @@ pub(super) fn definition(graph: &Graph, module: &Module, parsed: &Parsed) -> Str
             quote(&code)
         )
     };
-    format!("define({}, {{ {requires}}}, {body});\n{imports}\n", quote(from))
+    format!(
+        "define({}, {{ {requires}}}, {body});\n{imports} {behind}\n",
+        quote(from)
+    )
 }

@@ -34,7 +34,10 @@ pub(super) fn emit(graph: &Graph, stage: &Path, world: World) -> Result<(), Buil
                         write(&name, &commonjs::wrapper(graph, index, module, node_mode))?;
                     }
                 }
-                Content::Code(parsed) => write(&module.name, &rewritten(graph, module, parsed, &module.name))?,
+                Content::Code(parsed) => {
+                    let (text, behind) = rewritten(graph, module, parsed);
+                    write(&module.name, &format!("{text}\n{behind}"))?;
+                }
             }
         }
         write(ENTRY, &entry(graph, world))
@@ -58,7 +61,10 @@ fn entry(graph: &Graph, world: World) -> String {
     if crate::embedded::find(crate::embedded::JAVASCRIPT_SDK, "prelude.js").is_some() {
         text.push_str("import \"./sdk/prelude.js\";\n");
     }
-    let _ = writeln!(text, "import \"./node/globals.js\";\nimport * as author from {author};");
+    let _ = writeln!(
+        text,
+        "import \"./node/globals.js\";\nimport * as author from {author};"
+    );
     // The shape of the WIT world itself, made without the SDK.
     let probe = match world {
         World::Plugin => "callTool",
@@ -113,7 +119,10 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 fn json(module: &Module, text: &str) -> String {
-    let mut code = format!("const value = JSON.parse({});\nexport default value;\n", quote(text));
+    let mut code = format!(
+        "const value = JSON.parse({});\nexport default value;\n",
+        quote(text)
+    );
     export_names(&mut code, "value", &module.wanted.names);
     code
 }
@@ -122,7 +131,10 @@ fn json(module: &Module, text: &str) -> String {
 pub(super) fn export_names(code: &mut String, value: &str, names: &BTreeSet<String>) {
     for (index, name) in names.iter().filter(|name| *name != "default").enumerate() {
         let name = quote(name);
-        let _ = writeln!(code, "const _{index} = {value}?.[{name}];\nexport {{ _{index} as {name} }};");
+        let _ = writeln!(
+            code,
+            "const _{index} = {value}?.[{name}];\nexport {{ _{index} as {name} }};"
+        );
     }
 }
 
@@ -138,20 +150,31 @@ fn literal(graph: &Graph, module: &Module, name: &str, from: &str) -> Option<Str
     })
 }
 
-/// The module's text with its imports pointing into the stage. Everything stays on its line.
-pub(super) fn rewritten(graph: &Graph, module: &Module, parsed: &Parsed, from: &str) -> String {
+/// The module's text with its imports pointing into the stage, everything on the line where it was, and the
+/// imports that have to stand behind it.
+pub(super) fn rewritten(graph: &Graph, module: &Module, parsed: &Parsed) -> (String, String) {
+    let from = &module.name;
     let mut edits: Vec<(Range, String)> = Vec::new();
     let mut behind = String::new();
     for request in &parsed.requests {
         if let Some(literal) = literal(graph, module, &request.name, from) {
             let end = if request.closes { ";" } else { "" };
             // As many lines as before.
-            let lines = parsed.text.get(request.replace.clone()).map_or(0, |old| old.matches('\n').count());
-            edits.push((request.replace.clone(), format!("{literal}{end}{}", "\n".repeat(lines))));
+            let lines = parsed
+                .text
+                .get(request.replace.clone())
+                .map_or(0, |old| old.matches('\n').count());
+            edits.push((
+                request.replace.clone(),
+                format!("{literal}{end}{}", "\n".repeat(lines)),
+            ));
         }
     }
     for (index, import) in parsed.dynamic.iter().enumerate() {
-        let found = import.name.as_deref().map(|name| (name, literal(graph, module, name, from)));
+        let found = import
+            .name
+            .as_deref()
+            .map(|name| (name, literal(graph, module, name, from)));
         let code = match found {
             Some((_, Some(literal))) => {
                 let _ = write!(behind, "import * as {DYNAMIC}{index} from {literal}; ");
@@ -159,7 +182,10 @@ pub(super) fn rewritten(graph: &Graph, module: &Module, parsed: &Parsed, from: &
             }
             Some((name, None)) => {
                 let target = module.imports.get(name);
-                format!("Promise.reject(new Error({}))", quote(&why_not(module, name, target)))
+                format!(
+                    "Promise.reject(new Error({}))",
+                    quote(&why_not(module, name, target))
+                )
             }
             None => format!(
                 "Promise.reject(new Error({}))",
@@ -169,14 +195,17 @@ pub(super) fn rewritten(graph: &Graph, module: &Module, parsed: &Parsed, from: &
         edits.push((import.whole.clone(), code));
     }
     for meta in &parsed.metas {
-        edits.push((meta.clone(), format!("({{ url: {} }})", quote(&format!("file:///{}", module.name)))));
+        edits.push((
+            meta.clone(),
+            format!("({{ url: {} }})", quote(&format!("file:///{}", module.name))),
+        ));
     }
-    apply(&parsed.text, edits, &behind)
+    (apply(&parsed.text, edits), behind)
 }
 
-fn apply(text: &str, mut edits: Vec<(Range, String)>, behind: &str) -> String {
+fn apply(text: &str, mut edits: Vec<(Range, String)>) -> String {
     edits.sort_by_key(|(range, _)| range.start);
-    let mut out = String::with_capacity(text.len() + behind.len());
+    let mut out = String::with_capacity(text.len());
     let mut at = 0;
     for (range, new) in edits {
         // One in another, such as an import in an import's argument: the outer one counts.
@@ -188,10 +217,6 @@ fn apply(text: &str, mut edits: Vec<(Range, String)>, behind: &str) -> String {
         at = range.end;
     }
     out.push_str(text.get(at..).unwrap_or_default());
-    if !behind.is_empty() {
-        out.push('\n');
-        out.push_str(behind);
-    }
     out
 }
 
@@ -215,8 +240,12 @@ mod tests {
 
     #[test]
     fn edits_keep_what_is_around_them() {
-        let edits = vec![(6..9, "X".to_owned()), (0..1, "Y".to_owned()), (7..8, "inner".to_owned())];
-        assert_eq!(apply("abcdef012ghi", edits, "end"), "YbcdefXghi\nend");
+        let edits = vec![
+            (6..9, "X".to_owned()),
+            (0..1, "Y".to_owned()),
+            (7..8, "inner".to_owned()),
+        ];
+        assert_eq!(apply("abcdef012ghi", edits), "YbcdefXghi");
         assert_eq!(specifier("a/b/c.js", "d.js"), "\"./../../d.js\"");
         assert_eq!(specifier(".aih/entry.js", "x y.js"), "\"./../x y.js\"");
     }

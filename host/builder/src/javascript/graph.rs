@@ -76,6 +76,10 @@ impl Graph {
             packages: HashMap::new(),
         };
         graph.add(entry)?;
+        if let Some(module) = graph.modules.first_mut() {
+            // Our own entry looks at all of it.
+            module.wanted.all = true;
+        }
         Ok(graph)
     }
 
@@ -120,7 +124,11 @@ impl Graph {
         if let Some(index) = self.by_path.get(path) {
             return Ok(*index);
         }
-        let shown = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
+        let shown = path
+            .strip_prefix(&self.root)
+            .unwrap_or(path)
+            .display()
+            .to_string();
         let content = self.read(path)?;
         let source = String::from_utf8(content).map_err(|_| BuildError::Syntax {
             place: at_file(&shown),
@@ -207,14 +215,29 @@ impl Graph {
             return Ok(());
         };
         let path = module.path.clone();
-        let shown = path.strip_prefix(&self.root).unwrap_or(&path).display().to_string();
+        let shown = path
+            .strip_prefix(&self.root)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
         let requests: Vec<_> = parsed
             .requests
             .iter()
-            .map(|request| (request.name.clone(), parse::position(&parsed.text, request.replace.start)))
+            .map(|request| {
+                (
+                    request.name.clone(),
+                    parse::position(&parsed.text, request.replace.start),
+                )
+            })
             .collect();
-        let is_typescript = path.extension().is_some_and(|e| e == "ts" || e == "mts" || e == "cts");
-        let dynamic: Vec<String> = parsed.dynamic.iter().filter_map(|import| import.name.clone()).collect();
+        let is_typescript = path
+            .extension()
+            .is_some_and(|e| e == "ts" || e == "mts" || e == "cts");
+        let dynamic: Vec<String> = parsed
+            .dynamic
+            .iter()
+            .filter_map(|import| import.name.clone())
+            .collect();
         let requires = parsed.requires.clone();
         let wants = parsed.wants.clone();
 
@@ -320,7 +343,9 @@ pub(super) fn missing(place: Place, name: &str, why: Option<&str>) -> BuildError
 /// A module of Node.
 pub(super) fn node(place: Place, name: &str) -> BuildError {
     let hint = match name.strip_prefix("node:").unwrap_or(name) {
-        "fs" | "fs/promises" => "it has no file system; keep data in the SDK's `state`, or import a JSON file",
+        "fs" | "fs/promises" => {
+            "it has no file system; keep data in the SDK's `state`, or import a JSON file"
+        }
         "http" | "https" | "net" | "tls" | "http2" | "dns" | "dgram" => "use `fetch`",
         "crypto" => "use the global `crypto`",
         "stream" | "zlib" => "use the web's streams, or a package that does without it",

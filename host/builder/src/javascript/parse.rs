@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, path::Path};
 use oxc::{
     allocator::Allocator,
     ast::ast::{
-        Argument, AssignmentExpression, AssignmentTarget, CallExpression, Expression, ObjectPropertyKind, Program,
+        Argument, AssignmentExpression, AssignmentTarget, CallExpression, Expression, ObjectPropertyKind,
         PropertyKey, StaticMemberExpression,
     },
     ast_visit::{Visit, walk},
     codegen::Codegen,
     diagnostics::OxcDiagnostic,
-    parser::{ParseOptions, Parser},
+    parser::Parser,
     semantic::SemanticBuilder,
     span::{SourceType, Span},
     syntax::module_record::{ExportImportName, ImportImportName, ModuleRecord},
@@ -93,18 +93,15 @@ pub(super) fn parse(path: &Path, name: &str, source: &str, hint: Hint) -> Result
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     if matches!(extension, "ts" | "mts" | "cts") {
         let text = strip_types(&allocator, path, name, source)?;
-        let hint = if extension == "cts" { Hint::CommonJs } else { Hint::Module };
+        let hint = if extension == "cts" {
+            Hint::CommonJs
+        } else {
+            Hint::Module
+        };
         return analyse(&Allocator::default(), name, text, hint);
     }
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     analyse(&allocator, name, source.to_owned(), hint)
-}
-
-fn options() -> ParseOptions {
-    ParseOptions {
-        allow_return_outside_function: false,
-        ..ParseOptions::default()
-    }
 }
 
 fn analyse(allocator: &Allocator, name: &str, text: String, hint: Hint) -> Result<Parsed, BuildError> {
@@ -115,13 +112,13 @@ fn analyse(allocator: &Allocator, name: &str, text: String, hint: Hint) -> Resul
     };
     let mut first_error = None;
     for kind in kinds {
-        let parsed = Parser::new(allocator, &text, kind).with_options(options()).parse();
-        let mut problems: Vec<OxcDiagnostic> = parsed.diagnostics.into_iter().collect();
+        let parsed = Parser::new(allocator, &text, kind).parse();
+        let mut problems = Vec::from(parsed.diagnostics);
         if problems.is_empty() {
             let checked = SemanticBuilder::new()
                 .with_check_syntax_error(true)
                 .build(&parsed.program);
-            problems.extend(checked.diagnostics);
+            problems = checked.diagnostics.into();
         }
         if let Some(problem) = problems.first() {
             first_error.get_or_insert_with(|| syntax(name, &text, problem));
@@ -132,11 +129,10 @@ fn analyse(allocator: &Allocator, name: &str, text: String, hint: Hint) -> Resul
         let is_module = match hint {
             Hint::Module => true,
             Hint::CommonJs => false,
-            Hint::Open => {
-                kind.is_module() && (parsed.module_record.has_module_syntax || !commonjs.used)
-            }
+            Hint::Open => kind.is_module() && (parsed.module_record.has_module_syntax || !commonjs.used),
         };
-        return Ok(collect(is_module, kind.is_module(), &parsed.program, &parsed.module_record, commonjs, &text, allocator));
+        let strict = kind.is_module() || parses_strictly(allocator, &text);
+        return Ok(collect(is_module, strict, &parsed.module_record, commonjs, &text));
     }
     Err(first_error.unwrap_or_else(|| BuildError::Other(format!("{name} cannot be parsed"))))
 }
@@ -144,11 +140,9 @@ fn analyse(allocator: &Allocator, name: &str, text: String, hint: Hint) -> Resul
 fn collect(
     is_module: bool,
     strict: bool,
-    _program: &Program<'_>,
     record: &ModuleRecord<'_>,
     commonjs: CommonJs,
     text: &str,
-    allocator: &Allocator,
 ) -> Parsed {
     let mut parsed = Parsed {
         kind: if is_module { Kind::Module } else { Kind::CommonJs },
@@ -157,15 +151,21 @@ fn collect(
         wants: Vec::new(),
         dynamic: Vec::new(),
         metas: record.import_metas.iter().map(|span| range(*span)).collect(),
-        requires: if is_module { BTreeSet::new() } else { commonjs.requires },
+        requires: if is_module {
+            BTreeSet::new()
+        } else {
+            commonjs.requires
+        },
         exports: commonjs.exports,
         passes_on: commonjs.passes_on,
-        strict: strict || is_module || parses_strictly(allocator, text),
+        strict,
     };
     for (name, occurrences) in &record.requested_modules {
         for occurrence in occurrences {
             let (literal, statement) = (range(occurrence.span), range(occurrence.statement_span));
-            let closes = text.get(literal.end..statement.end).is_some_and(|rest| !rest.is_empty());
+            let closes = text
+                .get(literal.end..statement.end)
+                .is_some_and(|rest| !rest.is_empty());
             parsed.requests.push(Request {
                 name: name.to_string(),
                 replace: literal.start..statement.end.max(literal.end),
@@ -185,7 +185,11 @@ fn collect(
             ImportImportName::NamespaceObject => wanted.all = true,
         }
     }
-    for export in record.indirect_export_entries.iter().chain(&record.star_export_entries) {
+    for export in record
+        .indirect_export_entries
+        .iter()
+        .chain(&record.star_export_entries)
+    {
         let Some(request) = &export.module_request else {
             continue;
         };
@@ -211,10 +215,13 @@ fn collect(
 }
 
 fn wanted_of<'a>(wants: &'a mut Vec<(String, Wanted)>, name: &str) -> &'a mut Wanted {
-    let at = wants.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-        wants.push((name.to_owned(), Wanted::default()));
-        wants.len() - 1
-    });
+    let at = wants
+        .iter()
+        .position(|(known, _)| known == name)
+        .unwrap_or_else(|| {
+            wants.push((name.to_owned(), Wanted::default()));
+            wants.len() - 1
+        });
     #[expect(clippy::indexing_slicing, reason = "the position was just found or made")]
     &mut wants[at].1
 }
@@ -278,7 +285,7 @@ fn strip_types(allocator: &Allocator, path: &Path, name: &str, source: &str) -> 
 
 fn syntax(name: &str, source: &str, problem: &OxcDiagnostic) -> BuildError {
     let offset = problem.labels.first().map(|label| label.offset());
-    let (line, column) = offset.map_or((0, 0), |offset| position(source, offset));
+    let (line, column) = offset.map_or((0, 0), |offset| position(source, offset as usize));
     let mut message = problem.message.to_string();
     if let Some(help) = &problem.help {
         message = format!("{message} ({help})");
@@ -298,7 +305,10 @@ pub(super) fn position(source: &str, offset: usize) -> (u32, u32) {
     let before = source.get(..offset).unwrap_or(source);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    (
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
 }
 
 /// What a text does of CommonJS.
@@ -328,7 +338,9 @@ impl CommonJs {
                         ObjectPropertyKind::ObjectProperty(property) => {
                             self.exports.extend(key_of(&property.key));
                         }
-                        ObjectPropertyKind::SpreadProperty(spread) => self.passes_on.extend(required(&spread.argument)),
+                        ObjectPropertyKind::SpreadProperty(spread) => {
+                            self.passes_on.extend(required(&spread.argument))
+                        }
                     }
                 }
             }
@@ -357,9 +369,13 @@ fn required(expression: &Expression<'_>) -> Option<String> {
         return None;
     };
     match call.arguments.first()? {
-        Argument::StringLiteral(name) if call.callee_name() == Some("require") => Some(name.value.to_string()),
+        Argument::StringLiteral(name) if call.callee_name() == Some("require") => {
+            Some(name.value.to_string())
+        }
         Argument::CallExpression(inner) => match inner.arguments.first()? {
-            Argument::StringLiteral(name) if inner.callee_name() == Some("require") => Some(name.value.to_string()),
+            Argument::StringLiteral(name) if inner.callee_name() == Some("require") => {
+                Some(name.value.to_string())
+            }
             _ => None,
         },
         _ => None,
@@ -423,11 +439,19 @@ mod tests {
         let source = "import a, { b as c } from './x.js';\nimport d from './d.json' with { type: 'json' };\nexport * from 'y';\nconst z = import(\"./z.js\"), v = import(v0);\n";
         let parsed = read("a.js", source);
         assert_eq!(parsed.kind, Kind::Module);
-        let mut texts: Vec<_> = parsed.requests.iter().map(|r| (&*r.name, &source[r.replace.clone()])).collect();
+        let mut texts: Vec<_> = parsed
+            .requests
+            .iter()
+            .map(|r| (&*r.name, &source[r.replace.clone()]))
+            .collect();
         texts.sort();
         assert_eq!(
             texts,
-            [("./d.json", "'./d.json' with { type: 'json' };"), ("./x.js", "'./x.js';"), ("y", "'y';")]
+            [
+                ("./d.json", "'./d.json' with { type: 'json' };"),
+                ("./x.js", "'./x.js';"),
+                ("y", "'y';")
+            ]
         );
         assert_eq!(parsed.dynamic[0].name.as_deref(), Some("./z.js"));
         assert_eq!(parsed.dynamic[1].name, None);
@@ -472,10 +496,17 @@ mod tests {
             ("a.js", "function f() {\n", "a.js:2:1"),
             ("a.js", "import { a } from;\n", "a.js:1:18"),
             ("a.js", "export default 'unterminated\n", "a.js:1:16"),
-            ("a.js", "const f = () => { await g(); }; export { f };\n", "a.js:1:19"),
+            (
+                "a.js",
+                "const f = () => { await g(); }; export { f };\n",
+                "a.js:1:19",
+            ),
         ] {
             match parse(Path::new(name), name, source, Hint::Open) {
-                Err(BuildError::Syntax { place: found, message }) => {
+                Err(BuildError::Syntax {
+                    place: found,
+                    message,
+                }) => {
                     assert_eq!(found.to_string(), place, "{source}: {message}");
                 }
                 other => panic!("{source}: {other:?}"),

@@ -127,7 +127,12 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
     let report = crate::cache::read_component(&stage.join("entry").join(REPORT), MAX_REPORT)
         .ok()
         .and_then(|text| serde_json::from_slice::<Report>(&text).ok());
-    let own = job.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = job
+        .file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let Some(report) = report else {
         let text = format!("{error:#}");
         if text.contains("MemoryError") {
@@ -140,7 +145,11 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
                 line: 0,
                 column: 0,
             },
-            message: line.unwrap_or("it failed without a message").chars().take(500).collect(),
+            message: line
+                .unwrap_or("it failed without a message")
+                .chars()
+                .take(500)
+                .collect(),
         };
     };
     let place = Place {
@@ -152,13 +161,16 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
     match (report.kind.as_str(), report.name) {
         ("MemoryError", _) => BuildError::OutOfMemory(job.max_memory),
         ("SyntaxError" | "IndentationError" | "TabError", _) => BuildError::Syntax { place, message },
-        ("ModuleNotFoundError" | "ImportError", Some(name)) => {
-            missing(job, place, &name.chars().take(200).collect::<String>(), report.standard)
-                .unwrap_or_else(|place| BuildError::TopLevel {
-                    place,
-                    message: format!("{}: {message}", report.kind),
-                })
-        }
+        ("ModuleNotFoundError" | "ImportError", Some(name)) => missing(
+            job,
+            place,
+            &name.chars().take(200).collect::<String>(),
+            report.standard,
+        )
+        .unwrap_or_else(|place| BuildError::TopLevel {
+            place,
+            message: format!("{}: {message}", report.kind),
+        }),
         (kind, _) => BuildError::TopLevel {
             place,
             message: format!("{kind}: {message}"),
@@ -177,14 +189,17 @@ fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildE
         return Ok(BuildError::Unsupported {
             place,
             name: top,
-            hint: format!("it has native code ({file}), which cannot run; look for a package in plain Python"),
+            hint: format!(
+                "it has native code ({file}), which cannot run; look for a package in plain Python"
+            ),
         });
     }
     if standard {
         return Ok(BuildError::Unsupported {
             place,
             name: name.to_owned(),
-            hint: "this part of Python's library needs an operating system; use the SDK in its place".to_owned(),
+            hint: "this part of Python's library needs an operating system; use the SDK in its place"
+                .to_owned(),
         });
     }
     let staged = job.folder.join(STAGE);
@@ -207,5 +222,9 @@ fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildE
 /// A file of the engine's view, as the author knows it.
 fn shown(file: &str) -> String {
     let own = format!("/{SOURCE}/");
-    file.strip_prefix(&own).unwrap_or(file).chars().take(300).collect()
+    file.strip_prefix(&own)
+        .unwrap_or(file)
+        .chars()
+        .take(300)
+        .collect()
 }

@@ -55,12 +55,17 @@ pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
 
 /// The last part of a path, empty where it is not text.
 pub(super) fn name_of(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
 }
 
 /// Whether a file is native code that cannot run here.
 pub(super) fn is_native(name: &str) -> bool {
-    let native = [".so", ".pyd", ".dll", ".dylib"].iter().any(|end| name.ends_with(end)) || name.contains(".so.");
+    let native = [".so", ".pyd", ".dll", ".dylib"]
+        .iter()
+        .any(|end| name.ends_with(end))
+        || name.contains(".so.");
     native && !name.ends_with("wasm32-wasi.so")
 }
 
@@ -108,7 +113,10 @@ pub(super) fn open(path: &Path) -> Result<(Wheel, Vec<u8>), BuildError> {
             .by_index(index)
             .map_err(|e| broken(format!("not a wheel that can be read ({e}); download it again")))?;
         // A name that leads out of the folder has none.
-        let Some(name) = file.enclosed_name().and_then(|name| name.to_str().map(str::to_owned)) else {
+        let Some(name) = file
+            .enclosed_name()
+            .and_then(|name| name.to_str().map(str::to_owned))
+        else {
             continue;
         };
         if !file.is_file() || name.split('/').any(is_left_out) {
@@ -118,10 +126,12 @@ pub(super) fn open(path: &Path) -> Result<(Wheel, Vec<u8>), BuildError> {
         file.take(left + 1)
             .read_to_end(&mut content)
             .map_err(|e| broken(format!("not a wheel that can be read ({e}); download it again")))?;
-        left = left.checked_sub(content.len() as u64).ok_or_else(|| BuildError::TooLarge {
-            what: format!("what {shown} holds"),
-            limit: MAX_WHEEL,
-        })?;
+        left = left
+            .checked_sub(content.len() as u64)
+            .ok_or_else(|| BuildError::TooLarge {
+                what: format!("what {shown} holds"),
+                limit: MAX_WHEEL,
+            })?;
         files.push((name, content));
     }
     Ok((Wheel { files }, bytes))
@@ -133,7 +143,12 @@ mod tests {
 
     #[test]
     fn native_code_is_known_by_its_name() {
-        for name in ["_rust.abi3.so", "_x.cpython-312-x86_64-linux-gnu.so", "a.pyd", "libz.so.1"] {
+        for name in [
+            "_rust.abi3.so",
+            "_x.cpython-312-x86_64-linux-gnu.so",
+            "a.pyd",
+            "libz.so.1",
+        ] {
             assert!(is_native(name), "{name}");
         }
         assert!(!is_native("_x.cpython-314-wasm32-wasi.so"));
@@ -142,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_wheel_for_a_machine_is_refused() {
-        let error = open(Path::new("/x/a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl")).err().unwrap();
+        let error = open(Path::new("/x/a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("native code"), "{error}");
     }
 }

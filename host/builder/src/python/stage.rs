@@ -11,14 +11,26 @@ use std::{
 };
 
 use super::packages::{self, Wheel, entries, is_left_out, is_native, name_of};
-use crate::{BuildError, child::read_input, digest::hash_of, job::{Input, Job}};
+use crate::{
+    BuildError,
+    child::read_input,
+    digest::hash_of,
+    job::{Input, Job},
+};
 
 /// Most bytes of all files.
 const MAX_TOTAL: u64 = 256 << 20;
 /// Most folders in one another.
 const DEEPEST: usize = 32;
 /// Folders beside a source that are not modules of it.
-const NOT_MODULES: [&str; 6] = ["site-packages", "vendor", "wheels", "node_modules", "venv", "__pycache__"];
+const NOT_MODULES: [&str; 6] = [
+    "site-packages",
+    "vendor",
+    "wheels",
+    "node_modules",
+    "venv",
+    "__pycache__",
+];
 
 /// What goes into the component.
 #[derive(Default)]
@@ -299,7 +311,11 @@ mod tests {
         }
         std::os::unix::fs::symlink("/etc/passwd", root.join("site-packages/pkg/passwd")).unwrap();
         let reached = reach_of(&root);
-        let mut names: Vec<_> = reached.files.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+        let mut names: Vec<_> = reached
+            .files
+            .iter()
+            .map(|(path, _)| path.to_str().unwrap())
+            .collect();
         names.sort_unstable();
         assert_eq!(
             names,
@@ -322,19 +338,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir(root.join("wheels")).unwrap();
-        let mut wheel = zip::ZipWriter::new(fs::File::create(root.join("wheels/thing-2.0-py3-none-any.whl")).unwrap());
-        for name in ["thing/__init__.py", "thing-2.0.dist-info/METADATA", "../escape.py", "more/__init__.py"] {
-            wheel.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        let mut wheel =
+            zip::ZipWriter::new(fs::File::create(root.join("wheels/thing-2.0-py3-none-any.whl")).unwrap());
+        for name in [
+            "thing/__init__.py",
+            "thing-2.0.dist-info/METADATA",
+            "../escape.py",
+            "more/__init__.py",
+        ] {
+            wheel
+                .start_file(name, zip::write::SimpleFileOptions::default())
+                .unwrap();
             wheel.write_all(b"x = 1").unwrap();
         }
         wheel.finish().unwrap();
         fs::write(root.join("my-plugin.py"), "import aih_plugin, thing").unwrap();
         let reached = reach_of(&root);
-        let mut names: Vec<_> = reached.files.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+        let mut names: Vec<_> = reached
+            .files
+            .iter()
+            .map(|(path, _)| path.to_str().unwrap())
+            .collect();
         names.sort_unstable();
         assert_eq!(
             names,
-            ["packages/thing-2.0.dist-info/METADATA", "packages/thing/__init__.py", "source/my-plugin.py"]
+            [
+                "packages/thing-2.0.dist-info/METADATA",
+                "packages/thing/__init__.py",
+                "source/my-plugin.py"
+            ]
         );
         assert!(reached.uses_sdk);
         assert_eq!(reached.inputs.len(), 2);

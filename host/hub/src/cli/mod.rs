@@ -3,6 +3,7 @@
 pub mod check;
 pub mod key;
 pub mod listen;
+pub mod plugin;
 pub mod report;
 pub mod serve;
 pub mod stdio;
@@ -39,6 +40,9 @@ enum Command {
     /// Make and hash API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Write plugins and hooks.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Key(command) => key::run(&command, std::io::stdin().lock(), std::io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),
+        Command::Plugin(command) => plugin::run(command),
     };
     outcome.unwrap_or_else(|error| {
         report::error(&format!("error: {error:#}"));
