@@ -29,15 +29,16 @@ struct Subject {
     built: Option<Duration>,
 }
 
-fn main() -> anyhow::Result<()> {
-    if aih_builder::is_child() {
-        aih_builder::child_main();
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    if std::env::args_os().nth(1).is_some_and(|first| aih_builder::is_child(&first)) {
+        return Ok(aih_builder::child_main());
     }
     let arguments = Arguments::parse();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(measure(&arguments))
+        .block_on(measure(&arguments))?;
+    Ok(std::process::ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]

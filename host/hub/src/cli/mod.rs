@@ -41,7 +41,7 @@ enum Command {
     /// Make and hash API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Look at, try and make plugins.
+    /// Look at, try and write plugins and hooks.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
 }
@@ -85,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Key(command) => key::run(&command, std::io::stdin().lock(), std::io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),
+        Command::Plugin(command) => plugin::run(command),
     };
     outcome.unwrap_or_else(|error| {
         // The text of this one has its cause in it.

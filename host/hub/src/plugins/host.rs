@@ -16,7 +16,10 @@ use crate::{
     catalogue::provider::{Call, LogLevel},
     config,
     mcp::{ErrorCode, ErrorObject, RawJson, method},
-    store::{self, PluginState},
+    store::{
+        Store,
+        state::{PluginState, StateError as StoreStateError},
+    },
 };
 
 /// What does not change between the calls of one component.
@@ -42,7 +45,7 @@ pub(crate) struct Surroundings {
 /// The store in memory cannot be set up, or `grants.mcps` cannot be read.
 pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
     let folder = entry.file.parent().unwrap_or(std::path::Path::new("."));
-    let store = store::Store::in_memory().await?;
+    let store = Store::in_memory().await?;
     let around = Surroundings {
         name: entry.name.as_str().into(),
         owner: format!("plugin/{}", entry.name).into(),
@@ -159,10 +162,10 @@ impl State for CallHost {
     }
 }
 
-fn state_error(error: store::StateError) -> StateError {
+fn state_error(error: StoreStateError) -> StateError {
     match error {
-        store::StateError::Conflict(version) => StateError::Conflict(version),
-        error @ store::StateError::Quota { .. } => StateError::Quota(error.to_string()),
+        StoreStateError::Conflict(version) => StateError::Conflict(version),
+        error @ StoreStateError::Quota { .. } => StateError::Quota(error.to_string()),
         error => StateError::Other(error.to_string()),
     }
 }

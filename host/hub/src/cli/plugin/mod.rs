@@ -1,6 +1,8 @@
 //! `aih plugin`: for authors, and for operators who look before they grant.
 
+pub mod build;
 pub mod inspect;
+pub mod new;
 pub mod run;
 
 use std::{path::Path, process::ExitCode, sync::Arc};
@@ -19,6 +21,10 @@ use crate::{
 /// The subcommands of `aih plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Make a component of a source.
+    Build(build::Build),
+    /// Make the folder of a new plugin.
+    New(new::New),
     /// Show what a component exports, its tools, and the grants that it asks for.
     Inspect(inspect::Inspect),
     /// Call one tool without a hub.
@@ -30,12 +36,12 @@ pub enum PluginCommand {
 /// # Errors
 /// As the command says.
 pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(async {
-        match command {
-            PluginCommand::Inspect(command) => command.run().await,
-            PluginCommand::Run(command) => command.run().await,
-        }
-    })
+    match command {
+        PluginCommand::Build(command) => command.run(),
+        PluginCommand::New(command) => command.run(),
+        PluginCommand::Inspect(command) => super::runtime()?.block_on(command.run()),
+        PluginCommand::Run(command) => super::runtime()?.block_on(command.run()),
+    }
 }
 
 /// The tools of this command: what is built and compiled is kept in the user's cache folder.
