@@ -121,6 +121,15 @@ macro_rules! plugin {
     };
 }
 
+/// Exports a type that implements [`wit::tools::Guest`] by hand, for plugins whose tools are not functions: those
+/// that are read from a configuration, say. [`plugin!`] does it for all others.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ident) => {
+        $crate::__private::export_plugin!($plugin);
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_plugin {

@@ -98,6 +98,12 @@ impl Content {
     }
 }
 
+impl From<types::Content> for Content {
+    fn from(content: types::Content) -> Self {
+        Self(content)
+    }
+}
+
 /// A structured result: it goes out as `structuredContent`, as JSON text for models and clients that read text
 /// alone, and its schema becomes the tool's output schema.
 ///

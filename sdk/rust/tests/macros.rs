@@ -57,6 +57,12 @@ fn now() -> &'static str {
     "now"
 }
 
+/// Has a name that the macro could use itself.
+#[tool]
+async fn call(arguments: Search) -> String {
+    arguments.query
+}
+
 /// Fetches with a secret.
 #[tool]
 async fn fetch() -> Result<Vec<Content>, Error> {
@@ -75,7 +81,7 @@ mod elsewhere {
     }
 }
 
-plugin! { tools: [search, now, fetch, elsewhere::count] }
+plugin! { tools: [search, now, fetch, call, elsewhere::count] }
 
 #[hook]
 fn judge(event: Event) -> Result<Outcome> {

@@ -3,7 +3,7 @@
 //! Types and functions have namespaces of their own, so the two never meet, and `use other::hash` brings both.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 use syn::{Error, FnArg, ItemFn, ReturnType, Type, spanned::Spanned as _};
 
 use crate::options::{Options, doc};
@@ -54,10 +54,10 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> syn::Result<Tok
             return Err(Error::new_spanned(input, "a tool is a function, not a method"));
         };
         if is_context(&input.ty) {
-            passed.push(quote!(::aih_plugin::Context::new(&call)));
+            passed.push(quote!(::aih_plugin::Context::new(&__call)));
         } else if arguments.is_none() {
             arguments = Some(&*input.ty);
-            passed.push(quote!(arguments));
+            passed.push(quote!(__arguments));
         } else {
             return Err(Error::new_spanned(
                 input,
@@ -69,15 +69,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> syn::Result<Tok
         Some(arguments) => quote!(#arguments),
         None => quote!(::aih_plugin::__private::NoArguments),
     };
-    // Unused when the function takes no arguments; they are checked all the same.
-    let bind = format_ident!(
-        "{}",
-        if passed.iter().any(|p| p.to_string() == "arguments") {
-            "arguments"
-        } else {
-            "_arguments"
-        }
-    );
+    // The names of these locals are ones that no function has. Without arguments, they are checked all the same.
     let output = match &signature.output {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, output) => quote!(#output),
@@ -105,9 +97,9 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> syn::Result<Tok
             }
 
             async fn call(
-                call: ::aih_plugin::wit::types::Call,
+                __call: ::aih_plugin::wit::types::Call,
             ) -> ::core::result::Result<::aih_plugin::Output, ::aih_plugin::Error> {
-                let #bind: #arguments = ::aih_plugin::__private::arguments(&call.arguments_json)?;
+                let __arguments: #arguments = ::aih_plugin::__private::arguments(&__call.arguments_json)?;
                 ::aih_plugin::IntoOutput::into_output(#identifier(#(#passed),*)#wait)
             }
         }
