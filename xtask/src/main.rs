@@ -1,5 +1,6 @@
-//! Repository tasks: `cargo xtask setup | test | ci | bench`.
+//! Repository tasks: `cargo xtask setup | guests | test | ci | bench`.
 
+mod guests;
 mod setup;
 mod step;
 
@@ -21,6 +22,12 @@ struct Cli {
 enum Task {
     /// Install what the tests need: packages of npm and PyPI, and of Debian where a tool is missing.
     Setup,
+    /// Build the components that are written in Rust: example plugins, hooks, and what the tests run.
+    Guests {
+        /// Where the compiler for WebAssembly comes from.
+        #[arg(long, value_enum, default_value = "auto")]
+        from: guests::From,
+    },
     /// Install what the tests need, build, and run every test.
     Test {
         /// Passed on to the test runner, such as a test's name.
@@ -40,6 +47,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Setup => setup::all(),
+        Task::Guests { from } => guests::build(from),
         Task::Test { filter } => test(&filter),
         Task::Ci => ci(),
         Task::Bench { arguments } => bench(&arguments),
@@ -55,6 +63,7 @@ fn main() -> ExitCode {
 
 fn test(filter: &[String]) -> anyhow::Result<()> {
     setup::all()?;
+    guests::build(guests::From::Auto)?;
     // The end-to-end tests start these programs.
     run(
         "build programs",

@@ -98,7 +98,11 @@ fn python(folder: &Path) -> anyhow::Result<()> {
     })
 }
 
-fn debian(packages: &[&str]) -> anyhow::Result<()> {
+/// Installs packages of Debian.
+///
+/// # Errors
+/// There is no apt-get, or it failed.
+pub(crate) fn debian(packages: &[&str]) -> anyhow::Result<()> {
     if !there_is("apt-get") {
         bail!(
             "{} is missing: install it with this system's package manager",

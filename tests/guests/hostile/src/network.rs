@@ -1,0 +1,181 @@
+//! Attacks through the network.
+
+use std::{
+    net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket},
+    time::Duration,
+};
+
+use aih_plugin::{
+    Error, Json, Result, arguments, http,
+    serde_json::{Value, json},
+    tool,
+};
+use wasip2::http::{
+    outgoing_handler,
+    types::{Fields, Method, OutgoingRequest, Scheme},
+};
+
+#[arguments]
+pub struct Fetch {
+    url: String,
+    /// `GET` if left out.
+    method: Option<String>,
+    /// Headers that are sent along, such as a false `host`.
+    headers: Option<Vec<(String, String)>>,
+    /// Gives redirects back instead of following them.
+    manual: Option<bool>,
+}
+
+/// Fetches an address through the hub. The test chooses it: loopback, link-local, metadata, IPv4-mapped IPv6, a
+/// name that resolves to one of these, a redirect there.
+#[tool]
+pub async fn fetch(args: Fetch) -> Result<Json<Value>, http::Error> {
+    let mut request = http::request(args.method.unwrap_or_else(|| "GET".to_owned()), args.url);
+    for (name, value) in args.headers.unwrap_or_default() {
+        request = request.header(name, value);
+    }
+    if args.manual == Some(true) {
+        request = request.no_redirects();
+    }
+    let response = request.timeout(Duration::from_secs(10)).send()?;
+    Ok(Json(json!({
+        "status": response.status(),
+        "url": response.url(),
+        "bytes": response.bytes().len(),
+        "body": String::from_utf8_lossy(response.bytes().get(..4096).unwrap_or(response.bytes())),
+    })))
+}
+
+#[arguments]
+pub struct Many {
+    url: String,
+    times: u32,
+}
+
+/// Fetches an address many times. Says how often that went well, and the last error.
+#[tool]
+pub async fn fetch_many(args: Many) -> String {
+    let results = (0..args.times).map(|_| http::get(&args.url).send());
+    let (mut good, mut last) = (0, None);
+    for result in results {
+        match result {
+            Ok(_) => good += 1,
+            Err(error) => last = Some(error),
+        }
+    }
+    format!("{good} of {}, {last:?}", args.times)
+}
+
+#[arguments]
+pub struct Headers {
+    url: String,
+    /// How many headers; 100,000 if left out.
+    headers: Option<u32>,
+    /// By `wasi:http` instead of the hub's own interface.
+    wasi: Option<bool>,
+}
+
+/// Sends very many headers, one of them with a line end in it.
+#[tool]
+pub async fn header_flood(args: Headers) -> Result<String> {
+    let headers = args.headers.unwrap_or(100_000);
+    if args.wasi == Some(true) {
+        let fields = Fields::new();
+        for n in 0..headers {
+            fields
+                .append(&format!("x-flood-{n}"), &[b'v'; 100])
+                .map_err(|error| Error::new(format!("after {n} headers: {error:?}")))?;
+        }
+        return Ok(format!("{headers} headers were taken"));
+    }
+    let mut request = http::get(args.url).header("x-split", "a\r\nx-injected: yes");
+    for n in 0..headers {
+        request = request.header(format!("x-flood-{n}"), "v".repeat(100));
+    }
+    Ok(request.send()?.status().to_string())
+}
+
+#[arguments]
+pub struct Direct {
+    /// `http` or `https`; `http` if left out.
+    scheme: Option<String>,
+    /// Host and port.
+    authority: String,
+    path: Option<String>,
+    /// Headers that are sent along, such as a false `host`.
+    headers: Option<Vec<(String, String)>>,
+}
+
+/// Fetches through `wasi:http` itself, past the hub's own interface.
+#[tool]
+pub async fn wasi_http(args: Direct) -> Result<String> {
+    let wrong = |what: &str| Error::new(format!("the host refused the {what}"));
+    let fields = Fields::new();
+    for (name, value) in args.headers.unwrap_or_default() {
+        fields
+            .append(&name, value.as_bytes())
+            .map_err(|e| Error::new(format!("header {name}: {e:?}")))?;
+    }
+    let request = OutgoingRequest::new(fields);
+    request.set_method(&Method::Get).map_err(|()| wrong("method"))?;
+    let scheme = match args.scheme.as_deref() {
+        Some("https") => Scheme::Https,
+        Some("http") | None => Scheme::Http,
+        Some(other) => Scheme::Other(other.to_owned()),
+    };
+    request.set_scheme(Some(&scheme)).map_err(|()| wrong("scheme"))?;
+    request
+        .set_authority(Some(&args.authority))
+        .map_err(|()| wrong("authority"))?;
+    request
+        .set_path_with_query(Some(args.path.as_deref().unwrap_or("/")))
+        .map_err(|()| wrong("path"))?;
+    let failed = |code| Error::new(format!("wasi:http: {code:?}"));
+    let pending = outgoing_handler::handle(request, None).map_err(failed)?;
+    let response = loop {
+        if let Some(response) = pending.get() {
+            break response.map_err(|()| wrong("second look"))?.map_err(failed)?;
+        }
+        pending.subscribe().block();
+    };
+    let status = response.status();
+    let body = response.consume().map_err(|()| wrong("body"))?;
+    let stream = body.stream().map_err(|()| wrong("stream"))?;
+    let bytes = stream.blocking_read(4096).unwrap_or_default();
+    Ok(format!("{status} {}", String::from_utf8_lossy(&bytes)))
+}
+
+#[arguments]
+pub struct Address {
+    /// `host:port`.
+    address: String,
+}
+
+/// Connects by TCP.
+#[tool]
+pub async fn tcp_connect(args: Address) -> Result<String> {
+    let stream = TcpStream::connect(args.address.as_str())?;
+    Ok(format!("connected to {}", stream.peer_addr()?))
+}
+
+/// Listens by TCP.
+#[tool]
+pub async fn tcp_listen(args: Address) -> Result<String> {
+    let listener = TcpListener::bind(args.address.as_str())?;
+    Ok(format!("listening on {}", listener.local_addr()?))
+}
+
+/// Sends by UDP.
+#[tool]
+pub async fn udp_send(args: Address) -> Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let sent = socket.send_to(b"hello", args.address.as_str())?;
+    Ok(format!("{sent} bytes sent"))
+}
+
+/// Resolves a name: that alone can carry a secret out.
+#[tool]
+pub async fn dns_lookup(args: Address) -> Result<String> {
+    let addresses: Vec<_> = args.address.to_socket_addrs()?.collect();
+    Ok(format!("{addresses:?}"))
+}

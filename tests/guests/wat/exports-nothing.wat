@@ -1,0 +1,2 @@
+;; A component that is valid and of no use.
+(component)
