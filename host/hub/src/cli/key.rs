@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 
+use super::report;
 use crate::access::key::{ApiKey, KeyHash, MAX_KEY_LENGTH, RandomSourceError};
 use crate::access::permission::Pattern;
 
@@ -68,31 +69,39 @@ fn parse_name(name: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// No random bytes, no usable key on `input`, or a failing stream.
-pub fn run(command: &KeyCommand, input: impl Read, output: impl Write) -> Result<(), KeyCommandError> {
-    match command {
-        KeyCommand::New(new) => new_key(new, output),
-        KeyCommand::Hash => hash(input, output),
-    }
+pub fn run(command: &KeyCommand, input: impl Read, mut output: impl Write) -> Result<(), KeyCommandError> {
+    let answer = match command {
+        KeyCommand::New(new) => new_key(new)?,
+        KeyCommand::Hash => hash(input)?,
+    };
+    let written = output.write_all(answer.as_bytes()).and_then(|()| output.flush());
+    Ok(report::unless_closed(written)?)
 }
 
-fn new_key(NewKey { name, permissions }: &NewKey, mut output: impl Write) -> Result<(), KeyCommandError> {
+fn new_key(NewKey { name, permissions }: &NewKey) -> Result<String, RandomSourceError> {
     let key = ApiKey::generate()?;
     // A JSON string is a YAML string.
     let quote = |text: &str| serde_json::Value::from(text).to_string();
     let permissions: Vec<_> = permissions.iter().map(|one| quote(&one.to_string())).collect();
-    writeln!(
-        output,
-        "Key (shown only now; the hub keeps its hash):\n\n  {}\n",
-        key.expose()
-    )?;
-    writeln!(output, "Add to aih-config.yaml, under auth.api_keys:\n")?;
-    writeln!(output, "    - name: {}", quote(name))?;
-    writeln!(output, "      key_hash: {}", quote(&key.hash().to_string()))?;
-    writeln!(output, "      permissions: [{}]", permissions.join(", "))?;
-    Ok(output.flush()?)
+    Ok(format!(
+        "Key (shown only now; the hub keeps its hash):
+
+  {}
+
+Add to aih-config.yaml, under auth.api_keys:
+
+    - name: {}
+      key_hash: {}
+      permissions: [{}]
+",
+        key.expose(),
+        quote(name),
+        quote(&key.hash().to_string()),
+        permissions.join(", ")
+    ))
 }
 
-fn hash(input: impl Read, mut output: impl Write) -> Result<(), KeyCommandError> {
+fn hash(input: impl Read) -> Result<String, KeyCommandError> {
     let mut key = Vec::new();
     input.take(MAX_KEY_LENGTH as u64 + 3).read_to_end(&mut key)?;
     let key = key.strip_suffix(b"\n").unwrap_or(&key);
@@ -106,8 +115,7 @@ fn hash(input: impl Read, mut output: impl Write) -> Result<(), KeyCommandError>
     if key.trim_ascii() != key || key.iter().any(u8::is_ascii_control) {
         return Err(KeyCommandError::Unsendable);
     }
-    writeln!(output, "{}", KeyHash::of(key))?;
-    Ok(output.flush()?)
+    Ok(format!("{}\n", KeyHash::of(key)))
 }
 
 #[cfg(test)]
@@ -173,6 +181,25 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+        struct Fails(io::ErrorKind);
+        impl Write for Fails {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(self.0.into())
+            }
+        }
+        let run = |kind| run(&KeyCommand::Hash, &b"abc"[..], Fails(kind));
+        assert!(run(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(matches!(
+            run(io::ErrorKind::StorageFull),
+            Err(KeyCommandError::Io(_))
+        ));
     }
 
     #[test]

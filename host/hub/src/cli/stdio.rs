@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::io::BufReader;
 
-use super::{Common, load, runtime};
+use super::{Common, load, report, runtime};
 use crate::{
     access::{Principal, permission::Pattern},
     catalogue::Scope,
@@ -74,7 +74,7 @@ impl Stdio {
             _ = terminate.recv() => Ok(()),
         };
         hub.stop(Duration::from_secs(2)).await;
-        outcome?;
+        report::unless_closed(outcome)?;
         Ok(ExitCode::SUCCESS)
     }
 }
