@@ -33,7 +33,7 @@ fn the_first_description_is_taken_word_for_word() {
     let config = &loaded.config;
     assert_eq!(config.name, "my-ai-hub");
     assert_eq!(config.auth.api_keys.len(), 2);
-    assert_eq!(config.auth.api_keys[0].key_hash, KeyHash::Placeholder);
+    assert!(config.auth.api_keys[0].key_hash.is_placeholder());
     assert_eq!(config.auth.api_keys[1].permissions, ["mcps/*", "skills/*"]);
     assert_eq!(
         config.auth.oauth.as_ref().unwrap().allowed_users,
@@ -201,6 +201,22 @@ fn meaning_is_checked_too() {
         (
             "mcps: {external: [{name: aih, url: http://x}]}",
             "`aih` is not a name",
+        ),
+        (
+            "mcps: {external: [{name: sse, url: http://x}]}",
+            "mcp `sse` cannot have its own address: /mcp/sse is the hub's",
+        ),
+        (
+            "plugins: [{name: messages, file: x.py}]",
+            "plugin `messages` cannot have its own address: /mcp/messages is the hub's",
+        ),
+        (
+            "mcps: {local: [{name: Aih-, command: x}]}",
+            "mcp `Aih-` would give tools named `Aih__…`, and the namespace `aih` is the hub's own",
+        ),
+        (
+            "mcps: {local: [{name: a__b, command: x}, {name: a.b-, command: x}]}",
+            "mcp `a.b-` and mcp `a__b` in line 2 both give tools named `a_b__…`",
         ),
         (
             "mcps: {external: [{name: a, url: http://x, headers: {Host: y}}]}",

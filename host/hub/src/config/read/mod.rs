@@ -14,10 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Problem;
 use super::cursor::At;
-use super::forms::namespace;
 use super::model::{Config, DisabledReason, EntryState, Text};
 use super::node::Place;
 use super::table::Form;
+use crate::catalogue::names::{HUB, Namespace, RESERVED};
 use crate::secrets::{self, MissingVar, Provider, Secrets};
 
 /// Reads one file.
@@ -208,7 +208,7 @@ impl Reader<'_> {
         }
     }
 
-    /// MCPs and plugins whose tools would get the same prefix.
+    /// MCPs and plugins whose tools would get the same prefix, or whose address the hub has taken.
     fn namespaces(&mut self, root: &At<'_>) {
         let mut providers = Vec::new();
         if let Some(mcps) = root.get("mcps") {
@@ -216,11 +216,24 @@ impl Reader<'_> {
             providers.extend(mcps.list("local").into_iter().map(|at| ("mcp", at)));
         }
         providers.extend(root.list("plugins").into_iter().map(|at| ("plugin", at)));
-        let mut seen: HashMap<String, (&str, String, Place)> = HashMap::new();
+        let mut seen: HashMap<Namespace, (&str, String, Place)> = HashMap::new();
         for (kind, at) in providers {
             let Some(at) = at.get("name") else { continue };
             let Some(name) = at.text() else { continue };
-            let space = namespace(name);
+            if RESERVED.contains(&name) {
+                let what = format!(
+                    "{kind} `{name}` cannot have its own address: /mcp/{name} is the hub's own endpoint"
+                );
+                self.problem(&at, what, "rename it");
+            }
+            let space = Namespace::new(name);
+            // The name itself has been refused by its form.
+            if space.as_str().eq_ignore_ascii_case(HUB) && !name.eq_ignore_ascii_case(HUB) {
+                let what = format!(
+                    "{kind} `{name}` would give tools named `{space}__…`, and the namespace `{HUB}` is the hub's own"
+                );
+                self.problem(&at, what, "rename it");
+            }
             match seen.get(&space) {
                 Some((other_kind, other, place)) => {
                     let what = format!(
