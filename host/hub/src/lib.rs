@@ -13,4 +13,6 @@ pub mod hub;
 pub mod mcp;
 pub mod observe;
 pub mod secrets;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
