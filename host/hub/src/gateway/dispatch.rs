@@ -198,11 +198,7 @@ impl Gateway {
     }
 
     fn route_resource(&self, request: &Request) -> Result<Route, ErrorObject> {
-        let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
-        let uri = RawObject::parse(params)
-            .ok()
-            .and_then(|o| o.read::<String>("uri"))
-            .ok_or_else(|| missing("uri"))?;
+        let (params, uri) = uri_of(request)?;
         let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
         let params = rewrite::set_str(params, "uri", |_| original);
         Ok(Route { offering, params })
@@ -300,11 +296,7 @@ impl Gateway {
     }
 
     async fn subscribe(&self, request: &Request) -> Result<RawJson, ErrorObject> {
-        let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
-        let uri = RawObject::parse(params)
-            .ok()
-            .and_then(|o| o.read::<String>("uri"))
-            .ok_or_else(|| missing("uri"))?;
+        let (_, uri) = uri_of(request)?;
         let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
         if &*request.method == method::RESOURCES_SUBSCRIBE {
             offering.provider.subscribe(&original, &request.client).await?;
@@ -413,6 +405,13 @@ impl Introduction {
         }
         RawJson::of(&result)
     }
+}
+
+/// The parameters of a request that names a resource, and the resource.
+fn uri_of(request: &Request) -> Result<(&RawJson, String), ErrorObject> {
+    let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
+    let uri = RawObject::parse(params).ok().and_then(|o| o.read("uri"));
+    Ok((params, uri.ok_or_else(|| missing("uri"))?))
 }
 
 fn missing(what: &str) -> ErrorObject {

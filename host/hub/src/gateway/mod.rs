@@ -7,6 +7,7 @@
 pub mod changes;
 pub mod dispatch;
 pub mod hub;
+mod legacy;
 pub mod modern;
 pub mod peer;
 pub mod rewrite;
@@ -16,6 +17,7 @@ pub mod starting;
 pub mod stdio;
 pub mod stream;
 pub mod streamable;
+mod wire;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
