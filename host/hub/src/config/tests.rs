@@ -391,6 +391,46 @@ fn providers_that_are_not_there_yet_give_one_warning() {
 }
 
 #[test]
+fn variables_can_lie_in_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("aih-config.yaml");
+    let load = |secrets: &str| {
+        let text = format!(
+            "version: \"1.0\"\nsecrets: {{{secrets}}}\nmcps: {{local: [{{name: a, command: x, env: {{T: \"${{TOKEN}}\"}}}}]}}\n"
+        );
+        Config::from_text(&text, &path, Secrets::from_pairs([("TOKEN", "from-env")]))
+    };
+    let token = |loaded: &LoadedConfig| loaded.secrets.get("TOKEN").unwrap().expose_secret().to_owned();
+    std::fs::create_dir(dir.path().join("run")).unwrap();
+    std::fs::write(dir.path().join("run/TOKEN"), "from-folder\n").unwrap();
+    std::fs::write(dir.path().join("some.env"), "TOKEN=from-file\nhunter2\n").unwrap();
+    let loaded = load("provider: file, path: ./run").unwrap();
+    assert_eq!(
+        (token(&loaded).as_str(), warnings(&loaded).as_str()),
+        ("from-folder", "")
+    );
+    assert!(loaded.config.mcps.local[0].state.is_enabled());
+    let loaded = load("provider: file, path: some.env").unwrap();
+    assert_eq!(token(&loaded), "from-file");
+    let told = warnings(&loaded);
+    assert!(
+        told.contains("secrets.path: ") && told.contains("after TOKEN"),
+        "{told}"
+    );
+    assert!(!told.contains("hunter2"), "{told}");
+    let told = load("provider: file, path: gone").unwrap_err().to_string();
+    assert!(
+        told.contains("2:33: secrets.path: ") && told.contains("gone is not there"),
+        "{told}"
+    );
+    let told = load("provider: file").unwrap_err().to_string();
+    assert!(told.contains("secrets: provider `file` needs `path`"), "{told}");
+    let loaded = load("path: run").unwrap();
+    assert_eq!(token(&loaded), "from-env");
+    assert!(warnings(&loaded).contains("for provider `file` only"));
+}
+
+#[test]
 fn the_rest_of_the_keys() {
     let loaded = load(include_str!("testdata/all.yaml"));
     let config = &loaded.config;
