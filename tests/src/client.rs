@@ -1,289 +1,193 @@
-//! Raw MCP clients: they send exactly what a test says and hand back exactly what came.
+//! Raw MCP clients: they send exactly what a test says and keep every byte of what comes back.
 //!
-//! Real clients are tested too; these are for what a well-behaved client never sends.
+//! Real clients are tested too; these are for what a well-behaved client never sends, and for what it would not show.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::{RequestBuilder, Response, StatusCode};
+use futures::StreamExt as _;
+use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-/// An HTTP client without redirects and without a proxy.
+use crate::SOON;
+
+mod legacy;
+mod modern;
+
+pub use legacy::Legacy;
+pub use modern::Modern;
+
+/// A fresh HTTP client, without proxies or redirects.
 pub fn http() -> reqwest::Client {
-    let builder = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
-    builder
-        .timeout(Duration::from_secs(60))
+    reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap()
 }
 
-/// What came back: status, headers, and every message of the body.
+/// All that came back for one message.
 #[derive(Debug)]
 pub struct Reply {
     /// HTTP status.
     pub status: StatusCode,
     /// HTTP headers.
-    pub headers: reqwest::header::HeaderMap,
-    /// The messages, from JSON or from events; other bodies give none.
-    pub messages: Vec<Value>,
-    /// The body as text.
-    pub text: String,
+    pub headers: HeaderMap,
+    /// Whole messages, as text: those before the answer, then the answer.
+    pub messages: Vec<String>,
+    /// From the request to its answer.
+    pub took: Duration,
 }
 
 impl Reply {
-    /// Reads a response to its end.
-    pub async fn read(response: Response) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.unwrap_or_default();
-        let events = headers
-            .get("content-type")
-            .is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
-        let messages = if events {
-            text.lines()
-                .filter_map(|l| serde_json::from_str(l.strip_prefix("data:")?).ok())
-                .collect()
-        } else {
-            serde_json::from_str(&text).into_iter().collect()
-        };
-        Self {
-            status,
-            headers,
-            messages,
-            text,
-        }
+    /// The last message: the answer.
+    pub fn raw(&self) -> &str {
+        self.messages.last().map_or("", String::as_str)
     }
 
-    /// The JSON-RPC response (the last message).
-    pub fn response(&self) -> &Value {
-        self.messages
-            .last()
-            .unwrap_or_else(|| panic!("no message: {} {}", self.status, self.text))
+    /// The answer.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.raw())
+            .unwrap_or_else(|e| panic!("{e}: status {}, `{}`", self.status, self.raw()))
     }
 
-    /// The result.
-    pub fn result(&self) -> &Value {
-        self.response()
-            .get("result")
-            .unwrap_or_else(|| panic!("no result: {} {}", self.status, self.text))
+    /// The answer's result; panics where it is an error.
+    pub fn result(&self) -> Value {
+        let value = self.value();
+        assert!(value.get("result").is_some(), "an error: {value}");
+        value["result"].clone()
+    }
+
+    /// The text of the first content block.
+    pub fn text(&self) -> String {
+        let result = self.result();
+        result["content"][0]["text"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text: {result}"))
+            .to_owned()
+    }
+
+    /// The answer's error; panics where it is none.
+    pub fn error(&self) -> Value {
+        let value = self.value();
+        assert!(
+            value.get("error").is_some(),
+            "no error: {:.300}",
+            value.to_string()
+        );
+        value["error"].clone()
     }
 
     /// The error's code.
-    pub fn error_code(&self) -> i64 {
-        let code = self.response().pointer("/error/code").and_then(Value::as_i64);
-        code.unwrap_or_else(|| panic!("no error: {} {}", self.status, self.text))
+    pub fn code(&self) -> i64 {
+        self.error()["code"].as_i64().unwrap()
+    }
+
+    /// The notifications of a method that came before the answer.
+    pub fn notes(&self, method: &str) -> Vec<Value> {
+        let values = self
+            .messages
+            .iter()
+            .filter_map(|m| serde_json::from_str::<Value>(m).ok());
+        values.filter(|v| v["method"] == method).collect()
     }
 }
 
-fn authorised(request: RequestBuilder, key: Option<&str>) -> RequestBuilder {
-    match key {
-        Some(key) => request.bearer_auth(key),
-        None => request,
-    }
+/// Answers a request of the server: its method and parameters to a result.
+pub type Answers = fn(&str, &Value) -> Value;
+
+/// Refuses everything that a server may ask.
+pub fn no_answers(method: &str, _: &Value) -> Value {
+    panic!("the server asked `{method}`")
 }
 
-/// A client of the legacy era: it has a session.
-#[derive(Clone)]
-pub struct Legacy {
-    /// For requests of a test's own.
-    pub http: reqwest::Client,
-    /// The endpoint.
-    pub url: String,
-    /// The session.
-    pub session: String,
-    /// What `initialize` answered.
-    pub hello: Value,
-    key: Option<String>,
+/// Cuts an SSE stream into the data of its events.
+pub struct Events {
+    body: std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
+    buffer: Vec<u8>,
 }
 
-impl Legacy {
-    /// Initializes a session of 2025-11-25 without client capabilities.
-    pub async fn connect(url: &str, key: Option<&str>) -> Self {
-        Self::connect_as(url, key, "2025-11-25", json!({})).await
-    }
-
-    /// Initializes a session.
-    pub async fn connect_as(url: &str, key: Option<&str>, version: &str, capabilities: Value) -> Self {
-        let http = http();
-        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": version, "capabilities": capabilities,
-            "clientInfo": {"name": "raw", "version": "1"},
-        }});
-        let request = http
-            .post(url)
-            .header("accept", "application/json, text/event-stream")
-            .json(&hello);
-        let reply = Reply::read(authorised(request, key).send().await.unwrap()).await;
-        let session = reply.headers.get("mcp-session-id").and_then(|v| v.to_str().ok());
-        let session = session
-            .unwrap_or_else(|| panic!("no session: {} {}", reply.status, reply.text))
-            .to_owned();
-        let this = Self {
-            http,
-            url: url.to_owned(),
-            session,
-            hello: reply.result().clone(),
-            key: key.map(str::to_owned),
-        };
-        this.notify("notifications/initialized", json!({})).await;
-        this
-    }
-
-    /// A POST of this session, without a body.
-    pub fn post(&self) -> RequestBuilder {
-        let request = self
-            .http
-            .post(&self.url)
-            .header("accept", "application/json, text/event-stream");
-        authorised(
-            request.header("mcp-session-id", &self.session),
-            self.key.as_deref(),
-        )
-    }
-
-    /// The standing stream.
-    pub async fn listen(&self) -> Response {
-        let request = self.http.get(&self.url).header("accept", "text/event-stream");
-        let request = request.header("mcp-session-id", &self.session);
-        authorised(request, self.key.as_deref()).send().await.unwrap()
-    }
-
-    /// Ends the session.
-    pub async fn delete(&self) -> StatusCode {
-        let request = self
-            .http
-            .delete(&self.url)
-            .header("mcp-session-id", &self.session);
-        authorised(request, self.key.as_deref())
-            .send()
-            .await
-            .unwrap()
-            .status()
-    }
-
-    /// Sends any message.
-    pub async fn send(&self, message: &Value) -> Reply {
-        Reply::read(self.post().json(message).send().await.unwrap()).await
-    }
-
-    /// Sends a request.
-    pub async fn request(&self, method: &str, params: Value) -> Reply {
-        self.send(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-            .await
-    }
-
-    /// Sends a notification.
-    pub async fn notify(&self, method: &str, params: Value) -> Reply {
-        self.send(&json!({"jsonrpc": "2.0", "method": method, "params": params}))
-            .await
-    }
-
-    /// Calls a tool.
-    pub async fn call(&self, name: &str, arguments: Value) -> Reply {
-        self.request("tools/call", json!({"name": name, "arguments": arguments}))
-            .await
-    }
-
-    /// The names in `tools/list`.
-    pub async fn tool_names(&self) -> Vec<String> {
-        names(self.request("tools/list", json!({})).await.result())
-    }
-}
-
-fn names(result: &Value) -> Vec<String> {
-    let tools = result
-        .get("tools")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    tools
-        .iter()
-        .filter_map(|t| Some(t.get("name")?.as_str()?.to_owned()))
-        .collect()
-}
-
-/// A client of the modern era: every request says who it is.
-#[derive(Clone)]
-pub struct Modern {
-    /// For requests of a test's own.
-    pub http: reqwest::Client,
-    /// The endpoint.
-    pub url: String,
-    /// What it declares.
-    pub capabilities: Value,
-    key: Option<String>,
-}
-
-impl Modern {
-    /// A client without capabilities.
-    pub fn new(url: &str, key: Option<&str>) -> Self {
+impl Events {
+    /// Reads this response.
+    pub fn new(response: reqwest::Response) -> Self {
         Self {
-            http: http(),
-            url: url.to_owned(),
-            capabilities: json!({}),
-            key: key.map(str::to_owned),
+            body: Box::pin(response.bytes_stream()),
+            buffer: Vec::new(),
         }
     }
 
-    /// `params` with the `_meta` of a modern request.
-    pub fn params(&self, mut params: Value) -> Value {
-        let meta = params
-            .as_object_mut()
-            .unwrap()
-            .entry("_meta")
-            .or_insert_with(|| json!({}));
-        let meta = meta.as_object_mut().unwrap();
-        meta.insert(
-            "io.modelcontextprotocol/protocolVersion".into(),
-            "2026-07-28".into(),
-        );
-        meta.insert(
-            "io.modelcontextprotocol/clientInfo".into(),
-            json!({"name": "raw", "version": "1"}),
-        );
-        meta.insert(
-            "io.modelcontextprotocol/clientCapabilities".into(),
-            self.capabilities.clone(),
-        );
-        params
-    }
-
-    /// A POST with the headers that repeat `method` and the name in `params`, without a body.
-    pub fn post(&self, method: &str, params: &Value) -> RequestBuilder {
-        let request = self
-            .http
-            .post(&self.url)
-            .header("accept", "application/json, text/event-stream");
-        let mut request = request
-            .header("mcp-protocol-version", "2026-07-28")
-            .header("mcp-method", method);
-        let member = if method == "resources/read" { "uri" } else { "name" };
-        if let Some(name) = params.get(member).and_then(Value::as_str) {
-            request = request.header("mcp-name", name);
+    /// The data of the next event that has some; `None` at the end.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            while let Some(end) = self.buffer.windows(2).position(|w| w == b"\n\n") {
+                let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                let event = String::from_utf8(event).unwrap();
+                let data: Vec<_> = event
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("data:"))
+                    .map(|data| data.strip_prefix(' ').unwrap_or(data))
+                    .collect();
+                let data = data.join("\n");
+                if !data.is_empty() {
+                    return Some(data);
+                }
+            }
+            let more = self.body.next().await?.ok()?;
+            self.buffer.extend_from_slice(&more);
         }
-        authorised(request, self.key.as_deref())
     }
 
-    /// Sends a request and hands the response over unread.
-    pub async fn open(&self, method: &str, params: Value) -> Response {
-        let params = self.params(params);
-        let request = self.post(method, &params);
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        request.json(&body).send().await.unwrap()
-    }
-
-    /// Sends a request.
-    pub async fn request(&self, method: &str, params: Value) -> Reply {
-        Reply::read(self.open(method, params).await).await
-    }
-
-    /// Calls a tool.
-    pub async fn call(&self, name: &str, arguments: Value) -> Reply {
-        self.request("tools/call", json!({"name": name, "arguments": arguments}))
+    /// The next message of a method.
+    pub async fn until(&mut self, method: &str) -> Value {
+        let wait = async {
+            loop {
+                let data = self.next().await.expect("the stream ended");
+                let Ok(value) = serde_json::from_str::<Value>(&data) else {
+                    continue;
+                };
+                if value["method"] == method {
+                    return value;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, wait)
             .await
+            .unwrap_or_else(|_| panic!("no {method} came"))
     }
+}
 
-    /// The names in `tools/list`.
-    pub async fn tool_names(&self) -> Vec<String> {
-        names(self.request("tools/list", json!({})).await.result())
+/// One POST and all that comes back; `reply` takes answers to what the server asks meanwhile.
+pub(crate) async fn exchange(
+    request: reqwest::RequestBuilder,
+    answers: Answers,
+    reply: impl AsyncFn(Value),
+) -> Reply {
+    let began = Instant::now();
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let kind = headers.get("content-type").map_or("", |v| v.to_str().unwrap());
+    let mut messages = Vec::new();
+    if kind.starts_with("text/event-stream") {
+        let mut events = Events::new(response);
+        while let Some(data) = events.next().await {
+            let value: Value = serde_json::from_str(&data).unwrap();
+            messages.push(data);
+            match (value.get("method").and_then(Value::as_str), value.get("id")) {
+                (Some(method), Some(id)) => {
+                    let result = answers(method, &value["params"]);
+                    reply(json!({ "jsonrpc": "2.0", "id": id, "result": result })).await;
+                }
+                (None, _) => break,
+                _ => {}
+            }
+        }
+    } else {
+        messages.push(response.text().await.unwrap());
+    }
+    Reply {
+        status,
+        headers,
+        messages,
+        took: began.elapsed(),
     }
 }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use crate::until;
+use nix::{sys::signal::Signal, unistd::Pid};
+
+use crate::{SOON, eventually};
 
 /// See the module.
 pub struct Program {
@@ -102,35 +104,35 @@ impl Program {
     /// # Panics
     /// The program ended, or the line did not come.
     pub async fn wait_for_line(&self, part: &str) -> String {
-        until(
-            &format!("{} says `{part}`; it said:\n{}", self.name, self.output()),
-            || async {
-                let output = self.output();
-                assert!(
-                    crate::alive(self.pid()),
-                    "{} ended; it said:\n{}",
-                    self.name,
-                    self.output()
-                );
-                output
-                    .split_inclusive('\n')
-                    .find(|l| l.contains(part) && l.ends_with('\n'))
-                    .map(|l| l.trim().to_owned())
-            },
-        )
+        eventually(&format!("{} says `{part}`", self.name), || async {
+            let alive = alive(self.pid());
+            let output = self.output();
+            let line = output
+                .split_inclusive('\n')
+                .find(|l| l.contains(part) && l.ends_with('\n'))
+                .map(|l| l.trim().to_owned());
+            assert!(line.is_some() || alive, "{} ended", self.name);
+            line
+        })
         .await
     }
 
-    /// Sends a signal, by its name such as `TERM`.
-    pub fn signal(&self, name: &str) {
-        signal(self.pid(), name);
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(pid(self.pid()), signal).unwrap();
+    }
+
+    /// Ends it as a crash would.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.ended().await;
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let name = self.name.clone();
         let child = &mut self.child;
-        let end = tokio::time::Instant::now() + crate::PATIENCE;
+        let end = tokio::time::Instant::now() + SOON;
         loop {
             if let Some(status) = child.try_wait().unwrap() {
                 return status;
@@ -141,19 +143,31 @@ impl Program {
     }
 }
 
-/// Sends a signal to a process.
-pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success(), "kill -{name} {pid}");
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(id.try_into().unwrap())
+}
+
+/// Whether a process is there and no zombie.
+fn alive(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
+    stat.is_ok_and(|stat| {
+        let state = stat.rsplit(')').next().unwrap_or_default();
+        !state.trim_start().starts_with('Z')
+    })
+}
+
+/// A value of `/proc/PID/status` in kB, such as `VmRSS` or `VmHWM` (the most it ever was).
+pub fn memory_kb(pid: u32, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|l| l.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
         if self.child.try_wait().ok().flatten().is_none() {
-            signal_quietly(self.pid(), "TERM");
+            // It may end by itself meanwhile.
+            let _ = nix::sys::signal::kill(pid(self.pid()), Signal::SIGTERM);
             for _ in 0..100 {
                 if self.child.try_wait().ok().flatten().is_some() {
                     break;
@@ -170,13 +184,6 @@ impl Drop for Program {
             eprintln!("--- {} said:\n{tail}\n--- end of {}", self.name, self.name);
         }
     }
-}
-
-fn signal_quietly(pid: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
 }
 
 fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) {

@@ -9,12 +9,11 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../src/hostile/harness.rs"]
-mod harness;
-
 use std::time::Duration;
 
-use harness::{Hub, KEY, Legacy, Start, eventually, http, key_hash, memory_kb};
+use aih_tests::{
+    Events, Hub, KEY, Legacy, SOON, Start, client::http, eventually, key_hash, program::memory_kb,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -34,7 +33,7 @@ async fn alive(hub: &Hub) {
 /// POSTs text without a session: status and body.
 async fn post(hub: &Hub, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
     let answer = http()
-        .post(format!("{}{path}", hub.url))
+        .post(hub.url(path))
         .bearer_auth(KEY)
         .header("content-type", kind)
         .header("accept", "application/json, text/event-stream")
@@ -118,7 +117,7 @@ async fn another_content_type_is_not_taken() {
 async fn send_much(hub: &Hub, path: &str, declared: bool) -> String {
     const CHUNK: usize = 1 << 20;
     const CHUNKS: usize = 100;
-    let address = hub.url.strip_prefix("http://").unwrap();
+    let address = hub.address();
     let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
     let length = if declared {
         format!("content-length: {}", CHUNK * CHUNKS)
@@ -150,7 +149,7 @@ async fn send_much(hub: &Hub, path: &str, declared: bool) -> String {
         let _ = write.write_all(b"0\r\n\r\n").await;
     });
     let mut start = vec![0; 12];
-    let got = tokio::time::timeout(harness::SOON, read.read_exact(&mut start)).await;
+    let got = tokio::time::timeout(SOON, read.read_exact(&mut start)).await;
     writing.abort();
     match got.expect("no answer") {
         Ok(_) => String::from_utf8_lossy(&start).into_owned(),
@@ -162,7 +161,7 @@ async fn send_much(hub: &Hub, path: &str, declared: bool) -> String {
 async fn a_hundred_megabytes_are_refused_and_not_kept() {
     let hub = plain().await;
     alive(&hub).await;
-    let before = memory_kb(hub.pid, "VmHWM");
+    let before = memory_kb(hub.pid(), "VmHWM");
     for declared in [true, false] {
         for path in ["/mcp", "/api/v1/hooks/none/trigger"] {
             let start = send_much(&hub, path, declared).await;
@@ -171,7 +170,7 @@ async fn a_hundred_megabytes_are_refused_and_not_kept() {
             assert!(fine, "{path}, declared: {declared}: {start}");
         }
     }
-    let grown = memory_kb(hub.pid, "VmHWM") - before;
+    let grown = memory_kb(hub.pid(), "VmHWM") - before;
     assert!(grown < 64 * 1024, "the hub grew by {grown} kB");
     alive(&hub).await;
 }
@@ -211,7 +210,7 @@ async fn a_session_is_known_to_its_key_and_endpoint_only() {
     let ping = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
     let send = async |method: Method, path: &str, key: &str, session: &str, body: &'static str| {
         http()
-            .request(method, format!("{}{path}", hub.url))
+            .request(method, hub.url(path))
             .bearer_auth(key)
             .header("mcp-session-id", session)
             .header("accept", "application/json, text/event-stream")
@@ -251,7 +250,7 @@ async fn a_session_is_known_to_its_key_and_endpoint_only() {
         "still the owner's"
     );
     let without = http()
-        .post(format!("{}/mcp", hub.url))
+        .post(hub.url("/mcp"))
         .bearer_auth(KEY)
         .header("content-type", "application/json")
         .body(ping)
@@ -270,8 +269,8 @@ async fn a_session_is_known_to_its_key_and_endpoint_only() {
 #[tokio::test]
 async fn the_old_transport_refuses_in_the_same_way() {
     let hub = plain().await;
-    let stream = http().get(format!("{}/mcp/sse", hub.url)).bearer_auth(KEY).send();
-    let mut events = harness::Events::new(stream.await.unwrap());
+    let stream = http().get(hub.url("/mcp/sse")).bearer_auth(KEY).send();
+    let mut events = Events::new(stream.await.unwrap());
     let path = events.next().await.unwrap();
     assert!(path.starts_with("/mcp/messages?sessionId="), "{path}");
     let (status, body) = post(&hub, &path, "application/json", "{").await;
@@ -303,7 +302,7 @@ async fn the_old_transport_refuses_in_the_same_way() {
 #[tokio::test]
 async fn wrong_hosts_and_origins_are_turned_away() {
     let hub = plain().await;
-    let port = hub.url.rsplit(':').next().unwrap();
+    let port = hub.base.rsplit(':').next().unwrap();
     let send = async |path: &str, name: &str, value: &str| {
         let (status, headers, body) = hub.get(path, Some(KEY), &[(name, value)]).await;
         if status == 403 {
@@ -353,7 +352,7 @@ async fn every_refusal_leaves_one_row() {
     for (what, kind, body) in cases {
         let before = warnings();
         let answer = http()
-            .post(format!("{}/mcp", hub.url))
+            .post(hub.url("/mcp"))
             .bearer_auth(KEY)
             .header("content-type", kind)
             .header("mcp-session-id", "no-such")
@@ -400,7 +399,7 @@ async fn a_bad_configuration_ends_with_2_and_every_problem() {
 #[tokio::test]
 async fn heads_that_never_end_hold_nothing_up() {
     let hub = plain().await;
-    let address = hub.url.strip_prefix("http://").unwrap();
+    let address = hub.address();
     let mut slow = Vec::new();
     for _ in 0..50 {
         let mut socket = TcpStream::connect(address).await.unwrap();

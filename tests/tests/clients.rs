@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use aih_tests::{
-    ADMIN_KEY, Hub, Start, config,
+    Hub, KEY, Start, config,
     real::{self, EVERYTHING},
     tools,
 };
@@ -15,15 +15,16 @@ fn configuration() -> String {
     let everything = real::node_server("everything", EVERYTHING, &["stdio"]);
     let mut rest = real::mcps(&json!([everything]), &json!([]));
     rest.push_str("skills:\n  - name: greet\n    file: ./skills/greet.md\n");
-    config(&rest)
+    rest
 }
 
 async fn hub() -> Hub {
     let start = Start {
+        config: &configuration(),
         files: &[("skills/greet.md", SKILL)],
         ..Start::default()
     };
-    let hub = Hub::start_with(&configuration(), start).await;
+    let hub = start.run().await;
     hub.until_up("everything").await;
     hub
 }
@@ -49,11 +50,11 @@ fn job(connection: Value, prefix: &str) -> Value {
 }
 
 fn http(url: String, era: &str) -> Value {
-    json!({"transport": "http", "url": url, "key": ADMIN_KEY, "era": era})
+    json!({"transport": "http", "url": url, "key": KEY, "era": era})
 }
 
 fn sse(url: String) -> Value {
-    json!({"transport": "sse", "url": url, "key": ADMIN_KEY, "era": "legacy"})
+    json!({"transport": "sse", "url": url, "key": KEY, "era": "legacy"})
 }
 
 fn holds(value: &Value, text: &str) -> bool {
@@ -182,7 +183,7 @@ async fn mcp_remote_over_http_and_sse() {
     let hub = hub().await;
     let home = tempfile::tempdir().unwrap();
     for (path, transport) in [("/mcp", "http-only"), ("/mcp/sse", "sse-only")] {
-        let connection = real::mcp_remote(&hub.url(path), transport, ADMIN_KEY, home.path());
+        let connection = real::mcp_remote(&hub.url(path), transport, KEY, home.path());
         let answer = real::typescript_v1(&job(connection, ALL)).await;
         check(&answer, "2025-11-25", ALL);
     }
@@ -194,7 +195,7 @@ async fn clients_that_start_a_command() {
     std::fs::create_dir(folder.path().join("skills")).unwrap();
     std::fs::write(folder.path().join("skills/greet.md"), SKILL).unwrap();
     let file = folder.path().join("aih-config.yaml");
-    std::fs::write(&file, configuration()).unwrap();
+    std::fs::write(&file, config(&configuration())).unwrap();
     let command = json!([tools::binary("aih"), "stdio", "--config", file]);
     // The hub starts with the client, so its servers may still be starting when the client lists tools.
     let connection = |era: &str| json!({"transport": "stdio", "command": command, "era": era, "until": "everything__get-sum"});
@@ -269,7 +270,7 @@ async fn inspector_over_http_and_sse() {
             let url = hub.url(path);
             async move {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                real::inspector(&url, ADMIN_KEY, &arguments).await
+                real::inspector(&url, KEY, &arguments).await
             }
         };
         let tools = ask(&["--method", "tools/list"]).await;
@@ -285,7 +286,7 @@ async fn inspector_over_http_and_sse() {
     }
     let skills = real::inspector(
         &hub.url("/mcp"),
-        ADMIN_KEY,
+        KEY,
         &[
             "--transport",
             "http",

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aih_tests::{Hub, Program, config, real, tools};
+use aih_tests::{Hub, Program, real, tools};
 use serde_json::{Value, json};
 
 /// How one run went: for each scenario and check, how often each status came.
@@ -125,7 +125,7 @@ async fn fixture(speaks: Speaks<'_>) -> (Program, String) {
 /// An open hub with the fixture behind it, and the endpoint of that fixture.
 async fn hub_before(url: &str) -> (Hub, String) {
     let external = json!([{"name": "conformance", "url": url}]);
-    let hub = Hub::start_open(&config(&real::mcps(&json!([]), &external))).await;
+    let hub = Hub::start_open(&real::mcps(&json!([]), &external)).await;
     hub.until_up("conformance").await;
     let endpoint = hub.url("/mcp/conformance");
     (hub, endpoint)

@@ -5,7 +5,7 @@
 use std::{path::Path, process::Command};
 
 use aih_tests::{
-    ADMIN_KEY, Hub, config,
+    Hub, KEY,
     real::{self, EVERYTHING, Everything},
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn start(local: Value, external: Value) -> Hub {
         .flat_map(|list| list.as_array().unwrap())
         .map(|entry| entry["name"].as_str().unwrap().to_owned())
         .collect();
-    let hub = Hub::start(&config(&real::mcps(&local, &external))).await;
+    let hub = Hub::start(&real::mcps(&local, &external)).await;
     for name in names {
         hub.until_up(&name).await;
     }
@@ -25,7 +25,7 @@ async fn start(local: Value, external: Value) -> Hub {
 
 /// Lists all and makes the calls, with a client of each SDK and era; gives the answers.
 async fn ask(hub: &Hub, calls: Value) -> Vec<Value> {
-    let job = |era: &str| json!({"transport": "http", "url": hub.url("/mcp"), "key": ADMIN_KEY, "era": era, "calls": calls});
+    let job = |era: &str| json!({"transport": "http", "url": hub.url("/mcp"), "key": KEY, "era": era, "calls": calls});
     vec![
         real::typescript_v1(&job("legacy")).await,
         real::typescript_v2(&job("auto")).await,
@@ -133,7 +133,7 @@ async fn server_filesystem() {
     assert!(
         modern.result().to_string().contains("a line in a file"),
         "{}",
-        modern.text
+        modern.raw()
     );
     let url = hub.url("/mcp");
     let call = [
@@ -145,7 +145,7 @@ async fn server_filesystem() {
         "http",
     ];
     let argument = format!("path={}", root.join("note.txt").display());
-    let result = real::inspector(&url, ADMIN_KEY, &[&call[..], &["--tool-arg", &argument]].concat()).await;
+    let result = real::inspector(&url, KEY, &[&call[..], &["--tool-arg", &argument]].concat()).await;
     assert!(result.to_string().contains("a line in a file"), "{result}");
 }
 

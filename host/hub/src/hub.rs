@@ -9,12 +9,12 @@ use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
 use crate::{
-    access::{KeyEntry, KeyHash, KeyRing, PermissionSet, first_key},
+    access::{KeyEntry, KeyRing, PermissionSet, first_key},
     catalogue::{
         Catalogue,
         provider::{ChangeSignal, Provider},
     },
-    config::{self, LoadedConfig},
+    config::LoadedConfig,
     gateway::{
         Gateway,
         hub::{HubContent, HubProvider},
@@ -195,15 +195,14 @@ impl Keys {
     pub fn load(config: &LoadedConfig) -> anyhow::Result<Self> {
         let mut entries = Vec::new();
         for key in &config.config.auth.api_keys {
-            let config::KeyHash::Sha256(hash) = key.key_hash else {
+            if key.key_hash.is_placeholder() {
                 continue;
-            };
-            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            }
             let permissions = PermissionSet::parse(key.permissions.iter().map(String::as_str))
                 .with_context(|| format!("auth.api_keys: key `{}`", key.name))?;
             entries.push(KeyEntry {
                 name: key.name.clone(),
-                hash: KeyHash::parse(&format!("sha256:{hex}"))?,
+                hash: key.key_hash.clone(),
                 permissions,
             });
         }

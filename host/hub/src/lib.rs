@@ -15,4 +15,6 @@ pub mod observe;
 pub mod plugins;
 pub mod secrets;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod upstream;

@@ -21,12 +21,18 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Mode, raw,
     server::{Context, Incoming, Reply, Server, Session, lock},
+    sse,
 };
 
 const SESSION: &str = "mcp-session-id";
+/// What paths of servers over the transport of 2024-11-05 begin with.
+const SSE: &str = "sse/";
 
-struct Host {
+/// All servers of this process.
+pub(crate) struct Host {
     servers: Mutex<HashMap<String, Arc<Server>>>,
+    /// The open streams of [`sse`], by session.
+    pub(crate) streams: Mutex<HashMap<String, sse::Lines>>,
     /// Where [`Mode::Redirect`] points: another port of this process.
     foreign: String,
     strangers: Arc<Mutex<Vec<Value>>>,
@@ -34,7 +40,7 @@ struct Host {
 
 impl Host {
     fn server(&self, path: &str) -> Option<Arc<Server>> {
-        let mode = Mode::parse(path.split('/').next()?)?;
+        let mode = Mode::parse(path.strip_prefix(SSE).unwrap_or(path).split('/').next()?)?;
         let mut servers = lock(&self.servers);
         let server = servers
             .entry(path.to_owned())
@@ -53,6 +59,7 @@ pub(crate) async fn serve(port: u16) -> std::io::Result<()> {
     let strangers: Arc<Mutex<Vec<Value>>> = Arc::default();
     let host = Arc::new(Host {
         servers: Mutex::default(),
+        streams: Mutex::default(),
         foreign: format!("http://localhost:{}/stolen", foreign.local_addr()?.port()),
         strangers: strangers.clone(),
     });
@@ -76,7 +83,7 @@ pub(crate) async fn serve(port: u16) -> std::io::Result<()> {
     axum::serve(listener, router).await
 }
 
-fn headers_of(headers: &HeaderMap) -> Value {
+pub(crate) fn headers_of(headers: &HeaderMap) -> Value {
     let pairs = headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         (name.to_string(), Value::from(value))
@@ -122,13 +129,13 @@ async fn mcp(State(host): State<Arc<Host>>, Path(path): Path<String>, request: R
     let Some(server) = host.server(&path) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let (parts, body) = request.into_parts();
     if server.down.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    let old = path.starts_with(SSE);
     match server.mode {
         Mode::Redirect => {
-            server.note(json!({ "method": "redirected", "headers": headers_of(&parts.headers) }));
+            server.note(json!({ "method": "redirected", "headers": headers_of(request.headers()) }));
             return (
                 StatusCode::TEMPORARY_REDIRECT,
                 [(header::LOCATION, host.foreign.clone())],
@@ -139,16 +146,16 @@ async fn mcp(State(host): State<Arc<Host>>, Path(path): Path<String>, request: R
         Mode::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Mode::Silent => return std::future::pending().await,
         Mode::Garbage => return bytes("application/json", b"\xff\xfe{{{ this is no JSON".to_vec()),
+        _ if old => return sse::serve(host, server, &path, request).await,
         Mode::HalfClose => return cut("application/json", r#"{"jsonrpc":"2.0","id":1,"res"#.to_owned()),
         _ => {}
     }
+    let (parts, body) = request.into_parts();
     match parts.method.as_str() {
-        "POST" => {
-            let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
-                return StatusCode::BAD_REQUEST.into_response();
-            };
-            receive(server, &parts.headers, &body).await
-        }
+        "POST" => match body_of(body).await {
+            Some(message) => receive(server, &parts.headers, message).await,
+            None => StatusCode::BAD_REQUEST.into_response(),
+        },
         "GET" => match session(&server, &parts.headers) {
             Some(session) if server.mode != Mode::Modern => standing(&server, &session),
             Some(_) => StatusCode::METHOD_NOT_ALLOWED.into_response(),
@@ -190,7 +197,9 @@ fn standing(server: &Server, session: &Session) -> Response {
     events(messages.map(|text| Ok(Bytes::from(format!("data: {text}\n\n")))))
 }
 
-fn events(stream: impl stream::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static) -> Response {
+pub(crate) fn events(
+    stream: impl stream::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+) -> Response {
     let first = stream::iter([Ok(Bytes::from_static(b": hello\n\n"))]);
     (
         [(header::CONTENT_TYPE, "text/event-stream")],
@@ -204,7 +213,7 @@ fn bytes(kind: &'static str, body: Vec<u8>) -> Response {
 }
 
 /// A body that breaks off: the connection is closed within a chunk's sequence.
-fn cut(kind: &'static str, part: String) -> Response {
+pub(crate) fn cut(kind: &'static str, part: String) -> Response {
     let broken = stream::iter([
         Ok(Bytes::from(part)),
         Err(std::io::Error::other("broken off on purpose")),
@@ -219,7 +228,7 @@ fn cut(kind: &'static str, part: String) -> Response {
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(slowly)).into_response()
 }
 
-fn envelope(id: &str, reply: Reply) -> Result<String, Reply> {
+pub(crate) fn envelope(id: &str, reply: Reply) -> Result<String, Reply> {
     Ok(match reply {
         Reply::Result(result) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#),
         Reply::Error(error) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
@@ -228,10 +237,24 @@ fn envelope(id: &str, reply: Reply) -> Result<String, Reply> {
     })
 }
 
-async fn receive(server: Arc<Server>, headers: &HeaderMap, body: &[u8]) -> Response {
-    let Ok(message) = serde_json::from_slice::<Incoming>(body) else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
+/// The message in a body, however large.
+pub(crate) async fn body_of(body: Body) -> Option<Incoming> {
+    let body = axum::body::to_bytes(body, usize::MAX).await.ok()?;
+    serde_json::from_slice(&body).ok()
+}
+
+/// An answer without a body.
+pub(crate) fn bare(status: StatusCode) -> Response {
+    status.into_response()
+}
+
+/// The credentials that came with a request.
+pub(crate) fn credentials(headers: &HeaderMap) -> String {
+    let value = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    value.unwrap_or_default().to_owned()
+}
+
+async fn receive(server: Arc<Server>, headers: &HeaderMap, message: Incoming) -> Response {
     server.note(json!({
         "method": message.method, "params": message.fields(), "headers": headers_of(headers),
     }));
@@ -271,11 +294,7 @@ async fn receive(server: Arc<Server>, headers: &HeaderMap, body: &[u8]) -> Respo
     if method == "subscriptions/listen" && server.mode == Mode::Modern {
         return listen(&server, &id);
     }
-    let authorization = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
+    let authorization = credentials(headers);
     let mut response = answer(server, session, message, id, authorization).await;
     if let Some(value) = opened.and_then(|id| HeaderValue::from_str(&id).ok()) {
         response.headers_mut().insert(SESSION, value);

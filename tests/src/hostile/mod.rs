@@ -1,7 +1,7 @@
 //! An upstream that does what upstreams must not do.
 //!
 //! One process plays as many servers as it has paths: `http://127.0.0.1:PORT/MODE` or `/MODE/TAG`, each with a
-//! state of its own. The modes are in [`Mode`]; what goes wrong in the middle of a call is a tool of its own
+//! state of its own; `/sse/MODE` and `/sse/MODE/TAG` are the same over the transport of 2024-11-05. The modes are in [`Mode`]; what goes wrong in the middle of a call is a tool of its own
 //! (see [`tools`]), so that the same server can be well and sick. `POST /control/MODE/TAG` and
 //! `GET /record/MODE/TAG` command and read it. With `--stdio MODE` it is one server on stdio.
 //! It shares no code with the hub: what it sends is written by hand, byte for byte.
@@ -9,6 +9,7 @@
 mod http;
 mod raw;
 mod server;
+mod sse;
 mod stdio;
 mod tools;
 

@@ -40,74 +40,89 @@ fn check(guard: &Guard, pairs: &[(http::HeaderName, &str)]) -> Result<(), Reject
     guard.check(None, &Uri::from_static("/mcp"), &headers)
 }
 
+/// Each of these hosts gets this answer.
+fn hosts(guard: &Guard, expected: Result<(), Rejection>, hosts: &[&str]) {
+    for host in hosts {
+        assert_eq!(check(guard, &[(HOST, host)]), expected, "{host}");
+    }
+}
+
 #[test]
 fn loopback_names_are_hosts_with_any_port() {
     let guard = Guard::new(&config("127.0.0.1:8787")).unwrap();
-    for host in [
-        "localhost",
-        "LOCALHOST:1",
-        "localhost.",
-        "localhost:",
-        "127.0.0.1",
-        "127.0.0.1:9",
-        "[::1]",
-        "[::1]:8787",
-        "[::ffff:127.0.0.1]",
-    ] {
-        assert_eq!(check(&guard, &[(HOST, host)]), Ok(()), "{host}");
-    }
-    for host in [
-        "",
-        "evil.example",
-        "localhost.evil.example",
-        "evil.example:8787",
-        "localhost@evil.example",
-        "evil@localhost",
-        "localhost:80:80",
-        "localhost:x",
-        "localhost:+80",
-        "localhost:99999",
-        "[::1",
-        "[::1]x",
-        "::1",
-        "127.0.0.1.evil.example",
-        "0.0.0.0",
-        "10.0.0.5",
-        "localhost/",
-        "local host",
-        ".",
-    ] {
-        assert_eq!(check(&guard, &[(HOST, host)]), Err(Rejection::Host), "{host}");
-    }
+    hosts(
+        &guard,
+        Ok(()),
+        &[
+            "localhost",
+            "LOCALHOST:1",
+            "localhost.",
+            "localhost:",
+            "127.0.0.1",
+            "127.0.0.1:9",
+            "[::1]",
+            "[::1]:8787",
+            "[::ffff:127.0.0.1]",
+        ],
+    );
+    hosts(
+        &guard,
+        Err(Rejection::Host),
+        &[
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "evil.example:8787",
+            "localhost@evil.example",
+            "evil@localhost",
+            "localhost:80:80",
+            "localhost:x",
+            "localhost:+80",
+            "localhost:99999",
+            "[::1",
+            "[::1]x",
+            "::1",
+            "127.0.0.1.evil.example",
+            "0.0.0.0",
+            "10.0.0.5",
+            "localhost/",
+            "local host",
+            ".",
+        ],
+    );
 }
 
 #[test]
 fn configured_hosts_are_exact() {
     let guard = public();
-    for host in [
-        "hub.example.com",
-        "HUB.example.com:443",
-        "hub.example.com.",
-        "lan.example:8787",
-        "any.example",
-        "any.example:1",
-        "10.0.0.5:80",
-        "[2001:db8::5]:1",
-        "0.0.0.0:8787",
-        "localhost:8787",
-    ] {
-        assert_eq!(check(&guard, &[(HOST, host)]), Ok(()), "{host}");
-    }
-    for host in [
-        "lan.example",
-        "lan.example:80",
-        "x.hub.example.com",
-        "hub.example.com.evil.example",
-        "10.0.0.6",
-        "example.com",
-    ] {
-        assert_eq!(check(&guard, &[(HOST, host)]), Err(Rejection::Host), "{host}");
-    }
+    hosts(
+        &guard,
+        Ok(()),
+        &[
+            "hub.example.com",
+            "HUB.example.com:443",
+            "hub.example.com.",
+            "lan.example:8787",
+            "any.example",
+            "any.example:1",
+            "10.0.0.5:80",
+            "[2001:db8::5]:1",
+            "0.0.0.0:8787",
+            "localhost:8787",
+        ],
+    );
+    hosts(
+        &guard,
+        Err(Rejection::Host),
+        &[
+            "lan.example",
+            "lan.example:80",
+            "x.hub.example.com",
+            "hub.example.com.evil.example",
+            "10.0.0.6",
+            "example.com",
+        ],
+    );
 }
 
 #[test]

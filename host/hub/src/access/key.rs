@@ -66,10 +66,10 @@ impl ApiKey {
 }
 
 /// The stored form of a key: `sha256:` and 64 hexadecimal digits.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyHash(Stored);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Stored {
     Digest([u8; 32]),
     /// An example that was never filled in, such as `sha256:abc123...`.
@@ -99,13 +99,14 @@ impl KeyHash {
         Self(Stored::Digest(Sha256::digest(key).into()))
     }
 
-    /// Reads a stored hash. A placeholder, one that ends in `...`, is accepted and never matches any key.
+    /// Reads a stored hash. A placeholder, some digits and `...`, is accepted and never matches any key.
     ///
     /// # Errors
     /// Another algorithm than `sha256:`, or something else than 64 hexadecimal digits.
     pub fn parse(written: &str) -> Result<Self, KeyHashError> {
         let hex = written.strip_prefix(HASH_PREFIX).ok_or(KeyHashError::Algorithm)?;
-        if hex.ends_with("...") || hex.ends_with('…') {
+        let start = hex.strip_suffix("...").or_else(|| hex.strip_suffix('…'));
+        if start.is_some_and(|start| start.bytes().all(|b| b.is_ascii_hexdigit())) {
             return Ok(Self(Stored::Placeholder(written.into())));
         }
         digest_from_hex(hex)

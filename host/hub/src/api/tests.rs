@@ -1,8 +1,6 @@
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::body::Body;
 use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode};
@@ -11,84 +9,23 @@ use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::access::{Caller, KeyId, PermissionSet, Principal};
-use crate::catalogue::configs::{ConfigSet, ConfigSource};
-use crate::catalogue::provider::{
-    Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState,
-    ProviderStatus,
-};
-use crate::catalogue::skills::{SkillSet, SkillSource};
-use crate::gateway::hub::{HookInfo, HubContent, PluginInfo};
-use crate::mcp::{ErrorObject, RawJson};
+use crate::access::Caller;
+use crate::catalogue::configs::ConfigSet;
+use crate::catalogue::provider::{ChangeSignal, Offers, ProviderState};
+use crate::catalogue::skills::SkillSet;
+use crate::gateway::hub::{HubContent, PluginInfo};
+use crate::mcp::RawJson;
 use crate::observe::{LogLevel, LogRow};
-
-struct Stripe(Arc<Offers>);
-
-#[async_trait]
-impl Provider for Stripe {
-    fn name(&self) -> &str {
-        "my stripe"
-    }
-
-    fn status(&self) -> ProviderStatus {
-        ProviderStatus {
-            name: "my stripe".into(),
-            kind: ProviderKind::Mcp,
-            state: ProviderState::Down,
-            last_error: Some("connection refused".into()),
-            transport: "http".into(),
-            protocol: Some("2025-11-25".into()),
-            connections: 0,
-            restarts: 2,
-        }
-    }
-
-    fn offers(&self) -> Arc<Offers> {
-        self.0.clone()
-    }
-
-    async fn request(&self, _: &str, _: Option<RawJson>, _: &Call) -> Result<Answer, ErrorObject> {
-        Err(ErrorObject::internal("not asked"))
-    }
-
-    async fn notify(&self, _: &str, _: Option<RawJson>, _: &Arc<Client>) {}
-
-    async fn subscribe(&self, _: &str, _: &Arc<Client>) -> Result<(), ErrorObject> {
-        Ok(())
-    }
-
-    async fn unsubscribe(&self, _: &str, _: &Arc<Client>) -> Result<(), ErrorObject> {
-        Ok(())
-    }
-
-    async fn set_log_level(&self, _: &Arc<Client>) {}
-
-    fn release(&self, _: &ClientKey) {}
-
-    async fn shutdown(&self, _: Duration) {}
-}
+use crate::testing::{Lister, config, hook, principal, skill, tools, write_files};
 
 fn content(dir: &Path) -> HubContent {
+    write_files(dir);
     fs::create_dir_all(dir.join("notes/parts")).unwrap();
-    fs::write(dir.join("review.md"), "# Review\n\nLook twice.\n").unwrap();
-    let head = "---\nname: notes\ndescription: Write notes\n---\nUse the template.\n";
-    fs::write(dir.join("notes/SKILL.md"), head).unwrap();
     fs::write(dir.join("notes/parts/a b.html"), "<p>").unwrap();
-    fs::write(dir.join("CLAUDE.md"), "be brief\n").unwrap();
     fs::write(dir.join(".cursorrules"), "rules\n").unwrap();
     fs::write(dir.join(".env"), "SECRET=1\n").unwrap();
-    let skill = |name: &str, file: &str| SkillSource {
-        name: name.into(),
-        description: None,
-        file: file.into(),
-        tags: vec!["work".into()],
-        base_dir: dir.into(),
-    };
-    let config = |key: &str, file: &str| ConfigSource {
-        key: key.into(),
-        file: file.into(),
-        base_dir: dir.into(),
-    };
+    let skill = |name: &str, file: &str| skill(dir, name, file);
+    let config = |key: &str, file: &str| config(dir, key, file);
     HubContent {
         name: "test-hub".into(),
         skills: SkillSet::load([
@@ -98,12 +35,7 @@ fn content(dir: &Path) -> HubContent {
             skill("odd/näme %2f", "review.md"),
         ]),
         configs: ConfigSet::load([config("claude_md", "CLAUDE.md"), config("cursor", ".cursorrules")]),
-        hooks: vec![HookInfo {
-            name: "greet".into(),
-            trigger: "conversation.start".into(),
-            action: "hooks/greet.js".into(),
-            disabled: None,
-        }],
+        hooks: vec![hook()],
         plugins: vec![PluginInfo {
             name: "scraper".into(),
             description: Some("Scrapes".into()),
@@ -129,13 +61,16 @@ fn hub_with(store: Option<Store>) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let signal = ChangeSignal::default();
     let provider = HubProvider::new(content(dir.path()), signal.clone());
-    let tool = |name: &str| RawJson::of(&json!({ "name": name, "inputSchema": { "type": "object" } }));
-    let stripe = Stripe(Arc::new(Offers {
-        tools: vec![tool("create_link"), tool("delete_link")],
-        server_info: Some(RawJson::of(&json!({ "name": "stripe", "title": "Payments" }))),
-        ..Offers::default()
-    }));
-    let catalogue = Catalogue::new(vec![provider.clone(), Arc::new(stripe)], signal);
+    let stripe = Lister::new(
+        "my stripe",
+        Offers {
+            tools: tools(["create_link", "delete_link"]),
+            server_info: Some(RawJson::of(&json!({ "name": "stripe", "title": "Payments" }))),
+            ..Offers::default()
+        },
+    );
+    stripe.set(ProviderState::Down, Some("connection refused"));
+    let catalogue = Catalogue::new(vec![provider.clone(), stripe], signal);
     provider.attach(&catalogue);
     let logs = LogBuffer::new();
     let mut state = ApiState::new(catalogue, provider, logs.clone());
@@ -190,11 +125,9 @@ impl Reply {
 impl Hub {
     async fn send(&self, permissions: Option<&[&str]>, mut request: Request<Body>) -> Reply {
         if let Some(permissions) = permissions {
-            request.extensions_mut().insert(Caller(Arc::new(Principal {
-                name: "tester".into(),
-                permissions: PermissionSet::parse(permissions).unwrap(),
-                id: KeyId::ANONYMOUS,
-            })));
+            request
+                .extensions_mut()
+                .insert(Caller(Arc::new(principal(permissions))));
         }
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();

@@ -5,13 +5,17 @@ pub mod files;
 pub mod front_matter;
 pub mod media;
 pub mod names;
+pub mod pages;
 pub mod provider;
 pub mod skills;
 pub mod skills_mcp;
 pub mod snapshot;
 pub mod uri;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
@@ -37,6 +41,8 @@ pub struct Catalogue {
     snapshot: ArcSwap<Snapshot>,
     changes: broadcast::Sender<ListChange>,
     signal: ChangeSignal,
+    /// Pictures are made one after the other, so that an older one never takes the place of a newer one.
+    refreshing: Mutex<()>,
 }
 
 impl Catalogue {
@@ -53,6 +59,7 @@ impl Catalogue {
             snapshot: ArcSwap::from_pointee(first),
             changes: broadcast::Sender::new(256),
             signal,
+            refreshing: Mutex::default(),
         })
     }
 
@@ -94,6 +101,10 @@ impl Catalogue {
 
     /// Makes a new picture now, and says what is different. Offerings whose lists did not change are kept.
     pub fn refresh(&self) {
+        let _one = self
+            .refreshing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let old = self.snapshot.load_full();
         let providers = self.providers.load_full();
         let mut changed = Vec::new();

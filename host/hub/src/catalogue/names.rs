@@ -4,10 +4,9 @@
 //! of the provider's name and the thing's own name, and must never depend on what else is configured. It
 //! must also be legal in every client: `^[A-Za-z0-9_-]{1,64}$` is the narrowest rule in the field.
 //!
-//! Reading a name back is a look-up in a [`NameTable`], never a split: a cut name has lost its tail.
+//! Reading a name back is a look-up in a [`Snapshot`](super::Snapshot), never a split: a cut name has lost its
+//! tail.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +26,9 @@ pub const SEPARATOR: &str = "__";
 /// The namespace of the hub's own tools, skills and configs. No provider may take it.
 pub const HUB: &str = "aih";
 
+/// Names that no MCP and no plugin can have: as `/mcp/{name}` they are endpoints of the hub itself.
+pub const RESERVED: &[&str] = &["sse", "messages"];
+
 /// Length of the short hash, in hex digits.
 const HASH_LEN: usize = 8;
 
@@ -44,8 +46,8 @@ fn short_hash(text: &str) -> String {
 /// The first part of an exposed name: a provider's name made legal.
 ///
 /// Only `[A-Za-z0-9_]`; never empty, never more than [`MAX_NAMESPACE`] characters, no `__` inside, no `_` at
-/// either end. Two providers can fall together (`my-mcp`, `my_mcp`); that is for the configuration to
-/// refuse, see [`NamespaceTable`].
+/// either end. Two providers can fall together (`my-mcp`, `my_mcp`): the check of the configuration refuses
+/// that, and the hub's own namespace, [`HUB`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Namespace(Arc<str>);
 
@@ -82,17 +84,6 @@ impl Namespace {
     /// The hub's own namespace, [`HUB`].
     pub fn hub() -> Self {
         Self(HUB.into())
-    }
-
-    /// `text` as a namespace if it already has the form of one.
-    pub fn parse(text: &str) -> Option<Self> {
-        let legal = !text.is_empty()
-            && text.len() <= MAX_NAMESPACE
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && !text.contains(SEPARATOR)
-            && !text.starts_with('_')
-            && !text.ends_with('_');
-        legal.then(|| Self(text.into()))
     }
 
     /// The namespace as text.
@@ -171,125 +162,9 @@ macro_rules! text_traits {
                 serializer.serialize_str(&self.0)
             }
         }
-        // Equal, hashed and ordered as its text, as `Borrow` demands (all derived on one field).
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
     )*};
 }
 text_traits!(Namespace, ExposedName);
-
-/// Two things that would be offered under one name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{first}` and `{second}` would both be called `{name}`: rename one of them")]
-pub struct DuplicateName {
-    /// The name both come to.
-    pub name: String,
-    /// What holds the name already, by its own name.
-    pub first: String,
-    /// What was to be added, by its own name.
-    pub second: String,
-}
-
-impl DuplicateName {
-    /// Whether the very same thing was listed twice, rather than two that fall together.
-    pub fn is_repeat(&self) -> bool {
-        self.first == self.second
-    }
-}
-
-/// Which provider each namespace stands for. [`HUB`] is taken from the start.
-#[derive(Debug, Clone)]
-pub struct NamespaceTable {
-    by_namespace: HashMap<Namespace, String>,
-}
-
-impl Default for NamespaceTable {
-    fn default() -> Self {
-        Self {
-            by_namespace: HashMap::from([(Namespace::hub(), HUB.to_owned())]),
-        }
-    }
-}
-
-impl NamespaceTable {
-    /// Takes the namespace of `provider`.
-    ///
-    /// # Errors
-    /// [`DuplicateName`] when another provider (or the hub itself) has it; the table is unchanged then.
-    pub fn insert(&mut self, provider: &str) -> Result<Namespace, DuplicateName> {
-        let namespace = Namespace::new(provider);
-        if let Some(first) = self.by_namespace.get(&namespace) {
-            return Err(DuplicateName {
-                name: namespace.to_string(),
-                first: first.clone(),
-                second: provider.to_owned(),
-            });
-        }
-        self.by_namespace.insert(namespace.clone(), provider.to_owned());
-        Ok(namespace)
-    }
-
-    /// The provider behind `namespace`.
-    pub fn get(&self, namespace: &str) -> Option<&str> {
-        self.by_namespace.get(namespace).map(String::as_str)
-    }
-}
-
-/// What an exposed name stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The provider's namespace.
-    pub namespace: Namespace,
-    /// The name at the provider.
-    pub original: Arc<str>,
-}
-
-/// Exposed names and what they stand for; one table for tools, one for prompts.
-#[derive(Debug, Clone, Default)]
-pub struct NameTable {
-    by_name: HashMap<ExposedName, Target>,
-}
-
-impl NameTable {
-    /// Names `original` of the provider with `namespace` and remembers it.
-    ///
-    /// # Errors
-    /// [`DuplicateName`] when the name is taken; the first holder keeps it.
-    pub fn insert(&mut self, namespace: &Namespace, original: &str) -> Result<ExposedName, DuplicateName> {
-        let name = ExposedName::new(namespace, original);
-        if let Some(first) = self.by_name.get(&name) {
-            return Err(DuplicateName {
-                name: name.to_string(),
-                first: first.original.to_string(),
-                second: original.to_owned(),
-            });
-        }
-        let target = Target {
-            namespace: namespace.clone(),
-            original: original.into(),
-        };
-        self.by_name.insert(name.clone(), target);
-        Ok(name)
-    }
-
-    /// What `exposed` stands for.
-    pub fn get(&self, exposed: &str) -> Option<&Target> {
-        self.by_name.get(exposed)
-    }
-
-    /// How many names are held.
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Whether no name is held.
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-}
 
 #[cfg(test)]
 #[path = "names_tests.rs"]

@@ -258,6 +258,12 @@ pub trait Provider: Send + Sync {
     /// How it is.
     fn status(&self) -> ProviderStatus;
 
+    /// Whether its first connection has been made and its lists been read, or has failed: whoever lists now
+    /// gets all that there is to get. The hub's own start is the only time to look at it.
+    fn settled(&self) -> bool {
+        self.status().state != ProviderState::Starting
+    }
+
     /// What it lists now. Empty until it is up for the first time, and after that the last known lists
     /// even while it is down (a call then says what is wrong).
     fn offers(&self) -> Arc<Offers>;

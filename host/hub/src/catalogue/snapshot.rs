@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     names::{ExposedName, Namespace},
+    pages::{self, Page},
     provider::{Offers, Provider, ProviderKind},
     uri,
 };
@@ -253,10 +254,6 @@ pub enum Scope {
     One(Arc<str>),
 }
 
-/// How many items one page of a list holds. Larger than any list that a person uses, since some clients
-/// never ask for a second page.
-pub const PAGE_SIZE: usize = 2_000;
-
 /// Kept list answers per snapshot; more keys than this are served without being kept.
 const KEPT_LISTS: usize = 512;
 
@@ -272,7 +269,7 @@ pub struct Snapshot {
     /// Exposed tool and prompt names to (offering, item).
     tools: HashMap<Box<str>, (usize, usize)>,
     prompts: HashMap<Box<str>, (usize, usize)>,
-    lists: RwLock<HashMap<ListKey, Arc<[RawJson]>>>,
+    lists: RwLock<HashMap<ListKey, Arc<[Page]>>>,
 }
 
 impl Snapshot {
@@ -347,26 +344,17 @@ impl Snapshot {
         Some((hub, exposed.to_owned()))
     }
 
-    /// The pages of a list for one key; the items are written out and shared among its requests.
-    pub fn list(&self, scope: &Scope, kind: ListKind, principal: &Principal) -> Arc<[RawJson]> {
+    /// The pages of a list for one key; the items are written out and shared among its requests. There is at
+    /// least one.
+    pub fn list(&self, scope: &Scope, kind: ListKind, principal: &Principal) -> Arc<[Page]> {
         let key = (principal.id.get(), scope.clone(), kind);
         if let Ok(lists) = self.lists.read()
             && let Some(pages) = lists.get(&key)
         {
             return pages.clone();
         }
-        let direct = *scope != Scope::All;
-        let items: Vec<&RawJson> = self
-            .in_scope(scope)
-            .flat_map(|o| o.items(kind))
-            .filter(|item| item.visible_to(principal))
-            .map(|item| if direct { &item.direct } else { &item.listed })
-            .collect();
-        let pages: Arc<[RawJson]> = if items.is_empty() {
-            Arc::from([RawJson::trusted(&b"[]"[..])])
-        } else {
-            items.chunks(PAGE_SIZE).map(array).collect()
-        };
+        let items = self.visible(scope, kind, principal);
+        let pages: Arc<[Page]> = pages::all(items, *scope != Scope::All).into();
         if let Ok(mut lists) = self.lists.write()
             && lists.len() < KEPT_LISTS
         {
@@ -374,17 +362,21 @@ impl Snapshot {
         }
         pages
     }
-}
 
-fn array(items: &[&RawJson]) -> RawJson {
-    let mut out = Vec::with_capacity(items.iter().map(|i| i.len() + 1).sum::<usize>() + 2);
-    out.push(b'[');
-    for (i, item) in items.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
+    /// The page that follows the item with the key `last`, whether or not the list changed meanwhile.
+    pub fn list_after(&self, scope: &Scope, kind: ListKind, principal: &Principal, last: &str) -> Page {
+        let kept = self.list(scope, kind, principal);
+        let before = kept.iter().position(|page| page.last.as_deref() == Some(last));
+        match before.and_then(|at| kept.get(at + 1)) {
+            Some(page) => page.clone(),
+            None => pages::after(self.visible(scope, kind, principal), last, *scope != Scope::All),
         }
-        out.extend_from_slice(item.bytes());
     }
-    out.push(b']');
-    RawJson::trusted(out)
+
+    fn visible<'s>(&'s self, scope: &'s Scope, kind: ListKind, principal: &Principal) -> Vec<&'s Item> {
+        self.in_scope(scope)
+            .flat_map(|o| o.items(kind))
+            .filter(|item| item.visible_to(principal))
+            .collect()
+    }
 }

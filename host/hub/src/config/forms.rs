@@ -8,9 +8,9 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use url::Url;
 
-use super::model::KeyHash;
 use super::table::Form;
 use super::units::{ByteSize, HumanDuration};
+use crate::access::KeyHash;
 use crate::secrets::is_variable_name;
 
 const fn form(
@@ -143,7 +143,7 @@ pub(crate) static KEY_HASH: Form = form(
     "a key hash",
     "write sha256: and the 64 digits that `aih key hash` prints",
     "^sha256:([0-9a-fA-F]{64}|[0-9a-fA-F]*(\\.\\.\\.|…))$",
-    |s| key_hash(s).is_some(),
+    |s| KeyHash::parse(s).is_ok(),
 );
 pub(crate) static NETWORK: Form = form(
     "a network",
@@ -241,29 +241,6 @@ pub(crate) fn is_header_value(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok()
 }
 
-/// `sha256:` and 64 digits, or the placeholder of an example.
-pub(crate) fn key_hash(text: &str) -> Option<KeyHash> {
-    let digits = text.strip_prefix("sha256:")?;
-    if let Some(start) = digits.strip_suffix("...").or_else(|| digits.strip_suffix('…')) {
-        return start
-            .bytes()
-            .all(|b| b.is_ascii_hexdigit())
-            .then_some(KeyHash::Placeholder);
-    }
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut hash = [0_u8; 32];
-    for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(KeyHash::Sha256(hash))
-}
-
 /// A network, or one address as a network of one.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
     text.parse()
@@ -288,15 +265,6 @@ pub(crate) fn origin(text: &str) -> Option<String> {
         .then(|| url.origin().ascii_serialization())
 }
 
-/// The namespace of a provider: its name with everything but letters, digits and `_` turned into `_`.
-/// Tools are `{namespace}__{tool}`.
-#[must_use]
-pub fn namespace(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,23 +277,27 @@ mod tests {
         for bad in ["", "-a", ".a", "a b", "aih", "AIH", "a/b", "ä", &"a".repeat(65)] {
             assert!(!is_name(bad), "{bad}");
         }
-        assert_eq!(namespace("my-mcp.v2_x"), "my_mcp_v2_x");
     }
 
     #[test]
     fn hashes() {
-        assert_eq!(key_hash("sha256:abc123..."), Some(KeyHash::Placeholder));
-        let hash = key_hash(&format!("sha256:{}0A", "00".repeat(31)));
-        assert!(matches!(hash, Some(KeyHash::Sha256(bytes)) if bytes[31] == 10));
+        for good in [
+            "sha256:abc123...",
+            "sha256:…",
+            &format!("sha256:{}0A", "00".repeat(31)),
+        ] {
+            assert!((KEY_HASH.accepts)(good), "{good}");
+        }
         for bad in [
             "",
             "abc",
             "sha256:",
             "sha256:abc",
+            "sha256:the-hash...",
             &format!("sha256:{}+1", "00".repeat(31)),
             "md5:abc...",
         ] {
-            assert_eq!(key_hash(bad), None, "{bad}");
+            assert!(!(KEY_HASH.accepts)(bad), "{bad}");
         }
     }
 

@@ -10,11 +10,11 @@ use super::fields::ROOT;
 use super::node::{self, MAX_BYTES};
 use super::read::{Reader, secrets_settings};
 use super::{Config, LoadedConfig, Problem, Problems};
-use crate::secrets::Secrets;
+use crate::secrets::{Provider, Secrets};
 
 impl Config {
     /// Reads, checks and resolves the file at `path`, at most 1 MiB of UTF-8. Variables come from the process
-    /// environment, then from `.env` in the file's folder; `${AIH_CONFIG_DIR}` is that folder.
+    /// environment, then from `.env` in the file's folder, or from where its `secrets` say; `${AIH_CONFIG_DIR}` is that folder.
     ///
     /// # Errors
     /// Every problem of the file at once, in the order of the file.
@@ -76,9 +76,20 @@ impl Config {
             )])
         })?;
         let at = At::root(&root);
-        let (provider, mappings) = secrets_settings(&at);
+        let settings = secrets_settings(&at);
         let base_dir = folder_of(path);
-        let secrets = secrets.with_mappings(mappings).with_config_dir(&base_dir);
+        let (secrets, files) = match &settings.path {
+            Some(path) if settings.provider == Provider::File => {
+                match secrets.clone().with_files(&base_dir.join(path)) {
+                    Ok((secrets, unusable)) => (secrets, Ok(unusable)),
+                    Err(error) => (secrets, Err(error)),
+                }
+            }
+            _ => (secrets, Ok(None)),
+        };
+        let secrets = secrets
+            .with_mappings(settings.mappings)
+            .with_config_dir(&base_dir);
         let mut reader = Reader {
             file: path,
             base_dir: &base_dir,
@@ -96,7 +107,7 @@ impl Config {
                 .into_iter()
                 .map(|f| problem(f.place, f.key, f.what, f.instead)),
         );
-        let config = reader.config(&at, provider);
+        let config = reader.config(&at, settings.provider, files);
         let (mut problems, mut warnings) = (reader.problems, reader.warnings);
         problems.sort_by_key(|p| (p.line, p.column));
         warnings.sort_by_key(|p| (p.line, p.column));

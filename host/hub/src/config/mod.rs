@@ -22,7 +22,6 @@ mod units;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use forms::namespace;
 pub use model::*;
 pub use problem::{Problem, Problems};
 pub use schema::{reference, schema};

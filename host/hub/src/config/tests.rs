@@ -33,7 +33,7 @@ fn the_first_description_is_taken_word_for_word() {
     let config = &loaded.config;
     assert_eq!(config.name, "my-ai-hub");
     assert_eq!(config.auth.api_keys.len(), 2);
-    assert_eq!(config.auth.api_keys[0].key_hash, KeyHash::Placeholder);
+    assert!(config.auth.api_keys[0].key_hash.is_placeholder());
     assert_eq!(config.auth.api_keys[1].permissions, ["mcps/*", "skills/*"]);
     assert_eq!(
         config.auth.oauth.as_ref().unwrap().allowed_users,
@@ -201,6 +201,22 @@ fn meaning_is_checked_too() {
         (
             "mcps: {external: [{name: aih, url: http://x}]}",
             "`aih` is not a name",
+        ),
+        (
+            "mcps: {external: [{name: sse, url: http://x}]}",
+            "mcp `sse` cannot have its own address: /mcp/sse is the hub's",
+        ),
+        (
+            "plugins: [{name: messages, file: x.py}]",
+            "plugin `messages` cannot have its own address: /mcp/messages is the hub's",
+        ),
+        (
+            "mcps: {local: [{name: Aih-, command: x}]}",
+            "mcp `Aih-` would give tools named `Aih__…`, and the namespace `aih` is the hub's own",
+        ),
+        (
+            "mcps: {local: [{name: a__b, command: x}, {name: a.b-, command: x}]}",
+            "mcp `a.b-` and mcp `a__b` in line 2 both give tools named `a_b__…`",
         ),
         (
             "mcps: {external: [{name: a, url: http://x, headers: {Host: y}}]}",
@@ -372,6 +388,46 @@ fn providers_that_are_not_there_yet_give_one_warning() {
         warnings(&loaded),
         "aih-config.yaml:2:21: secrets.provider: provider `vault` is not available yet; the environment and .env are used\n"
     );
+}
+
+#[test]
+fn variables_can_lie_in_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("aih-config.yaml");
+    let load = |secrets: &str| {
+        let text = format!(
+            "version: \"1.0\"\nsecrets: {{{secrets}}}\nmcps: {{local: [{{name: a, command: x, env: {{T: \"${{TOKEN}}\"}}}}]}}\n"
+        );
+        Config::from_text(&text, &path, Secrets::from_pairs([("TOKEN", "from-env")]))
+    };
+    let token = |loaded: &LoadedConfig| loaded.secrets.get("TOKEN").unwrap().expose_secret().to_owned();
+    std::fs::create_dir(dir.path().join("run")).unwrap();
+    std::fs::write(dir.path().join("run/TOKEN"), "from-folder\n").unwrap();
+    std::fs::write(dir.path().join("some.env"), "TOKEN=from-file\nhunter2\n").unwrap();
+    let loaded = load("provider: file, path: ./run").unwrap();
+    assert_eq!(
+        (token(&loaded).as_str(), warnings(&loaded).as_str()),
+        ("from-folder", "")
+    );
+    assert!(loaded.config.mcps.local[0].state.is_enabled());
+    let loaded = load("provider: file, path: some.env").unwrap();
+    assert_eq!(token(&loaded), "from-file");
+    let told = warnings(&loaded);
+    assert!(
+        told.contains("secrets.path: ") && told.contains("after TOKEN"),
+        "{told}"
+    );
+    assert!(!told.contains("hunter2"), "{told}");
+    let told = load("provider: file, path: gone").unwrap_err().to_string();
+    assert!(
+        told.contains("2:33: secrets.path: ") && told.contains("gone is not there"),
+        "{told}"
+    );
+    let told = load("provider: file").unwrap_err().to_string();
+    assert!(told.contains("secrets: provider `file` needs `path`"), "{told}");
+    let loaded = load("path: run").unwrap();
+    assert_eq!(token(&loaded), "from-env");
+    assert!(warnings(&loaded).contains("for provider `file` only"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Gateway, rewrite};
 use crate::{
     catalogue::{
-        ListKind, Offering, Scope, names,
+        ListKind, Offering, Scope, names, pages,
         provider::{Answer, Call, Client, LogLevel, Peer, ProviderState},
         skills_mcp,
     },
@@ -35,7 +35,7 @@ pub struct Request {
 }
 
 /// Where a request goes: the provider, and the parameters with its own names.
-struct Route {
+pub(super) struct Route {
     offering: Arc<Offering>,
     params: Option<RawJson>,
 }
@@ -48,16 +48,18 @@ impl Gateway {
     pub async fn answer(&self, request: Request) -> Result<RawJson, ErrorObject> {
         let legacy = request.client.era() == Era::Legacy;
         match &*request.method {
-            method::TOOLS_LIST => self.list(ListKind::Tools, &request),
-            method::PROMPTS_LIST => self.list(ListKind::Prompts, &request),
-            method::RESOURCES_LIST => self.list(ListKind::Resources, &request),
-            method::TEMPLATES_LIST => self.list(ListKind::Templates, &request),
+            method::TOOLS_LIST => self.list(ListKind::Tools, &request).await,
+            method::PROMPTS_LIST => self.list(ListKind::Prompts, &request).await,
+            method::RESOURCES_LIST => self.list(ListKind::Resources, &request).await,
+            method::TEMPLATES_LIST => self.list(ListKind::Templates, &request).await,
             method::TOOLS_CALL => {
-                self.forward(self.route_item(ListKind::Tools, &request)?, request)
+                let route = |request: &Request| self.route_item(ListKind::Tools, request);
+                self.forward(self.route_young(&request, route).await?, request)
                     .await
             }
             method::PROMPTS_GET => {
-                self.forward(self.route_item(ListKind::Prompts, &request)?, request)
+                let route = |request: &Request| self.route_item(ListKind::Prompts, request);
+                self.forward(self.route_young(&request, route).await?, request)
                     .await
             }
             method::RESOURCES_READ => self.forward(self.route_resource(&request)?, request).await,
@@ -79,36 +81,42 @@ impl Gateway {
         }
     }
 
-    fn list(&self, kind: ListKind, request: &Request) -> Result<RawJson, ErrorObject> {
+    async fn list(&self, kind: ListKind, request: &Request) -> Result<RawJson, ErrorObject> {
+        self.until_warm(&request.scope, &request.client.principal).await;
         let snapshot = self.catalogue.snapshot();
-        let pages = snapshot.list(&request.scope, kind, &request.client.principal);
+        let principal = &request.client.principal;
         let cursor = request
             .params
             .as_ref()
-            .and_then(|p| RawObject::parse(p).ok()?.read::<String>("cursor"));
-        let at = match cursor {
-            None => 0,
-            Some(cursor) => cursor
-                .parse::<usize>()
-                .ok()
-                .filter(|at| *at < pages.len())
-                .ok_or_else(|| {
-                    ErrorObject::invalid_params(format!("`{cursor}` is no cursor of this list"))
-                })?,
+            .and_then(|p| RawObject::parse(p).ok()?.read::<serde_json::Value>("cursor"))
+            .filter(|cursor| !cursor.is_null());
+        let page = match cursor {
+            None => snapshot.list(&request.scope, kind, principal).first().cloned(),
+            Some(cursor) => {
+                let last = cursor.as_str().and_then(|text| pages::read_cursor(kind, text));
+                let last = last.ok_or_else(|| {
+                    ErrorObject::invalid_params(
+                        "`cursor` is none of this list; leave it out to start from the beginning",
+                    )
+                })?;
+                Some(snapshot.list_after(&request.scope, kind, principal, &last))
+            }
         };
-        let Some(page) = pages.get(at) else {
+        let Some(page) = page else {
             return Err(ErrorObject::internal("the list is empty"));
         };
-        let mut out = Vec::with_capacity(page.len() + 96);
+        let mut out = Vec::with_capacity(page.items.len() + 192);
         out.push(b'{');
         if request.client.era() == Era::Modern {
             // The list depends on the key: it must not be shared (2026-07-28, Caching).
             out.extend_from_slice(br#""resultType":"complete","ttlMs":0,"cacheScope":"private","#);
         }
         out.extend_from_slice(format!("\"{}\":", kind.member()).as_bytes());
-        out.extend_from_slice(page.bytes());
-        if at + 1 < pages.len() {
-            out.extend_from_slice(format!(",\"nextCursor\":\"{}\"", at + 1).as_bytes());
+        out.extend_from_slice(page.items.bytes());
+        if let Some(last) = &page.last {
+            // Base64 needs no escaping.
+            let cursor = pages::cursor(kind, last);
+            out.extend_from_slice(format!(",\"nextCursor\":\"{cursor}\"").as_bytes());
         }
         out.push(b'}');
         Ok(RawJson::trusted(out))
@@ -190,11 +198,7 @@ impl Gateway {
     }
 
     fn route_resource(&self, request: &Request) -> Result<Route, ErrorObject> {
-        let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
-        let uri = RawObject::parse(params)
-            .ok()
-            .and_then(|o| o.read::<String>("uri"))
-            .ok_or_else(|| missing("uri"))?;
+        let (params, uri) = uri_of(request)?;
         let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
         let params = rewrite::set_str(params, "uri", |_| original);
         Ok(Route { offering, params })
@@ -293,11 +297,7 @@ impl Gateway {
     }
 
     async fn subscribe(&self, request: &Request) -> Result<RawJson, ErrorObject> {
-        let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
-        let uri = RawObject::parse(params)
-            .ok()
-            .and_then(|o| o.read::<String>("uri"))
-            .ok_or_else(|| missing("uri"))?;
+        let (_, uri) = uri_of(request)?;
         let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
         if &*request.method == method::RESOURCES_SUBSCRIBE {
             offering.provider.subscribe(&original, &request.client).await?;
@@ -363,26 +363,6 @@ impl Gateway {
             }
         }
     }
-
-    /// Waits, for a while, for a server that is just being started: what it can do is not known before.
-    async fn until_started(&self, name: &str) {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-        let starting = || {
-            let snapshot = self.catalogue.snapshot();
-            snapshot
-                .provider(name)
-                .is_some_and(|o| o.provider.status().state == ProviderState::Starting)
-        };
-        let mut marks = self.catalogue.marks();
-        let wait = async {
-            while starting() {
-                if marks.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
-    }
 }
 
 /// What a server says of itself.
@@ -426,6 +406,13 @@ impl Introduction {
         }
         RawJson::of(&result)
     }
+}
+
+/// The parameters of a request that names a resource, and the resource.
+fn uri_of(request: &Request) -> Result<(&RawJson, String), ErrorObject> {
+    let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
+    let uri = RawObject::parse(params).ok().and_then(|o| o.read("uri"));
+    Ok((params, uri.ok_or_else(|| missing("uri"))?))
 }
 
 fn missing(what: &str) -> ErrorObject {

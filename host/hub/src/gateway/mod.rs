@@ -7,14 +7,17 @@
 pub mod changes;
 pub mod dispatch;
 pub mod hub;
+mod legacy;
 pub mod modern;
 pub mod peer;
 pub mod rewrite;
 pub mod session;
 pub mod sse;
+pub mod starting;
 pub mod stdio;
 pub mod stream;
 pub mod streamable;
+mod wire;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -46,6 +49,8 @@ pub struct Gateway {
     pub stopping: CancellationToken,
     /// Requests that outlive their HTTP response's first byte.
     pub tasks: TaskTracker,
+    /// When it came up.
+    born: tokio::time::Instant,
     counter: AtomicU64,
 }
 
@@ -59,6 +64,7 @@ impl Gateway {
             modern: modern::Modern::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            born: tokio::time::Instant::now(),
             counter: AtomicU64::new(1),
         })
     }
@@ -111,7 +117,8 @@ impl Gateway {
     }
 }
 
-/// The MCP endpoints. Whoever serves them puts [`crate::access::layer`] in front.
+/// The MCP endpoints. Whoever serves them puts [`crate::access::layer`] in front. Each segment beside `{name}`
+/// is in [`RESERVED`](crate::catalogue::names::RESERVED).
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let streamable = || {
         routing::post(streamable::post)

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, Weak, atomic::AtomicU8},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU8},
     time::{Duration, Instant},
 };
 
@@ -16,25 +16,26 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+mod facts;
+mod listen;
+
 use super::{
-    Gateway, changes,
+    Gateway,
     dispatch::Request,
     peer::{Ask, ModernPeer},
-    rewrite,
     stream::Stream,
 };
 use crate::{
     access::Principal,
     catalogue::{
         ListKind, Scope,
-        names::Namespace,
-        provider::{Client, ClientKey, LogLevel, Peer},
+        provider::{Client, ClientKey, Peer},
     },
-    mcp::{
-        ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson, RawObject, headers, method,
-        method::{header, meta},
-    },
+    mcp::{ErrorCode, ErrorObject, Id, RawJson, RawObject, headers, method, method::meta},
 };
+pub use facts::{Facts, is_modern, says_version};
+use listen::Listener;
+pub use listen::Listening;
 
 /// How long a call waits for the client's answers to its questions.
 const PARK_TIME: Duration = Duration::from_secs(600);
@@ -45,103 +46,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Clients that are remembered, for connections of their own.
 const MAX_CLIENTS: usize = 10_000;
 const CLIENT_IDLE: Duration = Duration::from_secs(900);
-/// `subscriptions/listen` streams, over all clients.
-const MAX_LISTENERS: usize = 5_000;
-/// Resources that one listener may follow.
-const MAX_FOLLOWED: usize = 500;
 /// In front of a state that this hub made, to tell it from an upstream's.
 const STATE_PREFIX: &str = "aih.parked.";
-
-/// What a modern request's `_meta` says.
-#[derive(Debug)]
-pub struct Facts {
-    version: ProtocolVersion,
-    info: Option<RawJson>,
-    capabilities: RawJson,
-    log_level: Option<LogLevel>,
-}
-
-/// Whether a message belongs to the modern era: its `_meta` or its header says so.
-pub fn is_modern(headers: &HeaderMap, method: &str, params: Option<&RawJson>) -> bool {
-    let by_header = headers
-        .get(header::PROTOCOL_VERSION)
-        .is_some_and(|v| v.to_str().ok().and_then(ProtocolVersion::parse) == Some(ProtocolVersion::LATEST));
-    by_header || method == method::DISCOVER || says_version(params)
-}
-
-/// Whether `_meta` carries a protocol version.
-pub fn says_version(params: Option<&RawJson>) -> bool {
-    // The key is long and rare: most legacy requests are spared the parse.
-    params.is_some_and(|p| memchr::memmem::find(p.bytes(), meta::PROTOCOL_VERSION.as_bytes()).is_some())
-        && params
-            .and_then(|p| RawObject::parse(p).ok()?.raw("_meta"))
-            .is_some_and(|m| RawObject::parse(&m).is_ok_and(|m| m.get(meta::PROTOCOL_VERSION).is_some()))
-}
-
-impl Facts {
-    /// Reads and checks a request's `_meta`; over HTTP also the headers that repeat it.
-    ///
-    /// # Errors
-    /// `-32602`, `-32020` or `-32022`; over HTTP all three go with status 400.
-    pub fn read(
-        headers: Option<&HeaderMap>,
-        method: &str,
-        params: Option<&RawJson>,
-    ) -> Result<Self, ErrorObject> {
-        let mismatch = |text: String| ErrorObject::new(ErrorCode::HEADER_MISMATCH, text);
-        let object = params.map(RawObject::parse).transpose().ok().flatten();
-        let said = match headers {
-            None => None,
-            Some(h) => {
-                let value = h.get(header::PROTOCOL_VERSION);
-                value.map(|v| v.to_str().unwrap_or_default().to_owned())
-            }
-        };
-        let absent = |what: &str| ErrorObject::invalid_params(format!("`params._meta` lacks `{what}`"));
-        let json = object
-            .as_ref()
-            .and_then(|o| o.raw("_meta"))
-            .ok_or_else(|| absent(meta::PROTOCOL_VERSION))?;
-        let fields = RawObject::parse(&json).map_err(|_| absent(meta::PROTOCOL_VERSION))?;
-        let requested: String = fields
-            .read(meta::PROTOCOL_VERSION)
-            .ok_or_else(|| absent(meta::PROTOCOL_VERSION))?;
-        if headers.is_some() {
-            match &said {
-                None => return Err(mismatch("the MCP-Protocol-Version header is missing".to_owned())),
-                Some(said) if *said != requested => {
-                    return Err(mismatch(format!(
-                        "MCP-Protocol-Version says `{said}`, `_meta` says `{requested}`"
-                    )));
-                }
-                Some(_) => {}
-            }
-        }
-        let version = ProtocolVersion::parse(&requested)
-            .filter(|v| v.era() == crate::mcp::Era::Modern)
-            .ok_or_else(|| unsupported(&requested))?;
-        if let Some(headers) = headers {
-            headers::check(headers, method, object.as_ref()).map_err(mismatch)?;
-        }
-        let capabilities = fields.raw(meta::CLIENT_CAPABILITIES).filter(RawJson::is_object);
-        Ok(Self {
-            version,
-            info: fields.raw(meta::CLIENT_INFO),
-            capabilities: capabilities.ok_or_else(|| absent(meta::CLIENT_CAPABILITIES))?,
-            log_level: fields
-                .read::<String>(meta::LOG_LEVEL)
-                .and_then(|l| LogLevel::parse(&l)),
-        })
-    }
-}
-
-fn unsupported(requested: &str) -> ErrorObject {
-    ErrorObject::new(
-        ErrorCode::UNSUPPORTED_VERSION,
-        format!("protocol version `{requested}` is not supported"),
-    )
-    .with_data(&json!({ "supported": [ProtocolVersion::LATEST.as_str()], "requested": requested }))
-}
 
 type Running = Pin<Box<dyn Future<Output = Result<RawJson, ErrorObject>> + Send>>;
 
@@ -162,14 +68,6 @@ struct Active {
 struct Parked {
     active: Active,
     until: Instant,
-}
-
-struct Listener {
-    principal: Arc<Principal>,
-    scope: Scope,
-    kinds: Vec<ListKind>,
-    id: Id,
-    stream: Weak<Stream>,
 }
 
 /// State of the modern era: clients, waiting calls, listeners.
@@ -244,42 +142,6 @@ impl Modern {
         });
         gone
     }
-
-    /// Tells the listeners that a list changed.
-    pub fn tell(&self, kind: ListKind, concerns: impl Fn(&Scope, &Principal) -> bool) {
-        lock(&self.listeners).retain(|_, listener| {
-            let Some(stream) = listener.stream.upgrade() else {
-                return false;
-            };
-            if listener.kinds.contains(&kind) && concerns(&listener.scope, &listener.principal) {
-                let params = with_subscription(None, &listener.id);
-                stream.push(&Message::notification(changes::notification(kind), Some(params)));
-            }
-            true
-        });
-    }
-
-    /// Ends every `subscriptions/listen` stream: the hub stops.
-    pub fn end_listeners(&self) {
-        for (_, listener) in lock(&self.listeners).drain() {
-            if let Some(stream) = listener.stream.upgrade() {
-                stream.finish();
-            }
-        }
-    }
-}
-
-/// `params` with the id of the listen request in `_meta`.
-fn with_subscription(params: Option<RawJson>, id: &Id) -> RawJson {
-    let params = params.unwrap_or(RawJson::EMPTY_OBJECT);
-    let Ok(mut object) = RawObject::parse(&params) else {
-        return params;
-    };
-    let mut meta: serde_json::Map<String, Value> = object.read("_meta").unwrap_or_default();
-    meta.insert(meta::SUBSCRIPTION_ID.to_owned(), id.json().to_value());
-    let meta = RawJson::of(&meta);
-    object.set("_meta", &meta);
-    object.to_json()
 }
 
 /// What becomes of a modern request.
@@ -293,24 +155,6 @@ pub enum Begun {
     },
     /// It stays open and only notifies, until it is dropped.
     Listen(Listening),
-}
-
-/// An open `subscriptions/listen`. Drop ends it.
-pub struct Listening {
-    gateway: Arc<Gateway>,
-    number: u64,
-    client: Arc<Client>,
-    /// What the listener gets; the acknowledgement is its first message.
-    pub stream: Arc<Stream>,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        lock(&self.gateway.modern.listeners).remove(&self.number);
-        for provider in self.gateway.catalogue.providers().iter() {
-            provider.release(&self.client.key);
-        }
-    }
 }
 
 impl Gateway {
@@ -479,119 +323,6 @@ impl Gateway {
         let arguments: Value = object.read("arguments").unwrap_or_default();
         headers::check_params(headers, bindings, &arguments)
             .map_err(|text| ErrorObject::new(ErrorCode::HEADER_MISMATCH, text))
-    }
-
-    async fn listen(
-        self: &Arc<Self>,
-        client: &Client,
-        scope: Scope,
-        id: Id,
-        params: Option<&RawJson>,
-    ) -> Result<Listening, ErrorObject> {
-        let wanted: Value = params
-            .and_then(|p| RawObject::parse(p).ok()?.read("notifications"))
-            .ok_or_else(|| ErrorObject::invalid_params("`params.notifications` is missing"))?;
-        if lock(&self.modern.listeners).len() >= MAX_LISTENERS {
-            return Err(ErrorObject::internal("too many streams are listening; close one"));
-        }
-        let capabilities = self.introduction(&scope, client).await?.capabilities.to_value();
-        let mut accepted = serde_json::Map::new();
-        let mut kinds = Vec::new();
-        for (member, capability, kind) in [
-            ("toolsListChanged", "tools", ListKind::Tools),
-            ("promptsListChanged", "prompts", ListKind::Prompts),
-            ("resourcesListChanged", "resources", ListKind::Resources),
-        ] {
-            let offered =
-                capabilities.get(capability).and_then(|c| c.get("listChanged")) == Some(&Value::Bool(true));
-            if offered && wanted.get(member) == Some(&Value::Bool(true)) {
-                accepted.insert(member.to_owned(), true.into());
-                kinds.push(kind);
-            }
-        }
-        let stream = Stream::new();
-        let number = self.next_number();
-        // Its own client: connections that are opened for these subscriptions end with it.
-        let own = Arc::new(Client {
-            key: ClientKey(format!("listen-{number}").into()),
-            principal: client.principal.clone(),
-            version: client.version,
-            info: client.info.clone(),
-            capabilities: RawJson::EMPTY_OBJECT,
-            peer: Arc::new(ListenPeer {
-                scope: scope.clone(),
-                id: id.clone(),
-                stream: Arc::downgrade(&stream),
-            }),
-            log_level: AtomicU8::new(0),
-        });
-        let listening = Listening {
-            gateway: self.clone(),
-            number,
-            client: own.clone(),
-            stream: stream.clone(),
-        };
-        let mut followed = Vec::new();
-        let uris = wanted
-            .get("resourceSubscriptions")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        for uri in uris.iter().filter_map(Value::as_str).take(MAX_FOLLOWED) {
-            let Ok((offering, original)) = self.find_resource(&scope, uri, client) else {
-                continue;
-            };
-            if offering.provider.subscribe(&original, &own).await.is_ok() {
-                followed.push(Value::from(uri));
-            }
-        }
-        if !uris.is_empty() {
-            accepted.insert("resourceSubscriptions".to_owned(), followed.into());
-        }
-        let acknowledged = RawJson::of(&json!({ "notifications": accepted }));
-        let acknowledged = with_subscription(Some(acknowledged), &id);
-        stream.push_first(&Message::notification(method::ACKNOWLEDGED, Some(acknowledged)));
-        let listener = Listener {
-            principal: client.principal.clone(),
-            scope,
-            kinds,
-            id,
-            stream: Arc::downgrade(&stream),
-        };
-        lock(&self.modern.listeners).insert(number, listener);
-        Ok(listening)
-    }
-}
-
-struct ListenPeer {
-    scope: Scope,
-    id: Id,
-    stream: Weak<Stream>,
-}
-
-#[async_trait]
-impl Peer for ListenPeer {
-    fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
-        // A listener gets what it asked for and nothing else.
-        if method != method::RESOURCE_UPDATED {
-            return;
-        }
-        let params = match params {
-            Some(params) if self.scope == Scope::All => {
-                Some(rewrite::expose_uri(&params, &Namespace::new(provider)))
-            }
-            params => params,
-        };
-        if let Some(stream) = self.stream.upgrade() {
-            stream.push(&Message::notification(
-                method,
-                Some(with_subscription(params, &self.id)),
-            ));
-        }
-    }
-
-    async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
-        Err(ErrorObject::method_not_found(method))
     }
 }
 

@@ -17,9 +17,10 @@ use serde::Deserialize;
 use super::{
     Gateway,
     dispatch::Request,
-    peer::RequestPeer,
+    legacy,
     session::Session,
-    streamable::{self, Endpoint},
+    streamable,
+    wire::{self, Endpoint},
 };
 use crate::{
     access::Caller,
@@ -68,7 +69,7 @@ pub async fn get(
             ..event
         }
     });
-    streamable::events(events, Some(first), Some(session))
+    wire::events(events, Some(first), Some(session))
 }
 
 /// The session of this transport lives as long as its stream.
@@ -107,9 +108,9 @@ pub async fn post(
         let text =
             "no such session: open the SSE stream first and POST to the address in its `endpoint` event";
         let e = ErrorObject::new(crate::mcp::ErrorCode::INVALID_REQUEST, text);
-        return streamable::error(StatusCode::NOT_FOUND, None, e);
+        return wire::error(StatusCode::NOT_FOUND, None, e);
     };
-    match streamable::read_message(&headers, body).await {
+    match wire::read_message(&headers, body).await {
         Ok(message) => {
             session.touch();
             receive(&gateway, &session, message);
@@ -123,7 +124,7 @@ pub async fn post(
 pub fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, message: Message) {
     match message {
         Message::Request { id, method, params } => request(gateway, session, id, method, params),
-        Message::Notification { method, params } => streamable::notified(gateway, session, &method, params),
+        Message::Notification { method, params } => legacy::notified(gateway, session, &method, params),
         Message::Response {
             id: Some(id),
             outcome,
@@ -155,19 +156,7 @@ fn request(
                 "send `initialize` first",
             )),
             Some(client) => {
-                let peer = Arc::new(RequestPeer {
-                    session: session.clone(),
-                    stream: out.clone(),
-                });
-                let cancel = running.cancel.clone();
-                let request = Request {
-                    scope: session.scope.clone(),
-                    method,
-                    params,
-                    client,
-                    peer,
-                    cancel,
-                };
+                let request = Request::in_session(&session, client, &running, &out, method, params);
                 gateway.answer(request).await
             }
         };

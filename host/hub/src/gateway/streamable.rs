@@ -3,183 +3,37 @@
 //! A request that is answered at once gets plain JSON; one that speaks before its answer, or takes its
 //! time, gets a stream of events. A client that was cut off fetches the rest with `Last-Event-ID`.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use futures::{Stream as Events, StreamExt as _};
-use http::{HeaderMap, HeaderValue, StatusCode, header as h, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header as h};
 
 use super::{
-    Gateway, MAX_BODY, MAX_NESTING,
+    Gateway,
     dispatch::Request,
+    legacy::notified,
     modern::{self, Begun},
-    peer::RequestPeer,
     session::Session,
     stream::{Stream, parse_event_id},
+    wire::{Accepts, Endpoint, error, events, json, read_message, refused},
 };
 use crate::{
     access::{Caller, Principal},
     catalogue::Scope,
     mcp::{
-        ErrorCode, ErrorObject, Id, Message, ParseError, ProtocolVersion, RawJson, RawObject,
-        json::nests_within,
+        ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson,
         method::{self, header},
-        sse::{Event, KEEP_ALIVE},
+        sse::Event,
     },
 };
 
-/// A request that is silent for this long gets its stream opened, so that nothing on the way gives up.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The same for a client that would rather have a stream.
-const EAGER: Duration = Duration::from_millis(20);
-/// Between two signs of life on a silent stream.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// How long a client waits before it fetches the rest of a stream that broke off, in milliseconds.
 const RETRY: u64 = 1_000;
-
-/// The endpoint of a request: all providers, or the one in the path.
-pub struct Endpoint(pub Scope);
-
-impl<S: Send + Sync> FromRequestParts<S> for Endpoint {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let name = Path::<std::collections::HashMap<String, String>>::from_request_parts(parts, state).await;
-        let name = name.ok().and_then(|Path(mut p)| p.remove("name"));
-        Ok(Self(name.map_or(Scope::All, |name| Scope::One(name.into()))))
-    }
-}
-
-/// A JSON-RPC error as an HTTP response.
-pub fn error(status: StatusCode, id: Option<Id>, error: ErrorObject) -> Response {
-    json(
-        status,
-        Message::Response {
-            id,
-            outcome: Err(error),
-        }
-        .to_bytes(),
-    )
-}
-
-fn json(status: StatusCode, body: Bytes) -> Response {
-    (
-        status,
-        [(h::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-        body,
-    )
-        .into_response()
-}
-
-/// A request that is no MCP, or not acceptable as it is: one log row, and the error.
-fn refused(status: StatusCode, text: impl Into<String>) -> Response {
-    refused_as(status, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
-}
-
-fn refused_as(status: StatusCode, e: ErrorObject) -> Response {
-    tracing::warn!(target: "aih::gateway", status = status.as_u16(), "refused: {}", e.message);
-    error(status, None, e)
-}
-
-/// Reads a message from a body, within the limits.
-///
-/// # Errors
-/// The response to send instead.
-pub async fn read_message(headers: &HeaderMap, body: Body) -> Result<Message, Response> {
-    let content_type = headers
-        .get(h::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let text = format!("Content-Type must be application/json, not `{essence}`");
-        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    let too_large = || {
-        refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a message may have {MAX_BODY} bytes at most"),
-        )
-    };
-    let declared = headers
-        .get(h::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY) {
-        return Err(too_large());
-    }
-    let bytes = axum::body::to_bytes(body, MAX_BODY)
-        .await
-        .map_err(|_| too_large())?;
-    if !nests_within(&bytes, MAX_NESTING) {
-        return Err(refused(
-            StatusCode::BAD_REQUEST,
-            format!("the message nests deeper than {MAX_NESTING} levels"),
-        ));
-    }
-    Message::parse(&bytes).map_err(|e| {
-        let code = match e {
-            ParseError::Json(_) => ErrorCode::PARSE_ERROR,
-            ParseError::Shape(_) => ErrorCode::INVALID_REQUEST,
-        };
-        refused_as(StatusCode::BAD_REQUEST, ErrorObject::new(code, e.to_string()))
-    })
-}
-
-/// Which kinds of answer the client takes.
-#[derive(Clone, Copy)]
-struct Accepts {
-    json: bool,
-    events: bool,
-    /// Events are named before JSON, or alone: the client would rather have a stream.
-    rather_events: bool,
-}
-
-impl Accepts {
-    /// How long a request may be silent before its stream is opened.
-    fn patience(self) -> Duration {
-        if self.rather_events { EAGER } else { PATIENCE }
-    }
-
-    fn of(headers: &HeaderMap) -> Self {
-        let mut accepts = Self {
-            json: false,
-            events: false,
-            rather_events: false,
-        };
-        let mut any = false;
-        let values = headers.get_all(h::ACCEPT).iter().filter_map(|v| v.to_str().ok());
-        for range in values.flat_map(|v| v.split(',')) {
-            any = true;
-            let range = range.trim().to_ascii_lowercase();
-            let mut parts = range.split(';').map(str::trim);
-            let essence = parts.next().unwrap_or_default();
-            if parts.any(|p| matches!(p, "q=0" | "q=0.0" | "q=0.00" | "q=0.000")) {
-                continue;
-            }
-            accepts.json |= matches!(essence, "application/json" | "application/*" | "*/*");
-            accepts.events |= matches!(essence, "text/event-stream" | "text/*" | "*/*");
-            accepts.rather_events |= accepts.events && !accepts.json;
-        }
-        if any {
-            accepts
-        } else {
-            Self {
-                json: true,
-                events: true,
-                rather_events: false,
-            }
-        }
-    }
-}
 
 /// POST: one message.
 pub async fn post(
@@ -302,71 +156,6 @@ async fn initialize(
     }
 }
 
-impl Gateway {
-    /// Answers `initialize` on a fresh session.
-    ///
-    /// # Errors
-    /// Parameters of another shape, a server that is not there, or a second `initialize`.
-    pub async fn initialize(
-        &self,
-        session: &Arc<Session>,
-        params: Option<&RawJson>,
-    ) -> Result<RawJson, ErrorObject> {
-        let bad = || {
-            ErrorObject::invalid_params(
-                "`initialize` needs `protocolVersion`, `capabilities` and `clientInfo`",
-            )
-        };
-        let object = RawObject::parse(params.ok_or_else(bad)?).map_err(|_| bad())?;
-        let requested: String = object.read("protocolVersion").ok_or_else(bad)?;
-        let version = ProtocolVersion::negotiate_legacy(&requested);
-        let capabilities = object
-            .raw("capabilities")
-            .filter(RawJson::is_object)
-            .unwrap_or(RawJson::EMPTY_OBJECT);
-        let client = session
-            .introduce(version, object.raw("clientInfo"), capabilities)
-            .ok_or_else(|| {
-                ErrorObject::new(ErrorCode::INVALID_REQUEST, "this session is initialized already")
-            })?;
-        Ok(self
-            .introduction(&session.scope, client)
-            .await?
-            .initialize_result(version))
-    }
-}
-
-/// A notification of a client with a session.
-pub fn notified(gateway: &Arc<Gateway>, session: &Arc<Session>, method: &str, params: Option<RawJson>) {
-    match method {
-        method::INITIALIZED => {}
-        method::CANCELLED => {
-            let id = params
-                .as_ref()
-                .and_then(|p| RawObject::parse(p).ok()?.raw("requestId"));
-            if let Some(id) = id.and_then(Id::from_json) {
-                session.cancel(&id);
-            }
-        }
-        _ => {
-            let Some(client) = session.client().cloned() else {
-                return;
-            };
-            let (gateway, session, method) = (gateway.clone(), session.clone(), method.to_owned());
-            let tasks = gateway.tasks.clone();
-            tasks.spawn(async move {
-                let snapshot = gateway.catalogue.snapshot_full();
-                for offering in snapshot
-                    .in_scope(&session.scope)
-                    .filter(|o| o.visible_to(&client.principal))
-                {
-                    offering.provider.notify(&method, params.clone(), &client).await;
-                }
-            });
-        }
-    }
-}
-
 async fn post_legacy(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
@@ -388,19 +177,7 @@ async fn post_legacy(
     } else {
         session.standing.clone()
     };
-    let peer = Arc::new(RequestPeer {
-        session: session.clone(),
-        stream: stream.clone(),
-    });
-    let cancel = running.cancel.clone();
-    let request = Request {
-        scope: session.scope.clone(),
-        method,
-        params,
-        client,
-        peer,
-        cancel,
-    };
+    let request = Request::in_session(session, client, &running, &stream, method, params);
     let answering = gateway.clone();
     let mut answer = Box::pin(async move {
         let outcome = answering.answer(request).await;
@@ -536,52 +313,6 @@ fn modern_status(e: &ErrorObject) -> StatusCode {
         ErrorCode::INVALID_PARAMS if e.message.starts_with("`params._meta`") => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
-}
-
-/// Counts an open stream of a session.
-struct OpenStream(Arc<Session>);
-
-impl OpenStream {
-    fn new(session: Arc<Session>) -> Self {
-        session.open_streams.fetch_add(1, Ordering::Relaxed);
-        Self(session)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.open_streams.fetch_sub(1, Ordering::Relaxed);
-        self.0.touch();
-    }
-}
-
-/// A response of events, with signs of life where nothing happens.
-pub fn events(
-    events: impl Events<Item = Event> + Send + 'static,
-    first: Option<Event>,
-    session: Option<Arc<Session>>,
-) -> Response {
-    let open = session.map(OpenStream::new);
-    let events = futures::stream::iter(first).chain(events);
-    let body = futures::stream::unfold((Box::pin(events), open), |(mut events, open)| async move {
-        let bytes = match tokio::time::timeout(KEEP_ALIVE_EVERY, events.next()).await {
-            Ok(event) => event?.encode(),
-            Err(_) => KEEP_ALIVE,
-        };
-        Some((Ok::<_, Infallible>(bytes), (events, open)))
-    });
-    let headers = [
-        (h::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (
-            h::CACHE_CONTROL,
-            HeaderValue::from_static("no-cache, no-transform"),
-        ),
-        (
-            http::HeaderName::from_static("x-accel-buffering"),
-            HeaderValue::from_static("no"),
-        ),
-    ];
-    (StatusCode::OK, headers, Body::from_stream(body)).into_response()
 }
 
 /// GET: the standing stream of a session, or the rest of one that broke off.

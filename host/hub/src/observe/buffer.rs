@@ -194,69 +194,25 @@ mod tests {
         buffer.push(row(LogLevel::Warn, "aih::upstream", "b"));
         buffer.push(row(LogLevel::Error, "aih::upstream::http", "c"));
         buffer.push(row(LogLevel::Debug, "hyper", "d"));
-        let query = LogQuery::default;
-        assert_eq!(messages(&buffer, query()), ["a", "b", "c", "d"]);
-        assert_eq!(
-            messages(
-                &buffer,
-                LogQuery {
-                    level: LogLevel::Warn,
-                    ..query()
-                }
-            ),
-            ["b", "c"]
-        );
-        assert_eq!(
-            messages(
-                &buffer,
-                LogQuery {
-                    target: "aih::upstream".into(),
-                    ..query()
-                }
-            ),
-            ["b", "c"]
-        );
-        assert_eq!(
-            messages(
-                &buffer,
-                LogQuery {
-                    limit: Some(2),
-                    ..query()
-                }
-            ),
-            ["c", "d"]
-        );
-        assert_eq!(
-            messages(
-                &buffer,
-                LogQuery {
-                    limit: Some(2),
-                    since: Some(1),
-                    ..query()
-                }
-            ),
-            ["b", "c"]
-        );
-        assert_eq!(
-            messages(
-                &buffer,
-                LogQuery {
-                    since: Some(4),
-                    ..query()
-                }
-            ),
-            [""; 0]
-        );
-        assert_eq!(
-            messages(
-                &buffer,
-                LogQuery {
-                    limit: Some(0),
-                    ..query()
-                }
-            ),
-            [""; 0]
-        );
+        let all = LogQuery::default;
+        let (level, target) = (LogLevel::Warn, "aih::upstream".to_owned());
+        let limit = |limit, since| LogQuery {
+            limit,
+            since,
+            ..all()
+        };
+        for (query, expected) in [
+            (all(), &["a", "b", "c", "d"][..]),
+            (LogQuery { level, ..all() }, &["b", "c"]),
+            (LogQuery { target, ..all() }, &["b", "c"]),
+            (limit(Some(2), None), &["c", "d"]),
+            (limit(Some(2), Some(1)), &["b", "c"]),
+            (limit(None, Some(4)), &[]),
+            (limit(Some(0), None), &[]),
+        ] {
+            let what = format!("{query:?}");
+            assert_eq!(messages(&buffer, query), expected, "{what}");
+        }
     }
 
     #[test]

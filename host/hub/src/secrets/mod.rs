@@ -1,8 +1,9 @@
-//! Values of `${VAR}`: from the environment and from `.env` beside the config file.
+//! Values of `${VAR}`: from the environment and from `.env` beside the config file, or from files.
 //!
 //! It exists so that no secret is ever written into `aih-config.yaml`. It must never log, print or list a
 //! value; only names are spoken of.
 
+mod file;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub use file::FileError;
 pub(crate) use template::is_variable_name;
 pub use template::{Part, TemplateError, parse};
 
@@ -24,7 +26,7 @@ pub enum Provider {
     /// `env`: the process environment, then `.env` beside the config file.
     #[default]
     Env,
-    /// `file`: not available yet; the environment is used.
+    /// `file`: the files of `secrets.path`, then as with `env`.
     File,
     /// `vault`: not available yet; the environment is used.
     Vault,
@@ -41,13 +43,6 @@ pub enum MissingVar {
     /// The template itself cannot be read.
     #[error(transparent)]
     Template(#[from] TemplateError),
-}
-
-/// The file `.env` could not be used. Holds no content of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct DotenvError {
-    what: String,
 }
 
 /// Looks up variables. An empty value counts as not set, because compose files hand on unset variables as
@@ -75,45 +70,25 @@ impl Secrets {
     /// The process environment, over `.env` in `base_dir` if there is one. Variables that are not UTF-8 are
     /// left out. A `.env` that cannot be read is told beside the result and does not stop anything.
     #[must_use]
-    pub fn from_environment(base_dir: &Path) -> (Self, Option<DotenvError>) {
+    pub fn from_environment(base_dir: &Path) -> (Self, Option<FileError>) {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let path = base_dir.join(".env");
-        let mut error = None;
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                for item in dotenvy::from_read_iter(bytes.as_slice()) {
-                    match item {
-                        Ok(pair) => pairs.push(pair),
-                        // The library's own text repeats the line, which holds the secret.
-                        Err(_) => {
-                            let after = pairs
-                                .last()
-                                .map(|(name, _)| format!(" after {name}"))
-                                .unwrap_or_default();
-                            error = Some(DotenvError {
-                                what: format!(
-                                    "{} has a line{after} that is not NAME=value; it and what follows it is left out",
-                                    path.display()
-                                ),
-                            });
-                            break;
-                        }
-                    }
-                }
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => {
-                error = Some(DotenvError {
-                    what: format!("{} cannot be read: {e}", path.display()),
-                });
-            }
-        }
+        let (mut pairs, error) = file::lines(&base_dir.join(".env"));
         // An empty variable of the environment must not hide the one of the file: from_pairs drops both kinds
         // of empties, so the order alone decides.
         pairs.extend(environment.filter(|(_, value)| !value.is_empty()));
         (Self::from_pairs(pairs), error)
+    }
+
+    /// The same variables under those of `path`: a folder with a file for each, or a file of NAME=value lines.
+    /// What cannot be used of it is told beside the result and does not stop anything.
+    ///
+    /// # Errors
+    /// Nothing is there, or it cannot be listed.
+    pub fn with_files(mut self, path: &Path) -> Result<(Self, Option<FileError>), FileError> {
+        let (pairs, error) = file::read(path)?;
+        self.values.extend(Self::from_pairs(pairs).values);
+        Ok((self, error))
     }
 
     /// The same variables with `secrets.mappings`: names that stand for templates.

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -96,6 +96,8 @@ pub(crate) struct Core {
     pub(crate) levels: Mutex<HashMap<ClientKey, LogLevel>>,
     pub(crate) listing: ArcSwap<Listing>,
     relisting: Mutex<()>,
+    /// Whether all lists have been read once, or an attempt at it has ended.
+    pub(crate) listed: AtomicBool,
     pub(crate) last_error: ArcSwapOption<String>,
     pub(crate) profile: ArcSwapOption<Profile>,
     pub(crate) restarts: AtomicU64,
@@ -139,6 +141,7 @@ impl Core {
                 levels: Mutex::default(),
                 listing: ArcSwap::default(),
                 relisting: Mutex::default(),
+                listed: AtomicBool::new(false),
                 last_error: ArcSwapOption::empty(),
                 profile: ArcSwapOption::empty(),
                 restarts: AtomicU64::new(0),

@@ -16,6 +16,7 @@ mod lifecycle;
 mod listen;
 mod lists;
 mod outgoing;
+mod pending;
 mod server;
 mod spec;
 pub mod sse;

@@ -240,6 +240,14 @@ impl Provider for UpstreamServer {
         }
     }
 
+    fn settled(&self) -> bool {
+        match self.status().state {
+            ProviderState::Starting => false,
+            ProviderState::Up => self.core.listed.load(Ordering::Acquire),
+            ProviderState::Down | ProviderState::Disabled => true,
+        }
+    }
+
     fn offers(&self) -> Arc<Offers> {
         self.core.listing.load().offers.clone()
     }

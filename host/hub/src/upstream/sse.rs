@@ -4,28 +4,24 @@
 //! It must never POST to another origin than the one that is configured, nor leave a request waiting when
 //! the stream is gone: it does not reconnect, that is for who made it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header as h};
 use reqwest::{Client, Response};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
     http::{MAX_MESSAGE, content_type, is_kind},
     http_client::{excerpt_without, failed},
+    pending::{Outcome, Pending},
     transport::{Inbox, Transport, TransportError},
 };
 use crate::mcp::{
-    ErrorObject, Id, Message, ProtocolVersion, RawJson,
+    Id, Message, ProtocolVersion, RawJson,
     headers::ParamHeader,
     sse::{Decoder, Event},
 };
@@ -35,28 +31,13 @@ const OPENING: Duration = Duration::from_secs(10);
 /// How long a POST may still take when its answer has come over the stream already.
 const ENDING: Duration = Duration::from_secs(2);
 
-type Outcome = Result<RawJson, ErrorObject>;
-type Answer = oneshot::Sender<Result<Outcome, TransportError>>;
-
-#[derive(Default)]
-struct Pending {
-    answers: HashMap<u64, Answer>,
-    /// Why no more answers will come.
-    closed: Option<TransportError>,
-}
-
 /// See the module.
 pub struct SseTransport {
     client: Client,
     address: Url,
     headers: HeaderMap,
-    pending: Arc<Mutex<Pending>>,
+    pending: Arc<Pending>,
     end: CancellationToken,
-}
-
-fn lock(pending: &Mutex<Pending>) -> std::sync::MutexGuard<'_, Pending> {
-    // Every change under the lock is a single call: it cannot be left half-done.
-    pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl SseTransport {
@@ -72,7 +53,7 @@ impl SseTransport {
     ) -> Result<Arc<Self>, TransportError> {
         let opened = tokio::time::timeout(OPENING, open(&client, &url, &headers)).await;
         let (address, events) = opened.map_err(|_| silent())??;
-        let pending = Arc::<Mutex<Pending>>::default();
+        let pending = Arc::<Pending>::default();
         let end = CancellationToken::new();
         let (table, ended) = (pending.clone(), end.clone());
         tokio::spawn(async move {
@@ -80,15 +61,7 @@ impl SseTransport {
                 error = read(events, &table, &*inbox) => error,
                 () = ended.cancelled() => TransportError::Closed("the hub closed it".to_owned()),
             };
-            let waiting = {
-                let mut pending = lock(&table);
-                pending.closed = Some(error.clone());
-                std::mem::take(&mut pending.answers)
-            };
-            for (_, answer) in waiting {
-                // Who asked may have given up.
-                let _ = answer.send(Err(error.clone()));
-            }
+            table.close(&error);
             if !ended.is_cancelled() {
                 inbox.closed(error);
             }
@@ -213,7 +186,7 @@ fn events(
 /// Reads until the stream ends, and says why it did.
 async fn read(
     mut events: impl Stream<Item = Result<Event, TransportError>> + Send + Unpin,
-    pending: &Mutex<Pending>,
+    pending: &Pending,
     inbox: &dyn Inbox,
 ) -> TransportError {
     while let Some(event) = events.next().await {
@@ -226,26 +199,13 @@ async fn read(
         }
         match Message::parse(&event.data) {
             Ok(Message::Response { id, outcome }) => {
-                let answer = id.and_then(|id| lock(pending).answers.remove(&id.as_u64()?));
-                if let Some(answer) = answer {
-                    // Who asked may have given up.
-                    let _ = answer.send(Ok(outcome));
-                }
+                pending.answer(id, outcome);
             }
             Ok(message) => inbox.message(None, message),
             Err(error) => tracing::debug!(target: "aih::upstream", %error, "an event is no MCP message"),
         }
     }
     TransportError::Closed("the server ended the stream".to_owned())
-}
-
-/// Takes a request out of the table when nobody waits for its answer any more.
-struct Forget<'t>(&'t Mutex<Pending>, u64);
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        lock(self.0).answers.remove(&self.1);
-    }
 }
 
 #[async_trait]
@@ -257,31 +217,22 @@ impl Transport for SseTransport {
         params: Option<RawJson>,
         _: &[ParamHeader],
     ) -> Result<Outcome, TransportError> {
-        let (answer, mut answered) = oneshot::channel();
-        {
-            let mut pending = lock(&self.pending);
-            if let Some(error) = &pending.closed {
-                return Err(error.clone());
-            }
-            pending.answers.insert(id, answer);
-        }
-        let _forget = Forget(&self.pending, id);
+        let mut waiting = self.pending.expect(id)?;
         let message = Message::Request {
             id: Id::number(id),
             method: method.into(),
             params,
         };
         let mut posting = Box::pin(self.post(message.to_bytes()));
-        let ended = |_| Err(TransportError::Closed("the stream ended".to_owned()));
         tokio::select! {
             posted = &mut posting => posted?,
-            answer = &mut answered => {
+            answer = waiting.answer() => {
                 // Given up, the POST would take its connection with it.
                 tokio::spawn(tokio::time::timeout(ENDING, posting));
-                return answer.unwrap_or_else(ended);
+                return answer;
             }
         }
-        answered.await.unwrap_or_else(ended)
+        waiting.answer().await
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {

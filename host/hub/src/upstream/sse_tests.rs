@@ -71,7 +71,7 @@ async fn answers_come_over_the_stream() {
     let posted = server.request(0, |s| s.method == "POST").await;
     assert_eq!(posted.path, "/mcp/messages?s=1");
     assert_eq!(posted.header("x-api-key"), Some("k-1"));
-    assert!(lock(&transport.pending).answers.is_empty());
+    assert_eq!(transport.pending.waiting(), 0);
     (soon(transport.send(Message::notification(method::INITIALIZED, None))).await).unwrap();
 }
 

@@ -6,7 +6,7 @@
 //! must never hold up more than its own callers.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,7 +23,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     process::Child,
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::JoinHandle,
     time::timeout,
 };
@@ -33,10 +33,11 @@ use super::{
     guard,
     http::MAX_MESSAGE,
     http_client::excerpt,
+    pending::{Outcome, Pending},
     stdio_env::{hint, inherited, look_up},
     transport::{Inbox, Transport, TransportError},
 };
-use crate::mcp::{ErrorObject, Id, Message, ProtocolVersion, RawJson, headers::ParamHeader};
+use crate::mcp::{Id, Message, ProtocolVersion, RawJson, headers::ParamHeader};
 
 /// Messages that wait for the child to read; then senders wait too.
 const QUEUE: usize = 64;
@@ -53,16 +54,6 @@ const MAX_STDERR_LINE: usize = 2048;
 const LAST_LINES: usize = 5;
 /// After this many lines that are no messages the log says so, once.
 const MANY_STRAY_LINES: u32 = 100;
-
-type Outcome = Result<RawJson, ErrorObject>;
-type Answer = oneshot::Sender<Result<Outcome, TransportError>>;
-
-#[derive(Default)]
-struct Pending {
-    answers: HashMap<u64, Answer>,
-    /// Why no more answers will come.
-    closed: Option<TransportError>,
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under a lock is a single call: it cannot be left half-done.
@@ -97,7 +88,7 @@ impl Drop for Group {
 /// What the tasks and the handle share.
 struct Shared {
     name: String,
-    pending: Mutex<Pending>,
+    pending: Pending,
     group: Group,
     /// The hub wants it to end.
     end: CancellationToken,
@@ -171,7 +162,7 @@ impl StdioTransport {
             .map(Pid::from_raw);
         let shared = Arc::new(Shared {
             name: name.to_owned(),
-            pending: Mutex::default(),
+            pending: Pending::default(),
             group: Group(Mutex::new(pid)),
             end: CancellationToken::new(),
             done: CancellationToken::new(),
@@ -192,9 +183,7 @@ impl StdioTransport {
     }
 
     async fn write(&self, message: &Message) -> Result<(), TransportError> {
-        if let Some(error) = &lock(&self.shared.pending).closed {
-            return Err(error.clone());
-        }
+        self.shared.pending.open()?;
         let mut line = message.to_bytes();
         if line.contains(&b'\n') {
             line = one_line(&line);
@@ -212,15 +201,6 @@ fn one_line(json: &[u8]) -> Bytes {
     json.iter().map(blank).collect::<Vec<u8>>().into()
 }
 
-/// Takes a request out of the table when nobody waits for its answer any more.
-struct Forget<'t>(&'t Mutex<Pending>, u64);
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        lock(self.0).answers.remove(&self.1);
-    }
-}
-
 #[async_trait]
 impl Transport for StdioTransport {
     async fn request(
@@ -230,15 +210,7 @@ impl Transport for StdioTransport {
         params: Option<RawJson>,
         _: &[ParamHeader],
     ) -> Result<Outcome, TransportError> {
-        let (answer, answered) = oneshot::channel();
-        {
-            let mut pending = lock(&self.shared.pending);
-            if let Some(error) = &pending.closed {
-                return Err(error.clone());
-            }
-            pending.answers.insert(id, answer);
-        }
-        let _forget = Forget(&self.shared.pending, id);
+        let mut waiting = self.shared.pending.expect(id)?;
         let message = Message::Request {
             id: Id::number(id),
             method: method.into(),
@@ -246,9 +218,7 @@ impl Transport for StdioTransport {
         };
         // When writing fails, the process is at its end, and the table gets to know why.
         let _ = self.write(&message).await;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(TransportError::Closed("the process ended".to_owned())))
+        waiting.answer().await
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {
@@ -321,13 +291,8 @@ async fn read(
         let line = Bytes::from(line);
         match Message::parse(&line) {
             Ok(Message::Response { id, outcome }) => {
-                let answer = id.and_then(|id| lock(&shared.pending).answers.remove(&id.as_u64()?));
-                match answer {
-                    // Who asked may have given up.
-                    Some(answer) => drop(answer.send(Ok(outcome))),
-                    None => {
-                        tracing::debug!(target: "aih::upstream", server, "an answer that nobody waits for")
-                    }
+                if !shared.pending.answer(id, outcome) {
+                    tracing::debug!(target: "aih::upstream", server, "an answer that nobody waits for");
                 }
             }
             Ok(message) if !shared.end.is_cancelled() => inbox.message(None, message),
@@ -431,15 +396,7 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
             }
         }
     };
-    let waiting = {
-        let mut pending = lock(&shared.pending);
-        pending.closed = Some(error.clone());
-        std::mem::take(&mut pending.answers)
-    };
-    for (_, answer) in waiting {
-        // Who asked may have given up.
-        let _ = answer.send(Err(error.clone()));
-    }
+    shared.pending.close(&error);
     let asked = shared.end.is_cancelled();
     // The writer closes the input.
     shared.end.cancel();

@@ -161,14 +161,11 @@ impl Core {
         let work = async {
             match connection.era() {
                 Era::Legacy => {
-                    tokio::join!(self.read_lists(connection, ListSet::ALL), self.replay(connection));
+                    tokio::join!(self.first_lists(connection), self.replay(connection));
                     std::future::pending::<()>().await;
                 }
                 Era::Modern => {
-                    tokio::join!(
-                        self.read_lists(connection, ListSet::ALL),
-                        self.listen(index, connection)
-                    );
+                    tokio::join!(self.first_lists(connection), self.listen(index, connection));
                 }
             }
         };
@@ -201,6 +198,14 @@ impl Core {
         for uri in self.subscriptions.shared() {
             self.send_subscription(connection, method::RESOURCES_SUBSCRIBE, &uri)
                 .await;
+        }
+    }
+
+    /// The lists of a new connection.
+    async fn first_lists(&self, connection: &Arc<Connection>) {
+        self.read_lists(connection, ListSet::ALL).await;
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            self.changes.mark();
         }
     }
 

@@ -23,8 +23,7 @@ pub(super) static MCPS: Shape = Shape {
     ],
 };
 
-pub(super) const PROVIDER_NAME: &str =
-    "Unique among MCPs and plugins. Tools are `{name}__{tool}`, with `-` and `.` as `_`.";
+pub(super) const PROVIDER_NAME: &str = "Unique among MCPs and plugins; `aih`, `sse` and `messages` are the hub's own. Tools are `{name}__{tool}`, with `-` and `.` as `_`.";
 pub(super) const ENABLED: Field = optional(
     "enabled",
     &Kind::Bool,

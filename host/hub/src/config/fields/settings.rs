@@ -148,7 +148,13 @@ pub(super) static SECRETS: Shape = Shape {
             "provider",
             &Kind::OneOf(&["env", "file", "vault", "doppler"]),
             "env",
-            "`env` is the environment, then `.env` beside this file. The others are not available yet.",
+            "`env` is the environment, then `.env` beside this file; `file` is `path`, then as `env`. The others are not available yet.",
+        ),
+        optional(
+            "path",
+            &PATH_K,
+            "",
+            "For `file`: a folder with a file for each variable, such as /run/secrets, or a file of NAME=value lines.",
         ),
         optional(
             "mappings",

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::access::KeyHash;
+
 /// `auth`.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
@@ -18,20 +20,11 @@ pub struct Auth {
 pub struct ApiKey {
     /// `name`: shown in logs and audit rows; unique among keys.
     pub name: String,
-    /// `key_hash`: what the key's SHA-256 must be.
+    /// `key_hash`: what the key's SHA-256 must be, or a placeholder that no key matches.
     pub key_hash: KeyHash,
     /// `permissions`: paths such as `mcps/stripe/*`; each is not empty, has no whitespace and at most 256
     /// characters. Empty allows nothing but the hub's own tools.
     pub permissions: Vec<String>,
-}
-
-/// `key_hash`: the SHA-256 of a key, or a placeholder that no key matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyHash {
-    /// `sha256:` and 64 hexadecimal digits.
-    Sha256([u8; 32]),
-    /// An example such as `sha256:abc123...`: no key ever matches it.
-    Placeholder,
 }
 
 /// `auth.oauth`.

@@ -13,9 +13,7 @@ mod text;
 
 use std::fmt;
 
-pub use access::{
-    ApiKey, Audit, AuditArguments, Auth, KeyHash, OAuth, OAuthProvider, Rate, RateLimits, RateRule,
-};
+pub use access::{ApiKey, Audit, AuditArguments, Auth, OAuth, OAuthProvider, Rate, RateLimits, RateRule};
 pub use mcp::{ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, ToolRules, Transport};
 pub use plugin::{
     FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime,

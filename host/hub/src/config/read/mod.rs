@@ -14,11 +14,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Problem;
 use super::cursor::At;
-use super::forms::namespace;
 use super::model::{Config, DisabledReason, EntryState, Text};
 use super::node::Place;
 use super::table::Form;
-use crate::secrets::{self, MissingVar, Provider, Secrets};
+use crate::catalogue::names::{HUB, Namespace, RESERVED};
+use crate::secrets::{self, FileError, MissingVar, Provider, Secrets};
 
 /// Reads one file.
 pub(crate) struct Reader<'a> {
@@ -29,10 +29,19 @@ pub(crate) struct Reader<'a> {
     pub(crate) warnings: Vec<Problem>,
 }
 
-/// The provider and the mappings of the file's `secrets`, needed before anything else is read.
-pub(crate) fn secrets_settings(root: &At<'_>) -> (Provider, BTreeMap<String, String>) {
+/// The file's `secrets`, needed before anything else is read.
+#[derive(Default)]
+pub(crate) struct SecretsSettings {
+    pub(crate) provider: Provider,
+    pub(crate) mappings: BTreeMap<String, String>,
+    /// As it is written.
+    pub(crate) path: Option<String>,
+}
+
+/// Reads [`SecretsSettings`].
+pub(crate) fn secrets_settings(root: &At<'_>) -> SecretsSettings {
     let Some(at) = root.get("secrets") else {
-        return Default::default();
+        return SecretsSettings::default();
     };
     let words = [
         ("env", Provider::Env),
@@ -40,18 +49,25 @@ pub(crate) fn secrets_settings(root: &At<'_>) -> (Provider, BTreeMap<String, Str
         ("vault", Provider::Vault),
         ("doppler", Provider::Doppler),
     ];
-    let mappings = at
-        .map("mappings")
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value.text()?.to_owned())))
-        .collect();
-    (at.word("provider", &words).unwrap_or_default(), mappings)
+    let mappings = at.map("mappings").into_iter();
+    SecretsSettings {
+        provider: at.word("provider", &words).unwrap_or_default(),
+        mappings: mappings
+            .filter_map(|(name, value)| Some((name.to_owned(), value.text()?.to_owned())))
+            .collect(),
+        path: at.get_text("path").map(str::to_owned),
+    }
 }
 
 impl Reader<'_> {
-    /// Reads the whole file.
-    pub(crate) fn config(&mut self, root: &At<'_>, provider: Provider) -> Config {
-        if provider != Provider::Env
+    /// Reads the whole file. `files` says how it went with the files of `secrets.path`.
+    pub(crate) fn config(
+        &mut self,
+        root: &At<'_>,
+        provider: Provider,
+        files: Result<Option<FileError>, FileError>,
+    ) -> Config {
+        if matches!(provider, Provider::Vault | Provider::Doppler)
             && let Some(at) = root.get("secrets").and_then(|s| s.get("provider"))
         {
             let what = format!(
@@ -60,6 +76,7 @@ impl Reader<'_> {
             );
             self.warn(&at, what, "the environment and .env are used");
         }
+        self.secret_files(root, provider, files);
         self.namespaces(root);
         Config {
             name: root.string("name").unwrap_or_else(|| "ai-hub".to_owned()),
@@ -76,6 +93,32 @@ impl Reader<'_> {
             rate_limits: self.rate_limits(root),
             audit: self.audit(root),
             git: self.git(root),
+        }
+    }
+
+    /// What is to be said of `secrets.path`.
+    fn secret_files(
+        &mut self,
+        root: &At<'_>,
+        provider: Provider,
+        files: Result<Option<FileError>, FileError>,
+    ) {
+        let Some(at) = root.get("secrets") else { return };
+        const HELP: &str = "write a folder with a file for each variable, or a file of NAME=value lines";
+        match (at.get("path"), provider) {
+            (None, Provider::File) => {
+                self.problem(&at, "provider `file` needs `path`".to_owned(), HELP);
+            }
+            (Some(path), Provider::File) => match files {
+                Ok(None) => {}
+                Ok(Some(error)) => self.warn(&path, error.to_string(), ""),
+                Err(error) => self.problem(&path, error.to_string(), HELP),
+            },
+            (Some(path), _) => {
+                let what = "`path` is for provider `file` only".to_owned();
+                self.warn(&path, what, "write `provider: file`, or remove it");
+            }
+            (None, _) => {}
         }
     }
 
@@ -208,7 +251,7 @@ impl Reader<'_> {
         }
     }
 
-    /// MCPs and plugins whose tools would get the same prefix.
+    /// MCPs and plugins whose tools would get the same prefix, or whose address the hub has taken.
     fn namespaces(&mut self, root: &At<'_>) {
         let mut providers = Vec::new();
         if let Some(mcps) = root.get("mcps") {
@@ -216,11 +259,24 @@ impl Reader<'_> {
             providers.extend(mcps.list("local").into_iter().map(|at| ("mcp", at)));
         }
         providers.extend(root.list("plugins").into_iter().map(|at| ("plugin", at)));
-        let mut seen: HashMap<String, (&str, String, Place)> = HashMap::new();
+        let mut seen: HashMap<Namespace, (&str, String, Place)> = HashMap::new();
         for (kind, at) in providers {
             let Some(at) = at.get("name") else { continue };
             let Some(name) = at.text() else { continue };
-            let space = namespace(name);
+            if RESERVED.contains(&name) {
+                let what = format!(
+                    "{kind} `{name}` cannot have its own address: /mcp/{name} is the hub's own endpoint"
+                );
+                self.problem(&at, what, "rename it");
+            }
+            let space = Namespace::new(name);
+            // The name itself has been refused by its form.
+            if space.as_str().eq_ignore_ascii_case(HUB) && !name.eq_ignore_ascii_case(HUB) {
+                let what = format!(
+                    "{kind} `{name}` would give tools named `{space}__…`, and the namespace `{HUB}` is the hub's own"
+                );
+                self.problem(&at, what, "rename it");
+            }
             match seen.get(&space) {
                 Some((other_kind, other, place)) => {
                     let what = format!(

@@ -8,13 +8,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::{Reader, secret};
+use crate::access::KeyHash;
 use crate::config::cursor::At;
 use crate::config::forms::{
-    CACHE_URL, GIT_URL, HTTP_URL, LISTEN, STORE_URL, VALUE, host, http_url, key_hash, listen, network, origin,
+    CACHE_URL, GIT_URL, HTTP_URL, LISTEN, STORE_URL, VALUE, host, http_url, listen, network, origin,
 };
 use crate::config::model::{
-    ApiKey, Audit, AuditArguments, Auth, Cache, EntryState, Git, KeyHash, OAuth, OAuthProvider, Rate,
-    RateLimits, RateRule, Server, Store, Text, Tls,
+    ApiKey, Audit, AuditArguments, Auth, Cache, EntryState, Git, OAuth, OAuthProvider, Rate, RateLimits,
+    RateRule, Server, Store, Text, Tls,
 };
 
 /// `server.listen` when the file says none.
@@ -107,31 +108,26 @@ impl Reader<'_> {
         };
         let keys = auth.list("api_keys");
         self.unique_names(&keys, "key");
-        let mut seen: HashMap<[u8; 32], String> = HashMap::new();
+        let mut seen: HashMap<KeyHash, String> = HashMap::new();
         let mut api_keys = Vec::new();
         for at in &keys {
             let name = at.string("name").unwrap_or_default();
             let Some(hash_at) = at.get("key_hash") else {
                 continue;
             };
-            let Some(hash) = hash_at.text().and_then(key_hash) else {
+            let Some(hash) = hash_at.text().and_then(|text| KeyHash::parse(text).ok()) else {
                 continue;
             };
-            match hash {
-                KeyHash::Placeholder => {
-                    let what = format!("key `{name}` is a placeholder that nothing can match");
-                    self.warn(
-                        &hash_at,
-                        what,
-                        "make a key with `aih key new` and paste what it prints",
-                    );
-                }
-                KeyHash::Sha256(bytes) => {
-                    if let Some(other) = seen.insert(bytes, name.clone()) {
-                        let what = format!("key `{name}` is the same key as `{other}`");
-                        self.problem(&hash_at, what, "give each client a key of its own");
-                    }
-                }
+            if hash.is_placeholder() {
+                let what = format!("key `{name}` is a placeholder that nothing can match");
+                self.warn(
+                    &hash_at,
+                    what,
+                    "make a key with `aih key new` and paste what it prints",
+                );
+            } else if let Some(other) = seen.insert(hash.clone(), name.clone()) {
+                let what = format!("key `{name}` is the same key as `{other}`");
+                self.problem(&hash_at, what, "give each client a key of its own");
             }
             api_keys.push(ApiKey {
                 name,

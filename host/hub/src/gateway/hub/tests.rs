@@ -1,15 +1,14 @@
 use std::fs;
-use std::sync::atomic::AtomicU8;
 
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::access::{KeyId, PermissionSet};
 use crate::catalogue::ListKind;
-use crate::catalogue::configs::{ConfigSet, ConfigSource};
+use crate::catalogue::configs::ConfigSet;
 use crate::catalogue::provider::Peer;
-use crate::catalogue::skills::{SkillSet, SkillSource};
+use crate::catalogue::skills::SkillSet;
 use crate::mcp::{ErrorCode, ProtocolVersion};
+use crate::testing::{client, config, hook, principal, skill, write_files};
 
 #[derive(Default)]
 struct Ear(Mutex<Vec<String>>);
@@ -27,25 +26,11 @@ impl Peer for Ear {
 }
 
 fn content(dir: &std::path::Path) -> HubContent {
-    fs::create_dir_all(dir.join("notes")).unwrap();
-    fs::write(dir.join("review.md"), "# Review\n\nLook twice.\n").unwrap();
-    let head = "---\nname: notes\ndescription: Write notes\n---\nUse the template.\n";
-    fs::write(dir.join("notes/SKILL.md"), head).unwrap();
+    write_files(dir);
     fs::write(dir.join("notes/a b.txt"), "template").unwrap();
-    fs::write(dir.join("CLAUDE.md"), "be brief\n").unwrap();
     fs::write(dir.join("logo"), [0, 1, 2]).unwrap();
-    let skill = |name: &str, file: &str| SkillSource {
-        name: name.into(),
-        description: None,
-        file: file.into(),
-        tags: vec!["work".into()],
-        base_dir: dir.into(),
-    };
-    let config = |key: &str, file: &str| ConfigSource {
-        key: key.into(),
-        file: file.into(),
-        base_dir: dir.into(),
-    };
+    let skill = |name: &str, file: &str| skill(dir, name, file);
+    let config = |key: &str, file: &str| config(dir, key, file);
     HubContent {
         name: "test-hub".into(),
         skills: SkillSet::load([
@@ -58,12 +43,7 @@ fn content(dir: &std::path::Path) -> HubContent {
             config("logo", "logo"),
             config("lost", "lost"),
         ]),
-        hooks: vec![HookInfo {
-            name: "greet".into(),
-            trigger: "conversation.start".into(),
-            action: "hooks/greet.js".into(),
-            disabled: None,
-        }],
+        hooks: vec![hook()],
         plugins: Vec::new(),
         warnings: vec!["look here".into()],
     }
@@ -86,26 +66,6 @@ fn fixture() -> Fixture {
         hub,
         catalogue,
     }
-}
-
-fn principal(permissions: &[&str]) -> Principal {
-    Principal {
-        name: "tester".into(),
-        permissions: PermissionSet::parse(permissions).unwrap(),
-        id: KeyId::ANONYMOUS,
-    }
-}
-
-fn client(version: ProtocolVersion, permissions: &[&str], peer: Arc<dyn Peer>) -> Arc<Client> {
-    Arc::new(Client {
-        key: ClientKey("c".into()),
-        principal: Arc::new(principal(permissions)),
-        version,
-        info: None,
-        capabilities: RawJson::EMPTY_OBJECT,
-        peer,
-        log_level: AtomicU8::new(0),
-    })
 }
 
 impl Fixture {
@@ -271,7 +231,7 @@ async fn what_a_key_may_not_use_is_not_there() {
     let snapshot = f.catalogue.snapshot_full();
     let names = |kind| -> Vec<String> {
         let pages = snapshot.list(&crate::catalogue::Scope::All, kind, &principal(some));
-        let page: Value = pages[0].to_value();
+        let page: Value = pages[0].items.to_value();
         page.as_array()
             .unwrap()
             .iter()
@@ -339,11 +299,10 @@ async fn subscribers_hear_of_what_changed_and_of_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let mut changed = content(dir.path());
     fs::write(dir.path().join("CLAUDE.md"), "be kind\n").unwrap();
-    changed.configs = ConfigSet::load(["CLAUDE.md", "logo"].map(|file| ConfigSource {
-        key: if file == "logo" { "logo" } else { "claude_md" }.into(),
-        file: file.into(),
-        base_dir: dir.path().into(),
-    }));
+    changed.configs = ConfigSet::load([
+        config(dir.path(), "claude_md", "CLAUDE.md"),
+        config(dir.path(), "logo", "logo"),
+    ]);
     f.hub.replace(changed);
     assert_eq!(
         *ear.0.lock().unwrap(),

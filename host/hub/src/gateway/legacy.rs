@@ -1,0 +1,109 @@
+//! What the transports of the legacy era share: `initialize`, notifications, and requests within a session.
+
+use std::sync::Arc;
+
+use super::{
+    Gateway,
+    dispatch::Request,
+    peer::RequestPeer,
+    session::{Running, Session},
+    stream::Stream,
+};
+use crate::{
+    catalogue::provider::Client,
+    mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method},
+};
+
+impl Request {
+    /// A request of a session's client. What is said to the client meanwhile goes to `stream`.
+    pub(super) fn in_session(
+        session: &Arc<Session>,
+        client: Arc<Client>,
+        running: &Running,
+        stream: &Arc<Stream>,
+        method: Box<str>,
+        params: Option<RawJson>,
+    ) -> Self {
+        Self {
+            scope: session.scope.clone(),
+            method,
+            params,
+            client,
+            peer: Arc::new(RequestPeer {
+                session: session.clone(),
+                stream: stream.clone(),
+            }),
+            cancel: running.cancel.clone(),
+        }
+    }
+}
+
+impl Gateway {
+    /// Answers `initialize` on a fresh session.
+    ///
+    /// # Errors
+    /// Parameters of another shape, a server that is not there, or a second `initialize`.
+    pub async fn initialize(
+        &self,
+        session: &Arc<Session>,
+        params: Option<&RawJson>,
+    ) -> Result<RawJson, ErrorObject> {
+        let bad = || {
+            ErrorObject::invalid_params(
+                "`initialize` needs `protocolVersion`, `capabilities` and `clientInfo`",
+            )
+        };
+        let object = RawObject::parse(params.ok_or_else(bad)?).map_err(|_| bad())?;
+        let requested: String = object.read("protocolVersion").ok_or_else(bad)?;
+        let version = ProtocolVersion::negotiate_legacy(&requested);
+        let capabilities = object
+            .raw("capabilities")
+            .filter(RawJson::is_object)
+            .unwrap_or(RawJson::EMPTY_OBJECT);
+        let client = session
+            .introduce(version, object.raw("clientInfo"), capabilities)
+            .ok_or_else(|| {
+                ErrorObject::new(ErrorCode::INVALID_REQUEST, "this session is initialized already")
+            })?;
+        Ok(self
+            .introduction(&session.scope, client)
+            .await?
+            .initialize_result(version))
+    }
+}
+
+/// A notification of a client with a session.
+pub(super) fn notified(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    method: &str,
+    params: Option<RawJson>,
+) {
+    match method {
+        method::INITIALIZED => {}
+        method::CANCELLED => {
+            let id = params
+                .as_ref()
+                .and_then(|p| RawObject::parse(p).ok()?.raw("requestId"));
+            if let Some(id) = id.and_then(Id::from_json) {
+                session.cancel(&id);
+            }
+        }
+        _ => {
+            let Some(client) = session.client().cloned() else {
+                return;
+            };
+            let (gateway, session, method) = (gateway.clone(), session.clone(), method.to_owned());
+            let tasks = gateway.tasks.clone();
+            tasks.spawn(async move {
+                let snapshot = gateway.catalogue.snapshot_full();
+                for offering in snapshot
+                    .in_scope(&session.scope)
+                    .filter(|o| o.visible_to(&client.principal))
+                {
+                    offering.provider.notify(&method, params.clone(), &client).await;
+                }
+            });
+        }
+    }
+}

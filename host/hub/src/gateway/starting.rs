@@ -1,0 +1,208 @@
+//! The first moments of a hub: its servers are still being reached, and a client asks already.
+//!
+//! A list that is asked for right after the start waits for servers that are still being connected for the
+//! first time, so that a client which lists once sees them. The wait ends by the hub's age, not by the client's
+//! patience: what is sick or slow by then is told by `list_changed` when it comes, and nobody waits for it.
+
+use std::time::Duration;
+
+use tokio::time::{timeout, timeout_at};
+
+use super::{
+    Gateway,
+    dispatch::{Request, Route},
+};
+use crate::{
+    access::Principal,
+    catalogue::{Scope, provider::ProviderState},
+    mcp::ErrorObject,
+};
+
+/// How long after its start the hub lets lists wait.
+pub const WARM_UP: Duration = Duration::from_secs(2);
+/// How long the greeting of an endpoint of one server waits for that server.
+const ONE_SERVER: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Whether the hub has only just started.
+    fn is_young(&self) -> bool {
+        self.born.elapsed() < WARM_UP
+    }
+
+    /// Waits until every server that `principal` may use on this endpoint has been reached or has failed, and
+    /// has been listed; at most until the hub is [`WARM_UP`] old.
+    pub(super) async fn until_warm(&self, scope: &Scope, principal: &Principal) {
+        if !self.is_young() {
+            return;
+        }
+        let mut marks = self.catalogue.marks();
+        let warm = async {
+            loop {
+                marks.mark_unchanged();
+                let snapshot = self.catalogue.snapshot_full();
+                let cold = snapshot
+                    .in_scope(scope)
+                    .any(|o| o.visible_to(principal) && !o.provider.settled());
+                if !cold || marks.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // What is late is told when it comes.
+        let _ = timeout_at(self.born + WARM_UP, warm).await;
+        // The catalogue makes its next picture a moment later; this answer needs it now.
+        self.catalogue.refresh();
+    }
+
+    /// Finds the way of a request. What is not known in the hub's first moments may be known in the next.
+    pub(super) async fn route_young(
+        &self,
+        request: &Request,
+        route: impl Fn(&Request) -> Result<Route, ErrorObject>,
+    ) -> Result<Route, ErrorObject> {
+        match route(request) {
+            Err(_) if self.is_young() => {
+                self.until_warm(&request.scope, &request.client.principal).await;
+                route(request)
+            }
+            found => found,
+        }
+    }
+
+    /// Waits, for a while, for a server that is just being started: what it can do is not known before.
+    pub(super) async fn until_started(&self, name: &str) {
+        let starting = || {
+            let snapshot = self.catalogue.snapshot();
+            snapshot
+                .provider(name)
+                .is_some_and(|o| o.provider.status().state == ProviderState::Starting)
+        };
+        let mut marks = self.catalogue.marks();
+        let wait = async {
+            while starting() {
+                if marks.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(ONE_SERVER, wait).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt as _;
+    use serde_json::Value;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        catalogue::{
+            Catalogue,
+            provider::{ChangeSignal, Offers},
+        },
+        mcp::{ProtocolVersion, RawJson, method},
+        testing::{Deaf, Lister, client, tools},
+    };
+
+    fn offers(names: &[&str]) -> Offers {
+        Offers {
+            tools: tools(names),
+            ..Offers::default()
+        }
+    }
+
+    fn gateway(servers: &[&Arc<Lister>], signal: &ChangeSignal) -> Arc<Gateway> {
+        let providers = servers.iter().map(|s| (*s).clone() as _).collect();
+        Gateway::new(Catalogue::new(providers, signal.clone()), "hub".to_owned())
+    }
+
+    fn request(method: &str, params: Option<RawJson>, permissions: &[&str]) -> Request {
+        Request {
+            scope: Scope::All,
+            method: method.into(),
+            params,
+            client: client(ProtocolVersion::LATEST_LEGACY, permissions, Arc::new(Deaf)),
+            peer: Arc::new(Deaf),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    async fn list(gateway: &Gateway, permissions: &[&str]) -> Vec<String> {
+        let answer = gateway
+            .answer(request(method::TOOLS_LIST, None, permissions))
+            .await;
+        let tools = answer.unwrap().to_value()["tools"].clone();
+        let name = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
+        tools.as_array().unwrap().iter().map(name).collect()
+    }
+
+    /// `late` lists a tool and is up.
+    fn come_up(late: &Lister, signal: &ChangeSignal) {
+        late.list(offers(&["b"]));
+        late.set(ProviderState::Up, None);
+        signal.mark();
+    }
+
+    #[tokio::test]
+    async fn the_first_list_waits_for_servers_that_start() {
+        let signal = ChangeSignal::default();
+        let (quick, late) = (
+            Lister::new("quick", offers(&["a"])),
+            Lister::new("late", offers(&[])),
+        );
+        late.set(ProviderState::Starting, None);
+        let gateway = gateway(&[&quick, &late], &signal);
+        let mut listing = Box::pin(list(&gateway, &["*"]));
+        assert!(futures::poll!(&mut listing).is_pending());
+        // Some other server changed.
+        signal.mark();
+        assert!(futures::poll!(&mut listing).is_pending());
+        come_up(&late, &signal);
+        assert_eq!(listing.await, ["quick__a", "late__b"]);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_server_that_is_sick() {
+        let signal = ChangeSignal::default();
+        let (well, sick) = (
+            Lister::new("well", offers(&["a"])),
+            Lister::new("sick", offers(&[])),
+        );
+        sick.set(ProviderState::Down, Some("refused"));
+        let mut gateway = gateway(&[&well, &sick], &signal);
+        let at_once = |gateway: &Gateway, permissions: &[&str]| {
+            list(gateway, permissions).now_or_never().is_some_and(|listed| {
+                assert_eq!(listed, ["well__a"]);
+                true
+            })
+        };
+        assert!(at_once(&gateway, &["*"]), "it has failed already");
+        // One that says nothing is waited for while the hub is young.
+        sick.set(ProviderState::Starting, None);
+        assert!(!at_once(&gateway, &["*"]));
+        assert!(at_once(&gateway, &["mcps/well/*"]), "this key may not use it");
+        assert_eq!(list(&gateway, &["*"]).await, ["well__a"]);
+        Arc::get_mut(&mut gateway).unwrap().born -= WARM_UP;
+        assert!(at_once(&gateway, &["*"]), "the hub is not young any more");
+    }
+
+    #[tokio::test]
+    async fn a_call_of_a_tool_that_is_not_known_yet_waits_too() {
+        let signal = ChangeSignal::default();
+        let late = Lister::new("late", offers(&[]));
+        late.set(ProviderState::Starting, None);
+        let gateway = gateway(&[&late], &signal);
+        let params = RawJson::of(&serde_json::json!({ "name": "late__b" }));
+        let mut call = Box::pin(gateway.answer(request(method::TOOLS_CALL, Some(params), &["*"])));
+        assert!(futures::poll!(&mut call).is_pending());
+        come_up(&late, &signal);
+        assert_eq!(
+            call.await.unwrap_err().message,
+            "not asked",
+            "the server was reached"
+        );
+    }
+}

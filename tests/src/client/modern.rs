@@ -1,0 +1,85 @@
+//! A client of the modern era: every request says who it is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use super::{Events, Reply, exchange, http, no_answers};
+use crate::Hub;
+
+/// A client of 2026-07-28.
+pub struct Modern {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+    capabilities: Value,
+    next: AtomicU64,
+}
+
+impl Modern {
+    /// A client of `path` that declares these capabilities.
+    pub fn new(hub: &Hub, path: &str, key: &str, capabilities: Value) -> Self {
+        Self {
+            http: http(),
+            url: hub.url(path),
+            key: key.to_owned(),
+            capabilities,
+            next: AtomicU64::new(1),
+        }
+    }
+
+    fn message(&self, method: &str, mut params: Value) -> (reqwest::RequestBuilder, String) {
+        let mut meta = params["_meta"].as_object().cloned().unwrap_or_default();
+        meta.insert(
+            "io.modelcontextprotocol/protocolVersion".into(),
+            "2026-07-28".into(),
+        );
+        meta.insert(
+            "io.modelcontextprotocol/clientCapabilities".into(),
+            self.capabilities.clone(),
+        );
+        meta.insert(
+            "io.modelcontextprotocol/clientInfo".into(),
+            json!({ "name": "hostile-tests", "version": "1" }),
+        );
+        params["_meta"] = Value::Object(meta);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut request = self
+            .http
+            .post(&self.url)
+            .bearer_auth(&self.key)
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", method);
+        if let Some(name) = params
+            .get("name")
+            .or_else(|| params.get("uri"))
+            .and_then(Value::as_str)
+        {
+            request = request.header("mcp-name", name);
+        }
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        (request, body.to_string())
+    }
+
+    /// Sends a request.
+    pub async fn request(&self, method: &str, params: Value) -> Reply {
+        let (request, body) = self.message(method, params);
+        exchange(request.body(body), no_answers, async |_| {}).await
+    }
+
+    /// Calls a tool.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Reply {
+        self.request("tools/call", json!({ "name": tool, "arguments": arguments }))
+            .await
+    }
+
+    /// The stream of `subscriptions/listen`, or of a call that is not waited for.
+    pub async fn stream(&self, method: &str, params: Value) -> Events {
+        let (request, body) = self.message(method, params);
+        let response = request.body(body).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        Events::new(response)
+    }
+}

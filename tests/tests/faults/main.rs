@@ -1,0 +1,65 @@
+//! What upstream servers must not do, against the real program: each fault stays with the server that has it,
+//! ends in time, and heals without anybody's help.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod calls;
+mod heal;
+mod lifetime;
+mod lists;
+mod questions;
+mod start;
+mod through;
+
+use aih_tests::{
+    Fixture, Hub, KEY, Legacy,
+    fixture::{external, local, mcps},
+};
+use serde_json::Value;
+
+async fn health_of(hub: &Hub, name: &str) -> Value {
+    let (_, _, body) = hub.get("/api/v1/health", Some(KEY), &[]).await;
+    let health: Value = serde_json::from_str(&body).unwrap();
+    let all = health["mcps"].as_array().unwrap();
+    all.iter()
+        .find(|m| m["name"] == name)
+        .unwrap_or_else(|| panic!("no {name} in {body}"))
+        .clone()
+}
+
+/// Servers over every way of carriage, with a short timeout for calls.
+async fn all_ways(fixture: &Fixture, more: &str) -> Hub {
+    let url = &fixture.url;
+    let outside = external("stateful", &format!("{url}/stateful/f"), more)
+        + &external("stateless", &format!("{url}/stateless/f"), more)
+        + &external("modern", &format!("{url}/modern/f"), more)
+        + &external(
+            "old",
+            &format!("{url}/sse/stateful/f"),
+            &format!(", transport: sse{more}"),
+        )
+        + &external("other", &format!("{url}/stateful/other"), "");
+    let hub = Hub::start(&mcps(&outside, &local("child", "stateless", &[], more))).await;
+    let client = Legacy::connect(&hub, "/mcp", KEY).await;
+    hub.until_tools(
+        &client,
+        &[
+            "stateful__echo",
+            "stateless__echo",
+            "modern__echo",
+            "old__echo",
+            "other__echo",
+            "child__echo",
+        ],
+    )
+    .await;
+    hub
+}
+
+/// The servers of [`all_ways`]: streamable HTTP with sessions, without, of the modern era; HTTP with SSE; stdio.
+const WAYS: [&str; 5] = ["stateful", "stateless", "modern", "old", "child"];
