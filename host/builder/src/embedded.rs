@@ -38,6 +38,7 @@ pub(crate) fn hash() -> [u8; 32] {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
+        hash.update(crate::javascript::WORLDS);
         for files in [WIT, JAVASCRIPT_SDK, PYTHON_SDK, crate::javascript::SHIMS] {
             for (name, text) in files {
                 hash.update((name.len() as u64).to_le_bytes());

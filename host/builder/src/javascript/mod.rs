@@ -52,7 +52,9 @@ pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
             let ours = stage.join(OURS);
             embedded::unpack(embedded::JAVASCRIPT_SDK, &ours.join("sdk"))?;
             embedded::unpack(SHIMS, &ours.join("node"))?;
-            embedded::unpack(embedded::WIT, &job.folder.join("wit"))
+            let wit = job.folder.join("wit");
+            embedded::unpack(embedded::WIT, &wit)?;
+            std::fs::write(wit.join("javascript.wit"), WORLDS)
         };
         write().map_err(|e| BuildError::io("cannot write into the build folder", &e))?;
         emit::emit(&graph, &stage, job.world)?;
@@ -72,13 +74,24 @@ pub(crate) async fn build(job: &Job) -> Result<Vec<u8>, BuildError> {
         js_source: &source,
         js_path: Some(&entry),
         module_root: Some(&stage),
-        world_name: Some(job.world.name()),
+        world_name: Some(world(job.world)),
         stub_wasi: false,
         disable_gc: false,
         runtime: Runtime::Default,
     })
     .await
     .map_err(|error| failure(job, &error))
+}
+
+/// The worlds of the contract as the engine needs them.
+pub(crate) const WORLDS: &str = include_str!("worlds.wit");
+
+/// The name of the world in [`WORLDS`].
+fn world(world: World) -> &'static str {
+    match world {
+        World::Plugin => "javascript-plugin",
+        World::Hook => "javascript-hook",
+    }
 }
 
 /// The name of the world's export in a module.
