@@ -1,0 +1,142 @@
+//! The child process: reads its job, lets itself be confined, builds, and says how it went.
+//!
+//! In it, the source is read (as a native process that sees the project's folder) and then run (in
+//! WebAssembly, in a process that sees its build folder only).
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, BufRead as _, Read as _, Write as _},
+    path::Path,
+    process::ExitCode,
+    thread,
+};
+
+use crate::{
+    BuildError, Language, Progress,
+    confine::{self, Limits},
+    javascript,
+    job::{COMPONENT, Input, Job, Message},
+    python,
+};
+
+/// The first argument that makes a program the child. Not for people: it is in no help.
+pub const CHILD_ARGUMENT: &str = "__build-component";
+/// Longest job, in bytes.
+const MAX_JOB: u64 = 64 << 10;
+/// Stack of the thread that parses, in bytes: parsers go as deep as the source does.
+const STACK: usize = 128 << 20;
+
+/// Whether a first argument asks for [`child_main`].
+pub fn is_child(argument: &OsStr) -> bool {
+    argument == CHILD_ARGUMENT
+}
+
+/// The child: what `main` runs, and nothing else, when [`is_child`] says so. It must be called before any
+/// thread is started.
+pub fn child_main() -> ExitCode {
+    let outcome = job().and_then(|job| work(&job));
+    let (message, code) = match outcome {
+        Ok(()) => (Message::Done, ExitCode::SUCCESS),
+        Err(error) => (Message::Failed(error), ExitCode::FAILURE),
+    };
+    say(&message);
+    code
+}
+
+fn say(message: &Message) {
+    // Who does not listen any more has ended, and so will this process.
+    if let Ok(mut line) = serde_json::to_vec(message) {
+        line.push(b'\n');
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(&line).and_then(|()| out.flush());
+    }
+}
+
+fn job() -> Result<Job, BuildError> {
+    let mut line = String::new();
+    io::BufReader::new(io::stdin().take(MAX_JOB))
+        .read_line(&mut line)
+        .map_err(|e| BuildError::io("cannot read the job", &e))?;
+    serde_json::from_str(&line).map_err(|e| {
+        BuildError::Other(format!(
+            "`{CHILD_ARGUMENT}` is for the hub's own use: it wants a job on its input ({e})"
+        ))
+    })
+}
+
+fn work(job: &Job) -> Result<(), BuildError> {
+    let limits = Limits {
+        memory: job.max_memory,
+        file: job.max_component,
+    };
+    let protections = confine::enter(&job.root, &job.folder, limits, job.parent)
+        .map_err(|e| BuildError::io("cannot confine the build", &e))?;
+    say(&Message::Confined(protections));
+    say(&Message::Progress(Progress::Reading));
+    let mut staged = on_a_deep_stack(|| match job.language {
+        Language::JavaScript | Language::TypeScript => javascript::stage(job),
+        Language::Python => python::stage(job),
+    })?;
+    staged.sort();
+    staged.dedup();
+    say(&Message::Inputs(staged));
+    if job.scan {
+        return Ok(());
+    }
+    confine::narrow(&job.folder);
+    say(&Message::Progress(Progress::Building));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| BuildError::io("cannot start the build", &e))?;
+    let component = runtime.block_on(async {
+        match job.language {
+            Language::JavaScript | Language::TypeScript => javascript::build(job).await,
+            Language::Python => python::build(job).await,
+        }
+    })?;
+    if component.len() as u64 > job.max_component {
+        return Err(BuildError::TooLarge {
+            what: "the component".to_owned(),
+            limit: job.max_component,
+        });
+    }
+    fs::write(job.folder.join(COMPONENT), component)
+        .map_err(|e| BuildError::io("cannot write the component", &e))
+}
+
+/// The thread has ended when this returns: there is a single one again.
+fn on_a_deep_stack(
+    stage: impl FnOnce() -> Result<Vec<Input>, BuildError> + Send,
+) -> Result<Vec<Input>, BuildError> {
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, stage)
+            .map_err(|e| BuildError::io("cannot start the build", &e))?
+            .join()
+            .unwrap_or_else(|_| Err(BuildError::Crashed("a parser gave up".to_owned())))
+    })
+}
+
+/// Most bytes of one input.
+pub(crate) const MAX_INPUT: u64 = 32 << 20;
+
+/// Reads a file of the project, at most [`MAX_INPUT`] bytes.
+pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>, BuildError> {
+    let cannot = |e: &io::Error| BuildError::io(&format!("cannot read {}", path.display()), e);
+    let mut content = Vec::new();
+    fs::File::open(path)
+        .map_err(|e| cannot(&e))?
+        .take(MAX_INPUT + 1)
+        .read_to_end(&mut content)
+        .map_err(|e| cannot(&e))?;
+    if content.len() as u64 > MAX_INPUT {
+        return Err(BuildError::TooLarge {
+            what: path.display().to_string(),
+            limit: MAX_INPUT,
+        });
+    }
+    Ok(content)
+}

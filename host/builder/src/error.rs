@@ -1,0 +1,123 @@
+//! Why a build failed: one readable line each, with what to do.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A place in a source file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The file, relative to the project's folder where it lies in it.
+    pub file: String,
+    /// From 1; 0 where only the file is known.
+    pub line: u32,
+    /// From 1, in characters; 0 where only the line is known.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+            if self.column > 0 {
+                write!(f, ":{}", self.column)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a source did not become a component.
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The file itself cannot be built.
+    #[error("{}: {why}", file.display())]
+    Source {
+        /// The file as it was given.
+        file: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The source is not valid in its language.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// What the parser says.
+        message: String,
+    },
+    /// An import that is not there.
+    #[error("{place}: cannot find `{name}`: {hint}")]
+    MissingImport {
+        /// The file that imports it.
+        place: Place,
+        /// What is imported, as written.
+        name: String,
+        /// How to install it.
+        hint: String,
+    },
+    /// A module of Node, or a package with native code: a sandbox has neither.
+    #[error("{place}: `{name}` cannot be used in a sandbox: {hint}")]
+    Unsupported {
+        /// The file that imports it.
+        place: Place,
+        /// What is imported.
+        name: String,
+        /// What to use in its place.
+        hint: String,
+    },
+    /// The top level of the source, which runs while it is built, failed.
+    #[error("{place}: {message} (while its top level ran, which happens once, when it is built)")]
+    TopLevel {
+        /// The place nearest to the failure that is known.
+        place: Place,
+        /// What was thrown.
+        message: String,
+    },
+    /// It did not come to an end.
+    #[error(
+        "the build took longer than {} s: the top level of the source runs while it is built, so move loops and waiting into the tool's function",
+        .0.as_secs()
+    )]
+    TimedOut(Duration),
+    /// It wanted more memory than it may have: the limit in bytes.
+    #[error(
+        "the build needed more than {} MiB of memory: the top level of the source runs while it is built, so load large data in the tool's function",
+        .0 / (1024 * 1024)
+    )]
+    OutOfMemory(u64),
+    /// The inputs or the component are larger than allowed.
+    #[error("{what} is larger than {} MiB: leave out packages or data that are not needed", limit / (1024 * 1024))]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The building process died. The text is what it wrote last.
+    #[error(
+        "the building process ended without an answer ({0}): this source cannot be built; report it with the source if it should be"
+    )]
+    Crashed(String),
+    /// The build was given up by who asked for it.
+    #[error("the build was given up")]
+    Cancelled,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl BuildError {
+    /// An error of the machine rather than of the source.
+    pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
+        Self::Other(format!("{what}: {error}"))
+    }
+
+    /// Whether the same source can be expected to fail again.
+    pub fn is_of_the_source(&self) -> bool {
+        !matches!(self, Self::Cancelled | Self::Other(_))
+    }
+}

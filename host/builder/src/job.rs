@@ -1,0 +1,77 @@
+//! What the two processes say to each other: a job on the child's standard input, messages on its output, a
+//! line of JSON each.
+//!
+//! What comes from the child is not to be believed: it may be under the control of the source that it builds.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildError, Language, Protections, World};
+
+/// What the child is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// The entry file.
+    pub(crate) file: PathBuf,
+    /// The only folder beside the build folder that the child may read, before the source runs.
+    pub(crate) root: PathBuf,
+    pub(crate) language: Language,
+    pub(crate) world: World,
+    /// The child's own folder: all that it may write.
+    pub(crate) folder: PathBuf,
+    /// Only tell what would go in.
+    pub(crate) scan: bool,
+    /// Largest component, in bytes.
+    pub(crate) max_component: u64,
+    /// Most memory, in bytes.
+    pub(crate) max_memory: u64,
+    /// The process that the child must not outlive.
+    pub(crate) parent: u32,
+}
+
+/// Where the child leaves the component, in its folder.
+pub(crate) const COMPONENT: &str = "component.wasm";
+
+/// What the child says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Message {
+    Confined(Protections),
+    Progress(Progress),
+    Inputs(Vec<Input>),
+    Done,
+    Failed(BuildError),
+}
+
+/// A file that went in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Input {
+    /// Below the root.
+    pub(crate) path: PathBuf,
+    /// SHA-256 of what was read, in hex.
+    pub(crate) hash: String,
+}
+
+/// How far a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Progress {
+    /// Imports are followed.
+    Reading,
+    /// The engine is linked, the source runs once and is snapshotted.
+    Building,
+    /// The component is there.
+    Done,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reading => "reading the source",
+            Self::Building => "building the component",
+            Self::Done => "done",
+        })
+    }
+}
