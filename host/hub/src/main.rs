@@ -9,9 +9,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    // Before anything else is set up: a guard stays as small as it can be.
-    if arguments.next().is_some_and(|first| first == GUARD_ARGUMENT) {
-        return guard_main(arguments);
+    // Before anything else is set up: a guard stays as small as it can be, and a build has to be confined
+    // before there is a second thread.
+    match arguments.next() {
+        Some(first) if first == GUARD_ARGUMENT => return guard_main(arguments),
+        Some(first) if aih_builder::is_child(&first) => return aih_builder::child_main(),
+        _ => {}
     }
     aih::cli::main()
 }

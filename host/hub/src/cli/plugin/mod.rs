@@ -1,6 +1,8 @@
 //! `aih plugin`: for authors, and for operators who look before they grant.
 
+pub mod build;
 pub mod inspect;
+pub mod new;
 pub mod run;
 
 use std::{path::Path, process::ExitCode, sync::Arc};
@@ -23,6 +25,10 @@ pub enum PluginCommand {
     Inspect(inspect::Inspect),
     /// Call one tool without a hub.
     Run(run::Run),
+    /// Make a WebAssembly component of a JavaScript, TypeScript or Python source.
+    Build(build::Build),
+    /// Make a folder with a plugin to start from.
+    New(new::New),
 }
 
 /// Runs the command.
@@ -34,6 +40,8 @@ pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
         match command {
             PluginCommand::Inspect(command) => command.run().await,
             PluginCommand::Run(command) => command.run().await,
+            PluginCommand::Build(command) => command.run().await,
+            PluginCommand::New(command) => command.run(),
         }
     })
 }
