@@ -51,6 +51,12 @@ pub struct Built {
     pub time: Duration,
 }
 
+/// What [`Builder`] gives can be awaited in a task of its own.
+#[cfg(test)]
+fn _is_send(builder: &Builder, source: &Source) -> impl Send {
+    builder.build(source, |_| ())
+}
+
 /// A child that has done its job.
 struct Finished {
     inputs: Vec<Input>,
@@ -92,7 +98,11 @@ impl Builder {
     ///
     /// # Errors
     /// [`BuildError`], one readable line each.
-    pub async fn build(&self, source: &Source, progress: impl Fn(Progress)) -> Result<Built, BuildError> {
+    pub async fn build(
+        &self,
+        source: &Source,
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<Built, BuildError> {
         let (digest, inputs) = self.look(source).await?;
         let lock = self.lock(&digest);
         let _only_one = lock.lock().await;
@@ -137,7 +147,7 @@ impl Builder {
         &self,
         source: &Source,
         scan: bool,
-        progress: &dyn Fn(Progress),
+        progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(Digest, Finished), BuildError> {
         // It is never closed.
         let _place = self.places.acquire().await;
@@ -173,7 +183,7 @@ impl Builder {
 pub async fn build(
     source: &Source,
     options: &BuildOptions,
-    progress: impl Fn(Progress),
+    progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<(Vec<u8>, Protections), BuildError> {
     let finished = run(source, false, options, &progress).await?;
     let component = read_component(&finished.folder.path().join(COMPONENT), options.max_component)?;
@@ -189,7 +199,7 @@ async fn run(
     source: &Source,
     scan: bool,
     options: &BuildOptions,
-    progress: &dyn Fn(Progress),
+    progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Finished, BuildError> {
     let folder = tempfile::Builder::new()
         .prefix("aih-build-")

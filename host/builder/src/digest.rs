@@ -99,9 +99,12 @@ impl Stamp {
     }
 }
 
-/// Digests that are known, with the stamps of the files that they were made of.
+/// A digest, with the stamps of the files and folders that it was made of.
+type Remembered = (Digest, Vec<(PathBuf, Stamp)>);
+
+/// Digests that are known.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<HashMap<Source, (Digest, Vec<(PathBuf, Stamp)>)>>);
+pub(crate) struct Known(Mutex<HashMap<Source, Remembered>>);
 
 impl Known {
     /// The digest of a source of which nothing has changed since [`Self::keep`].

@@ -259,10 +259,9 @@ impl Graph {
         }
         // What is imported or required on the way may be in a `try`: it fails when it is reached.
         for name in dynamic {
-            if !imports.contains_key(&name) {
-                let target = self.resolver.resolve(&path, &name, false);
-                imports.insert(name, target);
-            }
+            imports
+                .entry(name)
+                .or_insert_with_key(|name| self.resolver.resolve(&path, name, false));
         }
         let mut required = BTreeMap::new();
         for name in requires {

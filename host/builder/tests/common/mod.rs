@@ -1,5 +1,11 @@
 //! Projects in temporary folders, and builds of them.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "for tests, each of which uses a part of it"
+)]
 
 use std::{fs, path::PathBuf};
 

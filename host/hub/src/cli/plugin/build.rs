@@ -46,7 +46,7 @@ impl From<WorldName> for World {
 }
 
 impl Build {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let source = Source::new(&self.file, self.world.into())?;
         let output = self.output.unwrap_or_else(|| source.file.with_extension("wasm"));
         let options = BuildOptions {
@@ -55,11 +55,8 @@ impl Build {
             ..BuildOptions::default()
         };
         let started = std::time::Instant::now();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let progress = |progress: aih_builder::Progress| report::error(&format!("{progress}"));
-        let (component, protections) = runtime.block_on(aih_builder::build(&source, &options, progress))?;
+        let (component, protections) = aih_builder::build(&source, &options, progress).await?;
         for missing in protections.missing() {
             report::error(&format!("warning: {missing}"));
         }

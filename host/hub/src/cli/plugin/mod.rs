@@ -21,14 +21,14 @@ use crate::{
 /// The subcommands of `aih plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
-    /// Make a component of a source.
-    Build(build::Build),
-    /// Make the folder of a new plugin.
-    New(new::New),
     /// Show what a component exports, its tools, and the grants that it asks for.
     Inspect(inspect::Inspect),
     /// Call one tool without a hub.
     Run(run::Run),
+    /// Make a WebAssembly component of a JavaScript, TypeScript or Python source.
+    Build(build::Build),
+    /// Make a folder with a plugin to start from.
+    New(new::New),
 }
 
 /// Runs the command.
@@ -36,12 +36,14 @@ pub enum PluginCommand {
 /// # Errors
 /// As the command says.
 pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        PluginCommand::Build(command) => command.run(),
-        PluginCommand::New(command) => command.run(),
-        PluginCommand::Inspect(command) => super::runtime()?.block_on(command.run()),
-        PluginCommand::Run(command) => super::runtime()?.block_on(command.run()),
-    }
+    super::runtime()?.block_on(async {
+        match command {
+            PluginCommand::Inspect(command) => command.run().await,
+            PluginCommand::Run(command) => command.run().await,
+            PluginCommand::Build(command) => command.run().await,
+            PluginCommand::New(command) => command.run(),
+        }
+    })
 }
 
 /// The tools of this command: what is built and compiled is kept in the user's cache folder.
