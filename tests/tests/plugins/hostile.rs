@@ -1,0 +1,237 @@
+//! One attack after the other: each gets a typed error, the hub lives, its neighbours serve, and memory comes back.
+
+use aih_tests::Legacy;
+use serde_json::{Value, json};
+
+use crate::{guest, hub, text};
+
+const MB: u64 = 1 << 20;
+
+/// What a call came to: `data.kind` of an error, `isError` with its text, or the text.
+async fn outcome(client: &Legacy, tool: &str, arguments: Value) -> String {
+    let reply = client.call(&format!("hostile__{tool}"), arguments).await;
+    let value = reply.value();
+    if let Some(error) = value.get("error") {
+        let kind = error["data"]["kind"].as_str().unwrap_or("error");
+        return format!("{kind}: {}", error["message"].as_str().unwrap_or_default());
+    }
+    let result = &value["result"];
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    let word = if result["isError"] == true { "told" } else { "answered" };
+    format!("{word}: {text}{}", result.get("structuredContent").map(Value::to_string).unwrap_or_default())
+}
+
+async fn start(grants: &str) -> (aih_tests::Hub, Legacy) {
+    let entry = format!("limits: {{ time: \"1500ms\", memory: \"64MB\", output: \"1MB\" }}{grants}");
+    let hub = hub(&[guest("hostile", &entry), guest("echo", "")], &["hostile", "echo"]).await;
+    let client = hub.legacy().await;
+    (hub, client)
+}
+
+/// Bytes that the hub has resident.
+fn memory(hub: &aih_tests::Hub) -> u64 {
+    aih_tests::program::memory_kb(hub.pid(), "VmRSS:") * 1024
+}
+
+/// The neighbour serves.
+async fn neighbour(client: &Legacy, after: &str) {
+    let answer = text(client, "echo__echo", json!({"text": "still here"})).await;
+    assert_eq!(answer, "still here", "after {after}");
+}
+
+#[tokio::test]
+async fn time_memory_and_output_are_bounded() {
+    let (hub, client) = start(", grants: { state: { max_bytes: \"2MB\" } }").await;
+    neighbour(&client, "the start").await;
+    let before = memory(&hub);
+    for (tool, arguments, expected) in [
+        ("endless_loop", json!({}), &["timed-out"][..]),
+        ("loop_in_host_call", json!({"how": "log"}), &["timed-out"]),
+        ("loop_in_host_call", json!({"how": "state"}), &["timed-out"]),
+        ("loop_in_host_call", json!({"how": "sleep"}), &["timed-out"]),
+        ("loop_in_host_call", json!({"how": "random"}), &["timed-out"]),
+        ("sleep_forever", json!({"how": "host"}), &["timed-out"]),
+        ("sleep_forever", json!({"how": "wasi"}), &["timed-out"]),
+        ("never", json!({}), &["timed-out", "trapped"]),
+        ("memory_bomb", json!({}), &["out-of-memory"]),
+        ("memory_grow", json!({}), &["out-of-memory", "answered"]),
+        ("deep_recursion", json!({"how": "stack"}), &["trapped", "out-of-memory"]),
+        ("deep_recursion", json!({"how": "frames"}), &["trapped", "out-of-memory"]),
+        ("panic", json!({}), &["trapped"]),
+        ("exit", json!({"amount": 3}), &["trapped"]),
+        ("abort", json!({}), &["trapped"]),
+        ("spawn_thread", json!({}), &["told", "trapped"]),
+        ("output_1gb", json!({"to": "result"}), &["out-of-memory", "too-large", "timed-out"]),
+        ("output_1gb", json!({"to": "stdout"}), &["answered", "timed-out"]),
+        ("many_blocks", json!({}), &["too-large", "out-of-memory", "timed-out"]),
+        ("huge_error", json!({}), &["too-large", "out-of-memory"]),
+        ("log_flood", json!({}), &["answered", "timed-out"]),
+        ("progress_flood", json!({}), &["answered", "timed-out"]),
+        ("state_flood", json!({}), &["told", "answered"]),
+        ("random_huge", json!({"how": "host"}), &["trapped"]),
+        ("random_huge", json!({"how": "wasi"}), &["trapped", "out-of-memory"]),
+        ("many_resources", json!({}), &["trapped", "answered", "timed-out", "out-of-memory"]),
+    ] {
+        let came = outcome(&client, tool, arguments.clone()).await;
+        let fits = expected.iter().any(|word| came.starts_with(word));
+        assert!(fits, "{tool} {arguments}: {came:.300}");
+        neighbour(&client, tool).await;
+    }
+    // Some of it stays for the next calls; nothing piles up.
+    let after = memory(&hub);
+    assert!(after < before + 400 * MB, "{} MB before, {} MB after", before / MB, after / MB);
+}
+
+#[tokio::test]
+async fn answers_that_are_none_are_refused() {
+    let (_hub, client) = start("").await;
+    for (tool, arguments) in [
+        ("bad_json_output", json!({"how": "resource"})),
+        ("bad_json_output", json!({"how": "array"})),
+        ("bad_json_output", json!({"how": "deep"})),
+        ("bad_json_output", json!({"how": "nan"})),
+        ("invalid_utf8", json!({})),
+        ("huge_structured", json!({"amount": 200})),
+    ] {
+        let came = outcome(&client, tool, arguments.clone()).await;
+        assert!(!came.starts_with("answered"), "{tool} {arguments}: {came:.300}");
+        neighbour(&client, tool).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_reached_that_was_not_granted() {
+    let (hub, client) = start("").await;
+    let local = hub.base.clone();
+    let address = hub.address().to_owned();
+    for (tool, arguments) in [
+        ("fetch", json!({"url": local})),
+        ("fetch", json!({"url": "http://example.com/"})),
+        ("wasi_http", json!({"authority": address})),
+        ("tcp_connect", json!({"address": address})),
+        ("tcp_listen", json!({"address": "127.0.0.1:0"})),
+        ("udp_send", json!({"address": address})),
+        ("dns_lookup", json!({"address": "localhost:80"})),
+        ("read_path", json!({"path": "/etc/passwd"})),
+        ("write_path", json!({"path": "/tmp/written-by-a-plugin"})),
+        ("secret", json!({"name": "PATH"})),
+        ("self_call", json!({"server": "hostile"})),
+        ("state_flood", json!({})),
+    ] {
+        let came = outcome(&client, tool, arguments.clone()).await;
+        assert!(came.starts_with("told"), "{tool} {arguments}: {came:.300}");
+    }
+    let environment = outcome(&client, "env_dump", json!({})).await;
+    assert!(!environment.contains("PATH"), "{environment:.300}");
+    assert!(!std::path::Path::new("/tmp/written-by-a-plugin").exists());
+    neighbour(&client, "all of it").await;
+}
+
+#[tokio::test]
+async fn requests_go_where_they_are_granted_and_nowhere_else() {
+    let server = redirector().await;
+    let port = server.port;
+    let grants = format!(
+        ", grants: {{ http: [\"http://127.0.0.1:{port}\", \"http://localhost:{port}\", \"https://*\", \"http://*\"] }}"
+    );
+    let (hub, client) = start(&grants).await;
+    let fetched = outcome(&client, "fetch", json!({"url": format!("http://127.0.0.1:{port}/hello")})).await;
+    assert!(fetched.contains("hello"), "{fetched:.300}");
+    // The name was granted, and leads to an address that was granted too.
+    let named = outcome(&client, "fetch", json!({"url": format!("http://localhost:{port}/hello")})).await;
+    assert!(named.contains("hello"), "{named:.300}");
+    let direct = outcome(&client, "wasi_http", json!({"authority": format!("127.0.0.1:{port}"), "path": "/hello"})).await;
+    assert!(direct.contains("hello"), "{direct:.300}");
+    let other = hub.address().rsplit(':').next().unwrap().to_owned();
+    for url in [
+        format!("http://127.0.0.1:{other}/"),
+        format!("http://[::ffff:127.0.0.1]:{other}/"),
+        "http://127.0.0.1/".to_owned(),
+        "http://localhost/".to_owned(),
+        "http://0/".to_owned(),
+        "http://0x7f.1/".to_owned(),
+        "http://2130706433/".to_owned(),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://[::ffff:169.254.169.254]/".to_owned(),
+        "http://[fe80::1]/".to_owned(),
+        "http://[::1]/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        format!("http://127.0.0.1:{port}/to?http://127.0.0.1:{other}/"),
+        format!("http://127.0.0.1:{port}/to?http://169.254.169.254/"),
+        format!("http://127.0.0.1:{port}/to?file:///etc/passwd"),
+        format!("http://127.0.0.1:{port}/loop"),
+    ] {
+        let came = outcome(&client, "fetch", json!({"url": url})).await;
+        assert!(came.starts_with("told"), "{url}: {came:.300}");
+    }
+    for authority in [format!("127.0.0.1:{other}"), "169.254.169.254".to_owned(), format!("[::ffff:127.0.0.1]:{other}")] {
+        let came = outcome(&client, "wasi_http", json!({"authority": authority})).await;
+        assert!(came.starts_with("told"), "{authority}: {came:.300}");
+    }
+    let large = outcome(&client, "fetch", json!({"url": format!("http://127.0.0.1:{port}/endless")})).await;
+    assert!(!large.starts_with("answered"), "{large:.300}");
+    neighbour(&client, "all of it").await;
+}
+
+#[tokio::test]
+async fn a_granted_folder_is_not_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("granted");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(inside.join("note.txt"), "a note").unwrap();
+    std::fs::write(folder.path().join("outside.txt"), "out of reach").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("outside.txt"), inside.join("link.txt")).unwrap();
+    let path = inside.display();
+    let (hub, client) = start(&format!(", grants: {{ files: [{{ path: \"{path}\", mode: \"rw\", as: \"/files\" }}] }}")).await;
+    assert_eq!(outcome(&client, "read_path", json!({"path": "/files/note.txt"})).await, "answered: a note");
+    for (tool, arguments) in [
+        ("read_path", json!({"path": "/files/link.txt"})),
+        ("read_path", json!({"path": "/files/../outside.txt"})),
+        ("read_path", json!({"path": "/outside.txt"})),
+        ("read_path", json!({"path": folder.path().join("outside.txt")})),
+        ("symlink_escape", json!({"target": "../outside.txt"})),
+        ("symlink_escape", json!({"target": folder.path().join("outside.txt")})),
+        ("hard_link", json!({"from": "/files/../outside.txt", "to": "/files/hard"})),
+        ("rename", json!({"from": "/files", "to": "/elsewhere"})),
+        ("write_path", json!({"path": "/files/../written.txt"})),
+    ] {
+        let came = outcome(&client, tool, arguments.clone()).await;
+        assert!(!came.contains("out of reach"), "{tool} {arguments}: {came:.300}");
+        assert!(came.starts_with("told"), "{tool} {arguments}: {came:.300}");
+    }
+    assert!(!folder.path().join("written.txt").exists());
+    drop(hub);
+}
+
+/// A server that says hello, redirects where it is told, redirects to itself, and never stops sending.
+struct Redirector {
+    port: u16,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Redirector {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn redirector() -> Redirector {
+    use axum::{Router, body::Body, extract::RawQuery, http::header::LOCATION, response::IntoResponse as _, routing::get};
+    let to = |RawQuery(query): RawQuery| async move {
+        (axum::http::StatusCode::FOUND, [(LOCATION, query.unwrap_or_default())]).into_response()
+    };
+    let endless = || async {
+        let chunk = axum::body::Bytes::from(vec![b'x'; 1 << 20]);
+        Body::from_stream(futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())))
+    };
+    let app = Router::new()
+        .route("/hello", get(|| async { "hello" }))
+        .route("/to", get(to))
+        .route("/loop", get(|| async { (axum::http::StatusCode::FOUND, [(LOCATION, "/loop")]) }))
+        .route("/endless", get(endless));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    Redirector { port, task }
+}
