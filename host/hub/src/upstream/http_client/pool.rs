@@ -1,6 +1,6 @@
 //! The connections to one origin that nobody uses at the moment.
 //!
-//! It must never hand out a connection that the server has closed as far as the kernel knows, nor keep one
+//! It must never hand out a connection of which the runtime has heard that the server closed it, nor keep one
 //! whose last answer does not end.
 
 use std::{
@@ -103,6 +103,14 @@ impl Pool {
     /// Takes an HTTP/2 connection, for all requests from now on.
     pub(super) fn share(&self, two: &http2::SendRequest<Body>) {
         self.lock().two = Some(two.clone());
+    }
+
+    /// How many HTTP/1 connections could be used now.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        let mut state = self.lock();
+        state.clean();
+        state.idle.len()
     }
 
     /// Sees to it that somebody looks after what is in the pool until it is empty.

@@ -116,7 +116,7 @@ async fn a_server_that_closed_an_idle_connection_loses_no_call() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     let client = http_client().unwrap();
-    let _kept = client
+    let kept = client
         .target(Url::parse(&address).unwrap(), &mut HeaderMap::new())
         .unwrap();
     let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -124,7 +124,14 @@ async fn a_server_that_closed_an_idle_connection_loses_no_call() {
         let (got, (_, mut socket)) = tokio::join!(get(&client, &address), serve_once(&listener, ok));
         let mut response = got.unwrap();
         while soon(response.chunk()).await.unwrap().is_some() {}
+        assert_eq!(kept.pool.idle(), 1);
         socket.shutdown().await.unwrap();
+        soon(async {
+            while kept.pool.idle() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
     drop(listener);
     assert!(matches!(
