@@ -1,8 +1,12 @@
 //! The programs that are measured: built, started, watched and stopped.
 //!
-//! Children are killed when their handle goes, so a failed run leaves none behind.
+//! Children are killed when their handle goes, so a failed run leaves none behind; and by the kernel when
+//! this program is killed itself ([`become_child`]).
 
+use std::convert::Infallible;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -19,6 +23,26 @@ use tokio::time::{Instant, timeout};
 const START: Duration = Duration::from_secs(20);
 /// How many lines of a program's output an error shows.
 const SHOWN_LINES: usize = 20;
+
+/// The first argument with which the program that uses [`Program::start`] must call [`become_child`].
+pub const CHILD_ARGUMENT: &str = "__child";
+
+/// Turns this process into the command in `arguments`, which dies with its parent. `arguments` are those
+/// behind [`CHILD_ARGUMENT`]: the parent's process id, the program and its arguments.
+///
+/// # Errors
+/// The parent has ended already, or the program cannot be started.
+pub fn become_child(mut arguments: impl Iterator<Item = OsString>) -> Result<Infallible> {
+    let parent = arguments.next().context("the parent's process id is missing")?;
+    let program = arguments.next().context("the program is missing")?;
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).context("prctl")?;
+    // It may have ended before the kernel was asked.
+    let alive = nix::unistd::getppid().to_string().as_str() == parent;
+    ensure!(alive, "the benchmark has ended");
+    let error = std::process::Command::new(&program).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot start {}", program.display()))
+}
 
 /// Memory of a process, in kB.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -48,7 +72,10 @@ impl Program {
     /// When it cannot be started, ends, or says nothing for 20 s; the text has its last lines.
     pub async fn start(name: &'static str, path: &Path, arguments: &[String], folder: &Path) -> Result<Self> {
         let started = Instant::now();
-        let mut child = Command::new(path)
+        let this = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(this)
+            .args([CHILD_ARGUMENT, &std::process::id().to_string()])
+            .arg(path)
             .args(arguments)
             .current_dir(folder)
             .stdin(Stdio::null())

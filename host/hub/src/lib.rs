@@ -13,6 +13,7 @@ pub mod hub;
 pub mod mcp;
 pub mod observe;
 pub mod plugins;
+pub mod quiet;
 pub mod secrets;
 pub mod store;
 #[cfg(test)]

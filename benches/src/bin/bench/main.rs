@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aih_benches::cell::{Plan, Through, measure};
-use aih_benches::process::{Program, build};
+use aih_benches::process::{CHILD_ARGUMENT, Program, become_child, build};
 use aih_benches::report::{Report, Value};
 use aih_benches::session::{Endpoint, Era, Work};
 use anyhow::{Context, Result, ensure};
@@ -78,9 +78,17 @@ impl Arguments {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == CHILD_ARGUMENT) {
+        match become_child(arguments)? {}
+    }
+    // Programs are started from this thread, which lives as long as the process: the kernel takes the end
+    // of the thread that started a child for the death of its parent.
+    tokio::runtime::Runtime::new()?.block_on(run(Arguments::parse()))
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
     let upstream = match &arguments.upstream_bin {
         Some(path) => absolute(path)?,
         None => build("aih-benches", "echo-upstream").await?,

@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use crate::config::Tls;
+use crate::{config::Tls, quiet::Quiet};
 
 /// Longest head of a request over HTTP/2, in bytes.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -126,7 +126,7 @@ fn connection(
         .into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = Quiet::default().run(connection).await {
             tracing::debug!(target: "aih", %peer, error = %error, "a connection broke");
         }
     });

@@ -117,6 +117,19 @@ fn load(path: &std::path::Path) -> Result<LoadedConfig, ExitCode> {
     })
 }
 
+/// Keeps the runtime's clock from being set for longer than a second.
+///
+/// A timer that ends before the one that the runtime sleeps for has to wake it, which costs a system call and
+/// a second pass of the event loop. Every call sets such timers: two seconds of patience, its time limit. Behind
+/// this beat none of them is ever the next one. Runs until it is dropped.
+async fn keep_time() {
+    let mut beat = tokio::time::interval(std::time::Duration::from_secs(1));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+    }
+}
+
 /// A runtime for the hub.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::{Common, listen, load, report, runtime};
+use super::{Common, keep_time, listen, load, report, runtime};
 use crate::{
     access::{self, AccessState, ApiKey, Guard, GuardConfig},
     api::{self, ApiState},
@@ -86,6 +86,7 @@ impl Serve {
         let access = AccessState::new(ring, guard, self.no_auth)?;
         let hub = Hub::start(loaded).await?;
         let router = router(&hub, access, logs);
+        tokio::spawn(keep_time());
         let stop = tokio_util::sync::CancellationToken::new();
         let grace = Duration::from_secs(self.grace);
         let server = tokio::spawn(listen::serve(listener, tls, router, stop.clone(), grace));

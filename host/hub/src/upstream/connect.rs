@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     connector::{Connector, Way},
     http::HttpTransport,
+    http_client::HttpClient,
     spec::{Kind, UpstreamSpec},
     sse::SseTransport,
     stdio::StdioTransport,
@@ -19,12 +20,12 @@ use crate::config::Text;
 /// Connects to one configured server over the network or as a child process.
 pub struct RealConnector {
     spec: UpstreamSpec,
-    client: reqwest::Client,
+    client: HttpClient,
 }
 
 impl RealConnector {
     /// A connector for `spec`; `client` is shared by all of them.
-    pub fn new(spec: UpstreamSpec, client: reqwest::Client) -> Arc<Self> {
+    pub fn new(spec: UpstreamSpec, client: HttpClient) -> Arc<Self> {
         Arc::new(Self { spec, client })
     }
 }
@@ -56,8 +57,8 @@ impl Connector for RealConnector {
                     map.append(name.clone(), value);
                 }
                 Ok(match way {
-                    Way::Sse => SseTransport::connect(self.client.clone(), url, map, inbox).await?,
-                    Way::Http | Way::Stdio => HttpTransport::new(self.client.clone(), url, map, inbox),
+                    Way::Sse => SseTransport::connect(&self.client, url, map, inbox).await?,
+                    Way::Http | Way::Stdio => HttpTransport::new(&self.client, url, map, inbox)?,
                 })
             }
             Kind::Stdio {

@@ -33,6 +33,9 @@ pub const GUARD_ARGUMENT: &str = "__guard";
 const BECOME: &str = "become";
 /// What shells answer when a command cannot be started.
 const CANNOT_START: u8 = 127;
+/// Keeps the allocator of a guard from asking for huge pages: two of them, 4 MB, for a few kB that it uses.
+/// The allocator reads the name in any case; written small, it is no variable that a server was given.
+const SMALL: (&str, &str) = ("mimalloc_allow_thp", "0");
 /// Stack of a thread that only waits for a signal, in bytes.
 const SMALL_STACK: usize = 64 * 1024;
 
@@ -73,6 +76,11 @@ pub(super) fn command(guard: Option<&Path>, program: &OsStr) -> process::Command
     command.arg0("aih").arg(GUARD_ARGUMENT);
     command.arg(std::process::id().to_string()).arg(program);
     command.into()
+}
+
+/// What a guard needs in its environment; it takes it out again before it starts the server.
+pub(super) fn environment(guard: Option<&Path>) -> Option<(&'static str, &'static str)> {
+    guard.map(|_| SMALL)
 }
 
 struct Job {
@@ -203,6 +211,7 @@ fn watch(wanted: &Command, hub: Pid) -> io::Result<ExitCode> {
     command.arg0("aih").args([GUARD_ARGUMENT, BECOME]);
     command.arg(std::process::id().to_string());
     command.arg(wanted.get_program()).args(wanted.get_args());
+    command.env_remove(SMALL.0);
     let mut child = command.spawn()?;
     // When the server closes its streams, the hub must see it: let go of this process's copies.
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;

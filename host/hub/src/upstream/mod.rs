@@ -33,7 +33,7 @@ mod tests;
 
 pub use connect::RealConnector;
 pub use connector::{Connector, Way};
-pub use http_client::http_client;
+pub use http_client::{HttpClient, http_client};
 pub use server::UpstreamServer;
 pub use spec::{Kind, UpstreamSpec};
 

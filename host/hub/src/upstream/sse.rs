@@ -9,15 +9,25 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+<<<<<<< HEAD
 use http::{HeaderMap, HeaderValue, StatusCode, header as h};
 use reqwest::{Client, Response};
+=======
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header as h};
+use tokio::sync::oneshot;
+>>>>>>> 8bca58c (Send requests to servers over connections that the calling task polls itself)
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
+<<<<<<< HEAD
     http::{MAX_MESSAGE, content_type, is_kind},
     http_client::{excerpt_without, failed},
     pending::{Outcome, Pending},
+=======
+    http::{MAX_MESSAGE, is_kind},
+    http_client::{HttpClient, Response, Target, excerpt_without},
+>>>>>>> 8bca58c (Send requests to servers over connections that the calling task polls itself)
     transport::{Inbox, Transport, TransportError},
 };
 use crate::mcp::{
@@ -33,8 +43,7 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub struct SseTransport {
-    client: Client,
-    address: Url,
+    address: Target,
     headers: HeaderMap,
     pending: Arc<Pending>,
     end: CancellationToken,
@@ -46,12 +55,13 @@ impl SseTransport {
     /// # Errors
     /// [`TransportError`]; also when the address to POST to is of another origin than `url`.
     pub async fn connect(
-        client: Client,
+        client: &HttpClient,
         url: Url,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>, TransportError> {
-        let opened = tokio::time::timeout(OPENING, open(&client, &url, &headers)).await;
+        let target = client.target(url, &mut headers)?;
+        let opened = tokio::time::timeout(OPENING, open(client, &target, &headers)).await;
         let (address, events) = opened.map_err(|_| silent())??;
         let pending = Arc::<Pending>::default();
         let end = CancellationToken::new();
@@ -67,7 +77,6 @@ impl SseTransport {
             }
         });
         Ok(Arc::new(Self {
-            client,
             address,
             headers,
             pending,
@@ -77,20 +86,15 @@ impl SseTransport {
 
     /// Sends one message; the future is independent of `self`.
     fn post(&self, body: Bytes) -> impl Future<Output = Result<(), TransportError>> + Send + 'static {
-        let request = self
-            .client
-            .post(self.address.clone())
-            .headers(self.headers.clone())
-            .header(h::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body)
-            .send();
-        let (headers, address) = (self.headers.clone(), self.address.clone());
+        let (mut headers, address) = (self.headers.clone(), self.address.clone());
+        headers.insert(h::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         async move {
-            let response = request.await.map_err(failed)?;
-            match response.status() {
-                StatusCode::NOT_FOUND => Err(TransportError::SessionLost),
-                _ => checked(response, &headers, &address).await.map(|_| ()),
+            let response = address.send(Method::POST, headers.clone(), body).await?;
+            if response.status() == StatusCode::NOT_FOUND {
+                return Err(TransportError::SessionLost);
             }
+            checked(response, &headers, address.url()).await?.finish();
+            Ok(())
         }
     }
 }
@@ -115,23 +119,22 @@ async fn checked(mut response: Response, headers: &HeaderMap, url: &Url) -> Resu
 
 /// Opens the stream and reads it to the `endpoint` event: where to POST, and the rest of the events.
 async fn open(
-    client: &Client,
-    url: &Url,
+    client: &HttpClient,
+    target: &Target,
     headers: &HeaderMap,
 ) -> Result<
     (
-        Url,
+        Target,
         impl Stream<Item = Result<Event, TransportError>> + Send + Unpin + use<>,
     ),
     TransportError,
 > {
-    let request = client
-        .get(url.clone())
-        .headers(headers.clone())
-        .header(h::ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let response = request.send().await.map_err(failed)?;
+    let url = target.url();
+    let mut asking = headers.clone();
+    asking.insert(h::ACCEPT, HeaderValue::from_static("text/event-stream"));
+    let response = target.send(Method::GET, asking, Bytes::new()).await?;
     let response = checked(response, headers, url).await?;
-    let kind = content_type(&response);
+    let kind = response.content_type();
     if !is_kind(kind, "text/event-stream") {
         let kind = excerpt_without(kind.as_bytes(), headers, url);
         return Err(TransportError::Protocol(format!(
@@ -140,7 +143,7 @@ async fn open(
     }
     // A redirect never leaves the origin (`http_client`), but may change the path.
     let base = response.url().clone();
-    let mut events = Box::pin(events(response.bytes_stream().map(|c| c.map_err(failed))));
+    let mut events = Box::pin(events(chunks(response)));
     let told = loop {
         let event = events.next().await.ok_or_else(silent)??;
         match event.name.as_deref() {
@@ -161,7 +164,19 @@ async fn open(
             "the address to POST to is of another origin".to_owned(),
         ));
     }
+    let address = client.target(address, &mut headers.clone())?;
     Ok((address, events))
+}
+
+/// The pieces of a body.
+fn chunks(response: Response) -> impl Stream<Item = Result<Bytes, TransportError>> + Send {
+    futures::stream::unfold(Some(response), |response| async {
+        let mut response = response?;
+        match response.chunk().await {
+            Ok(chunk) => Some((Ok(chunk?), Some(response))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
 }
 
 /// The events of a body.

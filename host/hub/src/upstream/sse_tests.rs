@@ -16,7 +16,8 @@ async fn to(server: &Server) -> (Result<Arc<SseTransport>, TransportError>, Unbo
     let (ear, heard) = Ear::new();
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", HeaderValue::from_static("k-1"));
-    let connecting = SseTransport::connect(http_client().unwrap(), server.url("/mcp/sse"), headers, ear);
+    let client = http_client().unwrap();
+    let connecting = SseTransport::connect(&client, server.url("/mcp/sse"), headers, ear);
     (soon(connecting).await, heard)
 }
 

@@ -133,12 +133,14 @@ impl StdioTransport {
         look_up(command, path.as_deref(), cwd.as_deref().unwrap_or(Path::new("")))
             .map_err(TransportError::Connect)?;
 
-        let mut process = guard::command(guard::guard_binary(), command.as_ref());
+        let guard = guard::guard_binary();
+        let mut process = guard::command(guard, command.as_ref());
         process
             .args(args)
             .env_clear()
             .envs(std::env::vars_os().filter(|(k, _)| k.to_str().is_some_and(inherited)))
             .envs(env.iter().map(|(k, v)| (k, v.expose_secret())))
+            .envs(guard::environment(guard))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -22,8 +22,8 @@ use tokio::{
 };
 use url::Url;
 
-use super::super::transport::{Inbox, TransportError};
 use crate::mcp::Message;
+use crate::upstream::transport::{Inbox, TransportError};
 
 /// Nothing here takes as long.
 const BOUND: Duration = Duration::from_secs(20);

@@ -25,7 +25,7 @@ fn to(server: &Server) -> (Arc<HttpTransport>, UnboundedReceiver<Said>) {
     let mut secret = HeaderValue::from_str(&format!("Bearer {SECRET}")).unwrap();
     secret.set_sensitive(true);
     headers.insert(h::AUTHORIZATION, secret);
-    let transport = HttpTransport::new(http_client().unwrap(), server.url("/mcp"), headers, ear);
+    let transport = HttpTransport::new(&http_client().unwrap(), server.url("/mcp"), headers, ear).unwrap();
     (transport, heard)
 }
 
@@ -198,11 +198,12 @@ async fn statuses_and_bodies_become_the_right_errors() {
     }
     assert!(matches!(error("short").await, TransportError::Closed(_)));
     let nobody = HttpTransport::new(
-        http_client().unwrap(),
+        &http_client().unwrap(),
         Url::parse("http://127.0.0.1:1/mcp").unwrap(),
         HeaderMap::new(),
         Ear::new().0,
-    );
+    )
+    .unwrap();
     let error = call(&nobody, 1, "m").await.unwrap_err();
     assert!(matches!(error, TransportError::Connect(_)), "{error}");
 }

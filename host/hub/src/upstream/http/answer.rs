@@ -1,0 +1,199 @@
+//! Reads the answer to a request: a JSON body, an event stream, or a refusal.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use super::{
+    Core, MAX_MESSAGE, Outcome, Response, is_stream, passing,
+    place::{Place, backoff},
+};
+use crate::{
+    mcp::{Era, Id, Message, sse::Decoder},
+    upstream::transport::TransportError,
+};
+
+/// How often in a row the rest of an answer is fetched without anything new in it.
+const MAX_EMPTY: u32 = 20;
+/// How often in a row fetching the rest of an answer may fail.
+const MAX_FAILED: u32 = 3;
+
+/// How reading a stream ended.
+enum Ending {
+    Answered(Outcome),
+    /// The stream ended or broke; `news` says whether an event came.
+    Broken {
+        why: TransportError,
+        news: bool,
+    },
+}
+
+impl Core {
+    /// Turns a status that is no success into an error, or into the JSON-RPC error that it carries.
+    pub(super) async fn refused(
+        &self,
+        id: Option<u64>,
+        response: Response,
+    ) -> Result<Outcome, TransportError> {
+        let status = response.status();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(TransportError::Unauthorized {
+                    status: status.as_u16(),
+                });
+            }
+            StatusCode::NOT_FOUND if self.has_session() => {
+                self.lose();
+                return Err(TransportError::SessionLost);
+            }
+            _ => {}
+        }
+        let body = whole(response).await.unwrap_or_default();
+        if let Ok(Message::Response {
+            id: answered,
+            outcome: Err(error),
+        }) = Message::parse(&body)
+            && answered.is_none_or(|a| Some(a) == id.map(Id::number))
+        {
+            return Ok(Err(error));
+        }
+        Err(TransportError::Status {
+            status: status.as_u16(),
+            detail: self.excerpt(&body),
+        })
+    }
+
+    /// One message of an answer; `Some` when it is the answer itself.
+    pub(super) fn sort(&self, id: u64, data: &Bytes) -> Result<Option<Outcome>, TransportError> {
+        let message = Message::parse(data).map_err(|e| {
+            let start = self.excerpt(data.get(..80).unwrap_or(data));
+            TransportError::Protocol(format!("{e}: {start}"))
+        })?;
+        match message {
+            Message::Response {
+                id: Some(answered),
+                outcome,
+            } if answered == Id::number(id) => Ok(Some(outcome)),
+            Message::Response {
+                id: None,
+                outcome: Err(error),
+            } => Ok(Some(Err(error))),
+            Message::Response { .. } => Err(TransportError::Protocol(
+                "an answer to a request that was not sent".to_owned(),
+            )),
+            other => {
+                self.inbox.message(Some(id), other);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads one stream to the answer or to its end.
+    async fn read_stream(
+        &self,
+        id: u64,
+        response: &mut Response,
+        place: &mut Place,
+    ) -> Result<Ending, TransportError> {
+        let mut decoder = Decoder::new(MAX_MESSAGE);
+        let mut events = Vec::new();
+        let mut news = false;
+        let why = loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => {
+                    break TransportError::Closed("the answer stream ended before the answer".to_owned());
+                }
+                Err(error) => break error,
+            };
+            let fed = decoder.feed(&chunk, &mut events);
+            for event in events.drain(..) {
+                news = true;
+                place.pass(&event);
+                if !event.data.is_empty()
+                    && let Some(outcome) = self.sort(id, &event.data)?
+                {
+                    return Ok(Ending::Answered(outcome));
+                }
+            }
+            fed.map_err(|e| TransportError::TooLarge { limit: e.limit })?;
+        };
+        Ok(Ending::Broken { why, news })
+    }
+
+    /// Reads an answer stream to the answer, and fetches the rest where it breaks off (SEP-1699).
+    pub(super) async fn read_answer(
+        &self,
+        id: u64,
+        mut response: Response,
+    ) -> Result<Outcome, TransportError> {
+        let mut place = Place::start();
+        let mut empty = 0;
+        loop {
+            let why = match self.read_stream(id, &mut response, &mut place).await? {
+                Ending::Answered(outcome) => {
+                    response.finish();
+                    return Ok(outcome);
+                }
+                Ending::Broken { why, news } => {
+                    empty = if news { 0 } else { empty + 1 };
+                    why
+                }
+            };
+            let version = self.standing.load().version;
+            let resumable = version.is_none_or(|v| v.era() == Era::Legacy) && empty < MAX_EMPTY;
+            response = match &place.last_id {
+                Some(last) if resumable => self.resume(last, place.retry).await.ok_or(why)?,
+                _ => return Err(why),
+            };
+        }
+    }
+
+    /// Opens the rest of an answer stream; `None` when that cannot be had.
+    async fn resume(&self, last: &HeaderValue, retry: Duration) -> Option<Response> {
+        for failures in 0..MAX_FAILED {
+            tokio::time::sleep(backoff(retry, failures)).await;
+            let Ok(response) = self.open_stream(Some(last)).await else {
+                continue;
+            };
+            let status = response.status();
+            if is_stream(&response) {
+                return Some(response);
+            }
+            if status == StatusCode::NOT_FOUND && self.has_session() {
+                self.lose();
+                return None;
+            }
+            if !passing(status) {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+/// A whole body within the limit.
+pub(super) async fn whole(mut response: Response) -> Result<Bytes, TransportError> {
+    let too_large = TransportError::TooLarge { limit: MAX_MESSAGE };
+    let announced = response.announced();
+    let Some(announced) = usize::try_from(announced).ok().filter(|n| *n <= MAX_MESSAGE) else {
+        return Err(too_large);
+    };
+    let Some(first) = response.chunk().await? else {
+        return Ok(Bytes::new());
+    };
+    let Some(second) = response.chunk().await? else {
+        return Ok(first);
+    };
+    let mut all = Vec::with_capacity(announced.max((first.len() + second.len()) * 2));
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&second);
+    while let Some(chunk) = response.chunk().await? {
+        if all.len() + chunk.len() > MAX_MESSAGE {
+            return Err(too_large);
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.into())
+}

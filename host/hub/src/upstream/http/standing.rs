@@ -1,0 +1,64 @@
+//! The standing stream of the legacy era: what the server says by itself.
+
+use http::StatusCode;
+
+use super::{
+    Core, MAX_MESSAGE, Response, is_stream, passing,
+    place::{Place, backoff},
+};
+use crate::mcp::{Message, sse::Decoder};
+
+impl Core {
+    /// Reads what the server says by itself, until the connection is closed or the session is lost.
+    pub(super) async fn read_standing(&self) {
+        let mut place = Place::start();
+        let (mut known, mut failures) = (false, 0);
+        loop {
+            match self.open_stream(place.last_id.as_ref()).await {
+                Ok(response) if is_stream(&response) => {
+                    known = true;
+                    failures = self.read_unasked(response, &mut place).await;
+                }
+                Ok(response) => match response.status() {
+                    StatusCode::NOT_FOUND if self.has_session() => return self.lose(),
+                    // What many servers say, instead of 404, to a session from before their restart.
+                    StatusCode::BAD_REQUEST if known && self.has_session() => return self.lose(),
+                    status if passing(status) => failures += 1,
+                    // No standing stream here (405 and the like): the server says nothing by itself.
+                    _ => return,
+                },
+                Err(_) => failures += 1,
+            }
+            tokio::time::sleep(backoff(place.retry, failures)).await;
+        }
+    }
+
+    /// Reads one standing stream to its end; gives back the number of failures to reckon with.
+    async fn read_unasked(&self, mut response: Response, place: &mut Place) -> u32 {
+        let mut decoder = Decoder::new(MAX_MESSAGE);
+        let mut events = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let fed = decoder.feed(&chunk, &mut events);
+            for event in events.drain(..) {
+                place.pass(&event);
+                match Message::parse(&event.data) {
+                    Ok(message @ (Message::Request { .. } | Message::Notification { .. })) => {
+                        self.inbox.message(None, message);
+                    }
+                    Ok(Message::Response { .. }) => {}
+                    Err(_) if event.data.is_empty() => {}
+                    Err(error) => {
+                        tracing::debug!(target: "aih::upstream", %error, "an event is no MCP message")
+                    }
+                }
+            }
+            if let Err(error) = fed {
+                tracing::warn!(target: "aih::upstream", %error, "the stream of what the server says by itself is opened anew");
+                // It would come again.
+                place.last_id = None;
+                return 3;
+            }
+        }
+        0
+    }
+}

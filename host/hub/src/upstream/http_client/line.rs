@@ -1,0 +1,96 @@
+//! One HTTP/1 connection that has no task of its own: whoever sends a request over it polls it too.
+//!
+//! A connection with a task costs a call two wake-ups of that task and, as a rule, a hand-over to another
+//! thread and back. Polled in the caller's place, a call waits for nothing but the socket. The price: nobody
+//! looks at an idle connection, so [`Line::usable`] must be asked before one is used again.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http1::{self, Connection, SendRequest},
+    },
+};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::quiet::Quiet;
+
+/// The body of every request: one piece, known before it is sent.
+pub(super) type Body = Full<Bytes>;
+
+/// Bytes to and from a server, with or without TLS.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// See the module.
+pub(super) struct Line {
+    sender: SendRequest<Body>,
+    connection: Connection<TokioIo<Box<dyn Io>>, Body>,
+    /// The connection ended and must not be polled again.
+    ended: bool,
+    quiet: Quiet,
+}
+
+impl Line {
+    /// Speaks HTTP/1 over `io`; nothing is sent yet.
+    ///
+    /// # Errors
+    /// hyper's.
+    pub(super) async fn open(io: Box<dyn Io>) -> hyper::Result<Box<Self>> {
+        let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+        Ok(Box::new(Self {
+            sender,
+            connection,
+            ended: false,
+            quiet: Quiet::default(),
+        }))
+    }
+
+    /// Polls `work`, which waits for something of this connection, and the connection with it.
+    pub(super) fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.quiet.poll(cx, |cx| {
+            if let Poll::Ready(out) = work(cx) {
+                return Poll::Ready(out);
+            }
+            if !self.ended {
+                // Its error, if it is one, also reaches who waits for the answer.
+                self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// hyper's; with the request in it when nothing of it was sent.
+    pub(super) async fn send(
+        mut self: Box<Self>,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, Box<Self>), TrySendError<Request<Body>>> {
+        let mut sending = std::pin::pin!(self.sender.try_send_request(request));
+        let response = std::future::poll_fn(|cx| self.poll_with(cx, |cx| sending.as_mut().poll(cx))).await?;
+        Ok((response, self))
+    }
+
+    /// Whether another request can be sent now. Looks at the socket without waiting: the server may have
+    /// closed it meanwhile.
+    pub(super) fn usable(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let _ = self.poll_with(&mut nobody, |_| Poll::<()>::Pending);
+        !self.ended && self.sender.is_ready()
+    }
+}
