@@ -64,10 +64,11 @@ fn main() -> ExitCode {
 fn test(filter: &[String]) -> anyhow::Result<()> {
     setup::all()?;
     guests::build(guests::From::Auto)?;
-    // The end-to-end tests start these programs.
+    // The end-to-end tests start the programs of the workspace. One selection of packages and targets for this and
+    // for the tests: with another one, cargo would build wasmtime a second time with other features.
     run(
-        "build programs",
-        cargo().args(["build", "--package", "aih", "--package", "aih-tests", "--bins"]),
+        "build",
+        cargo().args(["build", "--workspace", "--all-targets"]),
     )?;
     let nextest = cargo()
         .args(["nextest", "--version"])

@@ -30,7 +30,10 @@ struct Subject {
 }
 
 fn main() -> anyhow::Result<std::process::ExitCode> {
-    if std::env::args_os().nth(1).is_some_and(|first| aih_builder::is_child(&first)) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| aih_builder::is_child(&first))
+    {
         return Ok(aih_builder::child_main());
     }
     let arguments = Arguments::parse();
@@ -191,11 +194,7 @@ async fn at_once(runtime: &Runtime, subjects: &[Subject]) -> anyhow::Result<()> 
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
-async fn one_after_the_other(
-    runtime: &Runtime,
-    subjects: &[Subject],
-    rounds: usize,
-) -> anyhow::Result<()> {
+async fn one_after_the_other(runtime: &Runtime, subjects: &[Subject], rounds: usize) -> anyhow::Result<()> {
     let Some(subject) = subjects.iter().find(|subject| subject.language == "Python") else {
         return Ok(());
     };
