@@ -9,25 +9,14 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-<<<<<<< HEAD
-use http::{HeaderMap, HeaderValue, StatusCode, header as h};
-use reqwest::{Client, Response};
-=======
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header as h};
-use tokio::sync::oneshot;
->>>>>>> 8bca58c (Send requests to servers over connections that the calling task polls itself)
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-<<<<<<< HEAD
-    http::{MAX_MESSAGE, content_type, is_kind},
-    http_client::{excerpt_without, failed},
-    pending::{Outcome, Pending},
-=======
     http::{MAX_MESSAGE, is_kind},
     http_client::{HttpClient, Response, Target, excerpt_without},
->>>>>>> 8bca58c (Send requests to servers over connections that the calling task polls itself)
+    pending::{Outcome, Pending},
     transport::{Inbox, Transport, TransportError},
 };
 use crate::mcp::{
