@@ -44,10 +44,14 @@ SECRETS = {
 
 
 class Redact(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.host = cls.enterClassContext(testing.Host())
+
     def after(self, result: dict[str, Any], **config: Any) -> Any:
         event = {"id": "e", "version": 1, "trigger": "tool.after", "server": "s", "tool": "t", "arguments": {}, "result": result}
-        with testing.Host(config=config) as host:
-            kind, value, _ = host.event("tool.after", event)
+        self.host.config = config
+        kind, value, _ = self.host.event("tool.after", event)
         if kind == "proceed":
             return None
         self.assertEqual(kind, "replace")
@@ -127,8 +131,8 @@ class Redact(unittest.TestCase):
             self.text(part * (100_000 // len(part)))
 
     def test_by_hand(self) -> None:
-        with testing.Host() as host:
-            kind, _, answer = host.event("manual", {"payload": {"a": SECRETS["email"]}, "by": "cli"})
+        self.host.config = {}
+        kind, _, answer = self.host.event("manual", {"payload": {"a": SECRETS["email"]}, "by": "cli"})
         self.assertEqual((kind, answer), ("proceed", {"masked": {"a": "[redacted: email]"}, "counts": {"email": 1}}))
 
 

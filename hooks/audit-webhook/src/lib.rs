@@ -33,7 +33,10 @@ fn post(event: Event) -> Result<()> {
         .header("idempotency-key", event.id())
         .header("x-aih-event", event.name())
         .header("x-aih-attempt", event.attempt().to_string())
-        .header("x-hub-signature-256", signature(secret.as_bytes(), body.as_bytes())?)
+        .header(
+            "x-hub-signature-256",
+            signature(secret.as_bytes(), body.as_bytes())?,
+        )
         .body(body)
         .timeout(Duration::from_secs(10))
         // The events are for this address and no other.

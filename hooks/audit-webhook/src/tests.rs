@@ -54,7 +54,11 @@ fn receiver(statuses: &'static [u16]) -> (SocketAddr, mpsc::Receiver<Received>) 
             let (mut stream, _) = listener.accept().unwrap();
             let request = read(&stream);
             let right = signature(b"shared", &request.body).unwrap();
-            let status = if request.header("x-hub-signature-256") == Some(&right) { status } else { 401 };
+            let status = if request.header("x-hub-signature-256") == Some(&right) {
+                status
+            } else {
+                401
+            };
             write!(
                 stream,
                 "HTTP/1.1 {status} x\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n"
@@ -78,7 +82,9 @@ fn exchange(request: &Request) -> Result<Response, HttpError> {
         head += &format!("{name}: {value}\r\n");
     }
     head += &format!("content-length: {}\r\n\r\n", body.len());
-    stream.write_all(&[head.as_bytes(), body].concat()).map_err(connection)?;
+    stream
+        .write_all(&[head.as_bytes(), body].concat())
+        .map_err(connection)?;
     let answer = read(&stream);
     Ok(Response {
         status: answer.head.split(' ').nth(1).unwrap().parse().unwrap(),
@@ -161,10 +167,22 @@ fn another_secret_is_refused_and_members_can_be_left_out() {
 fn without_an_address_a_secret_or_a_receiver_it_says_so() {
     Fake::new().run(|| assert!(post(event(1)).unwrap_err().to_string().contains("config.url")));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    Fake::new()
-        .config("url", &json!("https://a.example/"))
-        .run(|| assert!(post(event(1)).unwrap_err().to_string().contains("AUDIT_WEBHOOK_SECRET")));
-    hub(closed, "shared").run(|| assert!(post(event(1)).unwrap_err().to_string().contains("posting the event")));
+    Fake::new().config("url", &json!("https://a.example/")).run(|| {
+        assert!(
+            post(event(1))
+                .unwrap_err()
+                .to_string()
+                .contains("AUDIT_WEBHOOK_SECRET")
+        )
+    });
+    hub(closed, "shared").run(|| {
+        assert!(
+            post(event(1))
+                .unwrap_err()
+                .to_string()
+                .contains("posting the event")
+        )
+    });
 }
 
 #[test]
