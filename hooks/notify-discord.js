@@ -90,13 +90,13 @@ async function forget(now) {
 }
 
 function compose(event, text, group, id) {
-  const field = (name, value) => (value === undefined ? [] : [{ name, value: clip(String(value), 1024), inline: true }]);
+  const field = (name, value) => (value === undefined ? [] : [{ name, value: clip(String(value), 100), inline: true }]);
   const stamp = (time) => `<t:${Math.floor(time / 1000)}:R>`;
   return {
     content: clip(`**${mask(`${event.server}/${event.tool}`).replace(/[*_`~|>\\]/g, "\\$&")}** failed`, 2000),
     embeds: [{
       title: clip(`${event.server}/${event.tool}`, 256),
-      // A fence, so that the message is shown as it is; it holds at most 4,096 characters with the text.
+      // A fence, so that the message is shown as it is; at most 4,096 characters with it, and 6,000 in the whole embed.
       description: `\`\`\`\n${clip(text.replaceAll("```", "'''"), 4080)}\n\`\`\``,
       color: 0xd64545,
       timestamp: event.at,
