@@ -24,9 +24,17 @@ async function sha256(text) {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The webhook's address. `config.base` puts another server in the place of discord.com, for tests. */
+/** The webhook's address, or nothing where the secret has no value yet. `config.base` puts another server in the place of discord.com, for tests. */
 function webhook() {
-  const given = new URL(host.secrets.get("DISCORD_WEBHOOK_URL"));
+  let secret;
+  try {
+    secret = host.secrets.get("DISCORD_WEBHOOK_URL");
+  } catch (error) {
+    if (error.code === "not-set") return undefined;
+    throw error;
+  }
+  if (!URL.canParse(secret)) throw new Error("DISCORD_WEBHOOK_URL is no address");
+  const given = new URL(secret);
   if (!/^\/api(\/v\d+)?\/webhooks\/\d+\/[\w-]+$/.test(given.pathname)) throw new Error("DISCORD_WEBHOOK_URL is no address of a Discord webhook");
   const url = new URL(given.pathname + given.search, host.config.get("base", "https://discord.com"));
   // Discord answers when the message is stored, not when it was received.
@@ -41,8 +49,7 @@ function retryAfter(response, body) {
 }
 
 /** Posts a message and answers its id. Errors never hold the address, which is a secret. */
-async function post(message) {
-  const url = webhook();
+async function post(url, message) {
   for (let tries = 1; ; tries++) {
     let response;
     try {
@@ -117,6 +124,11 @@ function compose(event, text, group, id) {
 defineHook({
   on: ["tool.error", "manual"],
   async handler({ id, name, payload }) {
+    const url = webhook();
+    if (url === undefined) {
+      log.warn("nothing is posted: DISCORD_WEBHOOK_URL has no value");
+      return { result: { posted: false, why: "DISCORD_WEBHOOK_URL has no value" } };
+    }
     // By hand: `{"server": "x", "tool": "y", "error": {"message": "a test"}}`.
     const event = name === "manual" ? { server: "test", tool: "test", ...payload, ...payload.payload } : payload;
     const said = event.error?.message ?? (event.result?.content ?? []).map((block) => block.text ?? "").join("\n");
@@ -130,7 +142,7 @@ defineHook({
 
     const paused = ((await host.state.get("paused-until")) ?? 0) - now;
     if (paused > 0) throw new Error(`Discord wants ${Math.ceil(paused / 1000)} s of silence`);
-    const message = (await post(compose(event, text, group, id))) ?? true;
+    const message = (await post(url, compose(event, text, group, id))) ?? true;
     await host.state.update(key, (latest) => ({ ...(latest ?? group), posted: message, told: group.count }));
     await forget(now);
     log.debug("posted", { message });

@@ -17,9 +17,11 @@ fake.http.send = (request) => {
   if (answer.error !== undefined) throw thrown("connection", `${answer.error} at ${request.url}`);
   return answer;
 };
+let secret;
 fake.config.secret = (name) => {
   if (name !== "DISCORD_WEBHOOK_URL") throw thrown("not-granted");
-  return `https://discord.com${PATH}`;
+  if (secret === undefined) throw thrown("not-set");
+  return secret;
 };
 
 const failure = (message, more) => ({ principal: "cursor", server: "github", tool: "get_issue", arguments: { password: "in-the-arguments" }, error: { code: -32000, message }, ...more });
@@ -27,6 +29,7 @@ const post = (id, event, more) => send("tool.error", event, { id, ...more });
 
 beforeEach(async () => {
   fake.configured = { base };
+  secret = `https://discord.com${PATH}`;
   ask("/test/answers", []);
   messages();
   for (const key of fake.state.keys("", undefined, 1000)[0]) fake.state.delete(key);
@@ -128,4 +131,15 @@ test("old groups are forgotten, and it can be tried by hand", async () => {
   const { result } = await send("manual", { payload: { error: { message: "a test" } }, by: "cli" }, { id: "m1" });
   assert.equal(result.posted, true);
   assert.equal(fake.state.get("group:old"), null);
+});
+
+test("it waits for its secret, and says what is wrong with one without showing it", async () => {
+  secret = undefined;
+  assert.deepEqual((await post("e1", failure("x"))).result, { posted: false, why: "DISCORD_WEBHOOK_URL has no value" });
+  secret = "not-an-address";
+  await assert.rejects(post("e1", failure("x")), (error) => /is no address/.test(error.message) && !error.message.includes("not-an"));
+  secret = "https://discord.com/channels/1234";
+  await assert.rejects(post("e1", failure("x")), (error) => /no address of a Discord webhook/.test(error.message) && !error.message.includes("1234"));
+  secret = `https://discord.com${PATH}`;
+  assert.equal((await post("e1", failure("x"))).result.posted, true);
 });
