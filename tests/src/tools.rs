@@ -28,7 +28,10 @@ pub fn guest(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/test → target/guests/name.wasm
     let file = format!("guests/{name}.wasm");
-    let path = test.ancestors().map(|folder| folder.join(&file)).find(|path| path.is_file());
+    let path = test
+        .ancestors()
+        .map(|folder| folder.join(&file))
+        .find(|path| path.is_file());
     path.unwrap_or_else(|| panic!("the component `{name}` is not built: run `cargo xtask guests`"))
 }
 

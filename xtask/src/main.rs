@@ -66,10 +66,7 @@ fn test(filter: &[String]) -> anyhow::Result<()> {
     guests::build(guests::From::Auto)?;
     // The end-to-end tests start the programs of the workspace. One selection of packages and targets for this and
     // for the tests: with another one, cargo would build wasmtime a second time with other features.
-    run(
-        "build",
-        cargo().args(["build", "--workspace", "--all-targets"]),
-    )?;
+    run("build", cargo().args(["build", "--workspace", "--all-targets"]))?;
     let nextest = cargo()
         .args(["nextest", "--version"])
         .output()

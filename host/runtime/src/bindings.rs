@@ -1,6 +1,6 @@
 //! The Rust side of `wit/`: generated types, and the names under which the rest of the crate uses them.
 
-#![expect(missing_docs, unreachable_pub, reason = "generated from documented WIT")]
+#![expect(missing_docs, reason = "generated from documented WIT")]
 #![allow(clippy::all, reason = "generated code")]
 
 /// What every component imports.

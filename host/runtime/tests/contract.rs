@@ -31,7 +31,11 @@ fn check(changed: impl Fn(&str) -> String) -> Result<(), String> {
     }
     for world in ["plugin", "hook"] {
         let mut resolve = Resolve::default();
-        let published = read(&mut resolve, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published"), Some("0.0.1"));
+        let published = read(
+            &mut resolve,
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published"),
+            Some("0.0.1"),
+        );
         let current = read(&mut resolve, folder.path(), None);
         let published = resolve.select_world(&[published], Some(world)).unwrap();
         let current = resolve.select_world(&[current], Some(world)).unwrap();

@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::{guest, hub, plugin, text, until_state};
 
 fn wat(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/wat").join(format!("{name}.wat"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("guests/wat")
+        .join(format!("{name}.wat"));
     wat::parse_file(path).unwrap()
 }
 
@@ -19,8 +21,16 @@ async fn each_is_listed_with_its_error() {
     let mut files = vec![
         ("truncated", good[..good.len() / 2].to_vec(), "cannot be compiled"),
         ("empty", Vec::new(), "shorter than a header"),
-        ("text", b"this is no component at all".to_vec(), "does not begin like WebAssembly"),
-        ("native", b"\x7fELF\x02\x01\x01\0\0\0\0\0".to_vec(), "compiled code"),
+        (
+            "text",
+            b"this is no component at all".to_vec(),
+            "does not begin like WebAssembly",
+        ),
+        (
+            "native",
+            b"\x7fELF\x02\x01\x01\0\0\0\0\0".to_vec(),
+            "compiled code",
+        ),
     ];
     for (name, expected) in [
         ("core-module", "core module"),
@@ -35,7 +45,11 @@ async fn each_is_listed_with_its_error() {
     for (name, bytes, _) in &files {
         let file = folder.path().join(format!("{name}.wasm"));
         fs::write(&file, bytes).unwrap();
-        entries.push(plugin(name, &file.display().to_string(), "limits: { time: \"1s\" }"));
+        entries.push(plugin(
+            name,
+            &file.display().to_string(),
+            "limits: { time: \"1s\" }",
+        ));
     }
     entries.push(plugin("missing", "/nowhere/x.wasm", ""));
     for (lie, _) in LIES {
@@ -57,7 +71,10 @@ async fn each_is_listed_with_its_error() {
         assert!(error.contains(expected), "{lie}: {error:.300}");
     }
     let client = hub.legacy().await;
-    assert_eq!(text(&client, "echo__echo", json!({"text": "serves"})).await, "serves");
+    assert_eq!(
+        text(&client, "echo__echo", json!({"text": "serves"})).await,
+        "serves"
+    );
 }
 
 /// What `tests/guests/liar` lists, and what the hub says of it.

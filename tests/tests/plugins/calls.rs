@@ -15,15 +15,24 @@ async fn tools_are_listed_called_and_checked() {
     assert_eq!(echo["source"], "echo");
     assert_eq!(echo["annotations"]["readOnlyHint"], true);
     assert_eq!(echo["inputSchema"]["required"], json!(["text"]));
-    assert_eq!(text(&client, "echo__echo", json!({"text": "hello"})).await, "hello");
+    assert_eq!(
+        text(&client, "echo__echo", json!({"text": "hello"})).await,
+        "hello"
+    );
     let wrong = client.call("echo__echo", json!({"text": 7})).await.result();
     assert_eq!(wrong["isError"], true, "{wrong}");
-    assert!(wrong["content"][0]["text"].as_str().unwrap().contains("/text"), "{wrong}");
+    assert!(
+        wrong["content"][0]["text"].as_str().unwrap().contains("/text"),
+        "{wrong}"
+    );
     assert_eq!(client.call("echo__nothing", json!({})).await.code(), -32602);
     let alone = Legacy::connect(&hub, "/mcp/echo", KEY).await;
     assert_eq!(text(&alone, "echo", json!({"text": "alone"})).await, "alone");
     let modern = hub.modern();
-    assert_eq!(modern.call("echo__echo", json!({"text": "modern"})).await.text(), "modern");
+    assert_eq!(
+        modern.call("echo__echo", json!({"text": "modern"})).await.text(),
+        "modern"
+    );
 }
 
 #[tokio::test]
@@ -35,7 +44,10 @@ async fn results_of_every_kind_arrive() {
     assert_eq!(image["content"][1]["type"], "image");
     assert_eq!(image["content"][1]["mimeType"], "image/png");
     assert!(image["content"][1]["data"].as_str().unwrap().starts_with("iVBOR"));
-    assert_eq!(call("echo__sound", json!({})).await["content"][0]["type"], "audio");
+    assert_eq!(
+        call("echo__sound", json!({})).await["content"][0]["type"],
+        "audio"
+    );
     let resource = call("echo__resource", json!({})).await;
     assert_eq!(resource["content"][0]["resource"]["text"], "a note");
     assert_eq!(resource["content"][1]["type"], "resource_link");
@@ -60,11 +72,18 @@ async fn progress_and_logs_reach_the_client() {
     assert_eq!(slow.text(), "4 steps");
     let notes = slow.notes("notifications/progress");
     assert!(notes.len() >= 3, "{notes:?}");
-    assert!(notes.iter().all(|note| note["progressToken"] == "p" && note["total"] == 4.0));
+    assert!(
+        notes
+            .iter()
+            .all(|note| note["progressToken"] == "p" && note["total"] == 4.0)
+    );
     let log = client.call("echo__log", json!({"message": "a line"})).await;
     let lines = log.notes("notifications/message");
     let levels: Vec<&str> = lines.iter().filter_map(|line| line["level"].as_str()).collect();
-    assert!(levels.contains(&"info") && levels.contains(&"error") && !levels.contains(&"debug"), "{levels:?}");
+    assert!(
+        levels.contains(&"info") && levels.contains(&"error") && !levels.contains(&"debug"),
+        "{levels:?}"
+    );
     assert!(lines.iter().all(|line| line["logger"] == "echo"));
     hub.logged(&["a line", "aih::plugin"]).await;
 }
@@ -77,16 +96,21 @@ async fn a_cancelled_call_ends() {
     let body = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {
         "name": "echo__slow", "arguments": {"steps": 1000, "step_ms": 20},
     }});
-    let call = tokio::spawn({
-        let client = client.clone();
-        async move { client.post(body.to_string()).await }
-    });
-    let running = || async { Some(crate::health(&hub, "echo").await?["running"].as_u64()? == 1).filter(|up| *up) };
-    aih_tests::eventually("the call runs", running).await;
-    client.notify("notifications/cancelled", json!({"requestId": id})).await;
-    let ended = || async { Some(crate::health(&hub, "echo").await?["running"].as_u64()? == 0).filter(|up| *up) };
-    aih_tests::eventually("the call has ended", ended).await;
-    call.abort();
+    let call = client.post(body.to_string());
+    let cancel = async {
+        let running = || async { (crate::health(&hub, "echo").await?["running"] == 1).then_some(()) };
+        aih_tests::eventually("the call runs", running).await;
+        client
+            .notify("notifications/cancelled", json!({"requestId": id}))
+            .await;
+        let ended = || async { (crate::health(&hub, "echo").await?["running"] == 0).then_some(()) };
+        aih_tests::eventually("the call has ended", ended).await;
+    };
+    // A cancelled call may answer or not (2025-11-25, Cancellation).
+    tokio::select! {
+        () = cancel => {}
+        _ = async { call.await; std::future::pending::<()>().await } => {}
+    }
 }
 
 #[tokio::test]
@@ -111,7 +135,10 @@ async fn what_is_not_granted_is_refused() {
     for (tool, arguments) in [
         ("state_counter", json!({})),
         ("secret_length", json!({"name": "TOKEN"})),
-        ("call", json!({"server": "echo", "tool": "echo", "arguments": {"text": "x"}})),
+        (
+            "call",
+            json!({"server": "echo", "tool": "echo", "arguments": {"text": "x"}}),
+        ),
         ("elicit", json!({"message": "name?"})),
         ("sample", json!({"message": "hello"})),
         ("roots", json!({})),
@@ -127,7 +154,10 @@ async fn what_is_not_granted_is_refused() {
 async fn secrets_and_settings_are_handed_to_whom_they_are_granted() {
     let plugins = format!(
         "plugins:\n{}",
-        guest("echo", "grants: { secrets: [\"TOKEN\", \"NONE\"] }, config: { greeting: { a: [1] } }")
+        guest(
+            "echo",
+            "grants: { secrets: [\"TOKEN\", \"NONE\"] }, config: { greeting: { a: [1] } }"
+        )
     );
     let start = Start {
         config: &plugins,
@@ -137,10 +167,19 @@ async fn secrets_and_settings_are_handed_to_whom_they_are_granted() {
     let hub = start.run().await;
     until_state(&hub, "echo", "up").await;
     let client = hub.legacy().await;
-    assert_eq!(text(&client, "echo__secret_length", json!({"name": "TOKEN"})).await, "14");
-    let unset = client.call("echo__secret_length", json!({"name": "NONE"})).await.result();
+    assert_eq!(
+        text(&client, "echo__secret_length", json!({"name": "TOKEN"})).await,
+        "14"
+    );
+    let unset = client
+        .call("echo__secret_length", json!({"name": "NONE"}))
+        .await
+        .result();
     assert_eq!(unset["isError"], true, "{unset}");
-    assert_eq!(text(&client, "echo__config", json!({"name": "greeting"})).await, "{\"a\":[1]}");
+    assert_eq!(
+        text(&client, "echo__config", json!({"name": "greeting"})).await,
+        "{\"a\":[1]}"
+    );
     assert!(!hub.output().contains("not-to-be-seen"));
 }
 
@@ -160,8 +199,14 @@ async fn a_plugin_calls_others_with_its_callers_permissions() {
     let client = hub.legacy().await;
     let other = json!({"server": "liar", "tool": "good", "arguments": {"n": 3}});
     assert_eq!(text(&client, "echo__call", other.clone()).await, "{\"n\":3}");
-    let listed = client.call("echo__call", json!({"server": "liar"})).await.result();
-    assert_eq!(listed["structuredContent"]["tools"][0]["name"], "good", "{listed}");
+    let listed = client
+        .call("echo__call", json!({"server": "liar"}))
+        .await
+        .result();
+    assert_eq!(
+        listed["structuredContent"]["tools"][0]["name"], "good",
+        "{listed}"
+    );
     // Granted to the plugin, but not to this key.
     let narrow = Legacy::connect(&hub, "/mcp", "aih_narrow-key-for-the-tests").await;
     let refused = narrow.call("echo__call", other).await.result();
@@ -176,14 +221,32 @@ async fn a_plugin_calls_others_with_its_callers_permissions() {
         nested = json!({"server": "echo", "tool": "call", "arguments": nested});
     }
     let deep = client.call("echo__call", nested).await.result();
-    assert!(deep.to_string().to_lowercase().contains("deep") || deep.to_string().contains("depth"), "{deep}");
+    assert!(
+        deep.to_string().to_lowercase().contains("deep") || deep.to_string().contains("depth"),
+        "{deep}"
+    );
 }
 
 #[tokio::test]
 async fn questions_reach_the_client() {
-    let hub = hub(&[guest("echo", "grants: { client: [\"elicit\", \"sample\", \"roots\"] }")], &["echo"]).await;
-    let modern = aih_tests::Modern::new(&hub, "/mcp", KEY, json!({"elicitation": {}, "sampling": {}, "roots": {}}));
-    let asked = modern.call("echo__elicit", json!({"message": "your name?"})).await.result();
+    let hub = hub(
+        &[guest(
+            "echo",
+            "grants: { client: [\"elicit\", \"sample\", \"roots\"] }",
+        )],
+        &["echo"],
+    )
+    .await;
+    let modern = aih_tests::Modern::new(
+        &hub,
+        "/mcp",
+        KEY,
+        json!({"elicitation": {}, "sampling": {}, "roots": {}}),
+    );
+    let asked = modern
+        .call("echo__elicit", json!({"message": "your name?"}))
+        .await
+        .result();
     assert_eq!(asked["resultType"], "input_required", "{asked}");
     let (key, _) = asked["inputRequests"].as_object().unwrap().iter().next().unwrap();
     let again = modern

@@ -17,13 +17,27 @@ async fn outcome(client: &Legacy, tool: &str, arguments: Value) -> String {
     }
     let result = &value["result"];
     let text = result["content"][0]["text"].as_str().unwrap_or_default();
-    let word = if result["isError"] == true { "told" } else { "answered" };
-    format!("{word}: {text}{}", result.get("structuredContent").map(Value::to_string).unwrap_or_default())
+    let word = if result["isError"] == true {
+        "told"
+    } else {
+        "answered"
+    };
+    format!(
+        "{word}: {text}{}",
+        result
+            .get("structuredContent")
+            .map(Value::to_string)
+            .unwrap_or_default()
+    )
 }
 
 async fn start(grants: &str) -> (aih_tests::Hub, Legacy) {
     let entry = format!("limits: {{ time: \"1500ms\", memory: \"64MB\", output: \"1MB\" }}{grants}");
-    let hub = hub(&[guest("hostile", &entry), guest("echo", "")], &["hostile", "echo"]).await;
+    let hub = hub(
+        &[guest("hostile", &entry), guest("echo", "")],
+        &["hostile", "echo"],
+    )
+    .await;
     let client = hub.legacy().await;
     (hub, client)
 }
@@ -55,22 +69,46 @@ async fn time_memory_and_output_are_bounded() {
         ("never", json!({}), &["timed-out", "trapped"]),
         ("memory_bomb", json!({}), &["out-of-memory"]),
         ("memory_grow", json!({}), &["out-of-memory", "answered"]),
-        ("deep_recursion", json!({"how": "stack"}), &["trapped", "out-of-memory"]),
-        ("deep_recursion", json!({"how": "frames"}), &["trapped", "out-of-memory"]),
+        (
+            "deep_recursion",
+            json!({"how": "stack"}),
+            &["trapped", "out-of-memory"],
+        ),
+        (
+            "deep_recursion",
+            json!({"how": "frames"}),
+            &["trapped", "out-of-memory"],
+        ),
         ("panic", json!({}), &["trapped"]),
         ("exit", json!({"amount": 3}), &["trapped"]),
         ("abort", json!({}), &["trapped"]),
         ("spawn_thread", json!({}), &["told", "trapped"]),
-        ("output_1gb", json!({"to": "result"}), &["out-of-memory", "too-large", "timed-out"]),
+        (
+            "output_1gb",
+            json!({"to": "result"}),
+            &["out-of-memory", "too-large", "timed-out"],
+        ),
         ("output_1gb", json!({"to": "stdout"}), &["answered", "timed-out"]),
-        ("many_blocks", json!({}), &["too-large", "out-of-memory", "timed-out"]),
+        (
+            "many_blocks",
+            json!({}),
+            &["too-large", "out-of-memory", "timed-out"],
+        ),
         ("huge_error", json!({}), &["too-large", "out-of-memory"]),
         ("log_flood", json!({}), &["answered", "timed-out"]),
         ("progress_flood", json!({}), &["answered", "timed-out"]),
         ("state_flood", json!({}), &["told", "answered"]),
         ("random_huge", json!({"how": "host"}), &["trapped"]),
-        ("random_huge", json!({"how": "wasi"}), &["trapped", "out-of-memory"]),
-        ("many_resources", json!({}), &["trapped", "answered", "timed-out", "out-of-memory"]),
+        (
+            "random_huge",
+            json!({"how": "wasi"}),
+            &["trapped", "out-of-memory"],
+        ),
+        (
+            "many_resources",
+            json!({}),
+            &["trapped", "answered", "timed-out", "out-of-memory"],
+        ),
     ] {
         let came = outcome(&client, tool, arguments.clone()).await;
         let fits = expected.iter().any(|word| came.starts_with(word));
@@ -79,7 +117,12 @@ async fn time_memory_and_output_are_bounded() {
     }
     // Some of it stays for the next calls; nothing piles up.
     let after = memory(&hub);
-    assert!(after < before + 400 * MB, "{} MB before, {} MB after", before / MB, after / MB);
+    assert!(
+        after < before + 400 * MB,
+        "{} MB before, {} MB after",
+        before / MB,
+        after / MB
+    );
 }
 
 #[tokio::test]
@@ -135,12 +178,27 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
         ", grants: {{ http: [\"http://127.0.0.1:{port}\", \"http://localhost:{port}\", \"https://*\", \"http://*\"] }}"
     );
     let (hub, client) = start(&grants).await;
-    let fetched = outcome(&client, "fetch", json!({"url": format!("http://127.0.0.1:{port}/hello")})).await;
+    let fetched = outcome(
+        &client,
+        "fetch",
+        json!({"url": format!("http://127.0.0.1:{port}/hello")}),
+    )
+    .await;
     assert!(fetched.contains("hello"), "{fetched:.300}");
     // The name was granted, and leads to an address that was granted too.
-    let named = outcome(&client, "fetch", json!({"url": format!("http://localhost:{port}/hello")})).await;
+    let named = outcome(
+        &client,
+        "fetch",
+        json!({"url": format!("http://localhost:{port}/hello")}),
+    )
+    .await;
     assert!(named.contains("hello"), "{named:.300}");
-    let direct = outcome(&client, "wasi_http", json!({"authority": format!("127.0.0.1:{port}"), "path": "/hello"})).await;
+    let direct = outcome(
+        &client,
+        "wasi_http",
+        json!({"authority": format!("127.0.0.1:{port}"), "path": "/hello"}),
+    )
+    .await;
     assert!(direct.contains("hello"), "{direct:.300}");
     let other = hub.address().rsplit(':').next().unwrap().to_owned();
     for url in [
@@ -165,11 +223,20 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
         let came = outcome(&client, "fetch", json!({"url": url})).await;
         assert!(came.starts_with("told"), "{url}: {came:.300}");
     }
-    for authority in [format!("127.0.0.1:{other}"), "169.254.169.254".to_owned(), format!("[::ffff:127.0.0.1]:{other}")] {
+    for authority in [
+        format!("127.0.0.1:{other}"),
+        "169.254.169.254".to_owned(),
+        format!("[::ffff:127.0.0.1]:{other}"),
+    ] {
         let came = outcome(&client, "wasi_http", json!({"authority": authority})).await;
         assert!(came.starts_with("told"), "{authority}: {came:.300}");
     }
-    let large = outcome(&client, "fetch", json!({"url": format!("http://127.0.0.1:{port}/endless")})).await;
+    let large = outcome(
+        &client,
+        "fetch",
+        json!({"url": format!("http://127.0.0.1:{port}/endless")}),
+    )
+    .await;
     assert!(!large.starts_with("answered"), "{large:.300}");
     neighbour(&client, "all of it").await;
 }
@@ -183,16 +250,28 @@ async fn a_granted_folder_is_not_left() {
     std::fs::write(folder.path().join("outside.txt"), "out of reach").unwrap();
     std::os::unix::fs::symlink(folder.path().join("outside.txt"), inside.join("link.txt")).unwrap();
     let path = inside.display();
-    let (hub, client) = start(&format!(", grants: {{ files: [{{ path: \"{path}\", mode: \"rw\", as: \"/files\" }}] }}")).await;
-    assert_eq!(outcome(&client, "read_path", json!({"path": "/files/note.txt"})).await, "answered: a note");
+    let (hub, client) = start(&format!(
+        ", grants: {{ files: [{{ path: \"{path}\", mode: \"rw\", as: \"/files\" }}] }}"
+    ))
+    .await;
+    assert_eq!(
+        outcome(&client, "read_path", json!({"path": "/files/note.txt"})).await,
+        "answered: a note"
+    );
     for (tool, arguments) in [
         ("read_path", json!({"path": "/files/link.txt"})),
         ("read_path", json!({"path": "/files/../outside.txt"})),
         ("read_path", json!({"path": "/outside.txt"})),
         ("read_path", json!({"path": folder.path().join("outside.txt")})),
         ("symlink_escape", json!({"target": "../outside.txt"})),
-        ("symlink_escape", json!({"target": folder.path().join("outside.txt")})),
-        ("hard_link", json!({"from": "/files/../outside.txt", "to": "/files/hard"})),
+        (
+            "symlink_escape",
+            json!({"target": folder.path().join("outside.txt")}),
+        ),
+        (
+            "hard_link",
+            json!({"from": "/files/../outside.txt", "to": "/files/hard"}),
+        ),
         ("rename", json!({"from": "/files", "to": "/elsewhere"})),
         ("write_path", json!({"path": "/files/../written.txt"})),
     ] {
@@ -217,18 +296,30 @@ impl Drop for Redirector {
 }
 
 async fn redirector() -> Redirector {
-    use axum::{Router, body::Body, extract::RawQuery, http::header::LOCATION, response::IntoResponse as _, routing::get};
+    use axum::{
+        Router, body::Body, extract::RawQuery, http::header::LOCATION, response::IntoResponse as _,
+        routing::get,
+    };
     let to = |RawQuery(query): RawQuery| async move {
-        (axum::http::StatusCode::FOUND, [(LOCATION, query.unwrap_or_default())]).into_response()
+        (
+            axum::http::StatusCode::FOUND,
+            [(LOCATION, query.unwrap_or_default())],
+        )
+            .into_response()
     };
     let endless = || async {
         let chunk = axum::body::Bytes::from(vec![b'x'; 1 << 20]);
-        Body::from_stream(futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())))
+        Body::from_stream(futures::stream::repeat_with(move || {
+            Ok::<_, std::io::Error>(chunk.clone())
+        }))
     };
     let app = Router::new()
         .route("/hello", get(|| async { "hello" }))
         .route("/to", get(to))
-        .route("/loop", get(|| async { (axum::http::StatusCode::FOUND, [(LOCATION, "/loop")]) }))
+        .route(
+            "/loop",
+            get(|| async { (axum::http::StatusCode::FOUND, [(LOCATION, "/loop")]) }),
+        )
         .route("/endless", get(endless));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -51,7 +51,10 @@ async fn sources_are_built_without_node_and_python_and_again_when_they_change() 
             ("plugins/hello.js", JS),
             ("plugins/hello.ts", TS),
             ("plugins/hello.py", PY),
-            ("plugins/broken.js", "import { defineTool } from \"aih-plugin\";\n\nconst x = = 1;\n"),
+            (
+                "plugins/broken.js",
+                "import { defineTool } from \"aih-plugin\";\n\nconst x = = 1;\n",
+            ),
             ("plugins/broken.py", "def f(:\n    pass\n"),
         ],
         env: &[("PATH", "")],
@@ -72,7 +75,11 @@ async fn sources_are_built_without_node_and_python_and_again_when_they_change() 
     let broken = until_state(&hub, "broken-py", "down").await;
     let error = broken["last_error"].as_str().unwrap();
     assert!(error.contains("broken.py:1:"), "{error}");
-    std::fs::write(hub.folder.path().join("plugins/hello.js"), JS.replace("Hello", "Goodbye")).unwrap();
+    std::fs::write(
+        hub.folder.path().join("plugins/hello.js"),
+        JS.replace("Hello", "Goodbye"),
+    )
+    .unwrap();
     std::fs::write(hub.folder.path().join("plugins/broken.js"), JS).unwrap();
     until_state(&hub, "broken", "up").await;
     eventually("the changed source answers", || async {

@@ -1,6 +1,6 @@
 """What componentize-py is given: the author's exports, or the SDK's, which are made of what the author defined."""
 
-_WORLD = WORLD
+_WORLD = "@WORLD@"
 
 
 def _report(error):

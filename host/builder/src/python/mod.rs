@@ -41,10 +41,10 @@ pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
             embedded::unpack(embedded::PYTHON_SDK, &stage.join("sdk/aih_plugin"))?;
             embedded::unpack(embedded::WIT, &job.folder.join("wit"))?;
             let entry = stage.join("entry");
-            let user = include_str!("user.py").replace("FILE", &python_string(&reached.entry));
+            let user = include_str!("user.py").replace("\"@FILE@\"", &python_string(&reached.entry));
             std::fs::write(entry.join("_aih_user.py"), user)?;
             let world = if reached.uses_sdk { job.world.name() } else { "" };
-            let start = include_str!("entry.py").replace("WORLD", &python_string(world));
+            let start = include_str!("entry.py").replace("\"@WORLD@\"", &python_string(world));
             std::fs::write(entry.join(format!("{ENTRY}.py")), start)?;
             for (path, content) in &reached.files {
                 let path = stage.join(path);

@@ -5,7 +5,7 @@ import json
 import sys
 import traceback
 
-_FILE = FILE
+_FILE = "@FILE@"
 
 
 def _report(error):

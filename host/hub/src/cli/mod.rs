@@ -85,7 +85,6 @@ pub fn main() -> ExitCode {
         Command::Key(command) => key::run(&command, std::io::stdin().lock(), std::io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),
-        Command::Plugin(command) => plugin::run(command),
     };
     outcome.unwrap_or_else(|error| {
         // The text of this one has its cause in it.

@@ -61,7 +61,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
         told: impl Fn(Result<&T, &str>) + Send + Sync + 'static,
     ) -> Arc<Self>
     where
-        F: Future<Output = Result<T, PrepareError>> + Send,
+        F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
         let disabled = recipe.disabled.clone();
         let keeper = Arc::new(Self {
@@ -89,7 +89,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
         finish: impl Fn(Loaded) -> F + Send,
         told: impl Fn(Result<&T, &str>) + Send,
     ) where
-        F: Future<Output = Result<T, PrepareError>> + Send,
+        F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
         loop {
             let Some(keeper) = weak.upgrade() else { return };
@@ -128,7 +128,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
 
     async fn prepare<F>(&self, finish: &impl Fn(Loaded) -> F) -> Result<(T, Vec<PathBuf>), PrepareError>
     where
-        F: Future<Output = Result<T, PrepareError>> + Send,
+        F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
         let recipe = &self.recipe;
         let spec = recipe.spec.clone()?;

@@ -53,7 +53,7 @@ struct Checks {
 
 impl PluginServer {
     /// Prepares the plugin in the background; `signal` is marked when it is up or has failed.
-    pub fn start(
+    pub(crate) fn start(
         config: &config::Plugin,
         around: Surroundings,
         workshop: Workshop,

@@ -65,7 +65,7 @@ fn granted(grants: &config::Grants) -> Result<Grants, GrantError> {
         env: env.collect(),
         mcps: grants.mcps.clone(),
         files: grants.files.iter().map(file).collect(),
-        state: grants.state_max_bytes.map(|size| size.bytes()),
+        state: grants.state_max_bytes.map(|size| size.0),
         client: grants
             .client
             .iter()
@@ -96,9 +96,9 @@ fn file(grant: &config::FileGrant) -> FileGrant {
 fn limited(limits: &config::Limits) -> Limits {
     let default = Limits::default();
     Limits {
-        memory: limits.memory.map_or(default.memory, |size| size.bytes()),
+        memory: limits.memory.map_or(default.memory, |size| size.0),
         time: limits.time.unwrap_or(default.time),
-        output: limits.output.map_or(default.output, |size| size.bytes()),
+        output: limits.output.map_or(default.output, |size| size.0),
         concurrency: limits.concurrency.unwrap_or(default.concurrency),
         warm: limits.warm.unwrap_or(default.warm),
     }
