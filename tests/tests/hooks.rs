@@ -3,14 +3,10 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
-
-#[path = "../src/hostile/harness.rs"]
-mod harness;
 
 use std::{
     collections::HashSet,
@@ -20,8 +16,8 @@ use std::{
     time::Duration,
 };
 
+use aih_tests::{Fixture, Hub, KEY, Legacy, Modern, Program, Start, client::http, eventually, key_hash, tools};
 use axum::{Router, extract::State, routing};
-use harness::{Fixture, Hub, KEY, Legacy, Modern, Start, eventually, http, hub_program, key_hash};
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -191,7 +187,7 @@ async fn until_ready(hub: &Hub) {
 }
 
 async fn post(hub: &Hub, path: &str, key: Option<&str>, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
-    let mut request = http().post(format!("{}{path}", hub.url)).body(body.to_owned());
+    let mut request = http().post(hub.url(path)).body(body.to_owned());
     if let Some(key) = key {
         request = request.bearer_auth(key);
     }
@@ -458,7 +454,7 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
     let tick = receiver.until(&hub, "schedule", |_| true).await;
     assert!(tick["scheduled_for"].as_str().unwrap().ends_with('Z'));
 
-    let file = hub.dir.path().join("aih-config.yaml");
+    let file = hub.folder.path().join("aih-config.yaml");
     let good = std::fs::read_to_string(&file).unwrap();
     let second = "aih_a-second-key";
     let more = format!("    - {{ name: second, key_hash: \"{}\", permissions: [\"*\"] }}\n", key_hash(second));
@@ -470,7 +466,7 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
     let (status, _, _) = hub.get("/api/v1/registry", Some(second), &[]).await;
     assert_eq!(status, 200, "the new key counts at once");
     std::fs::write(&file, format!("{good}nonsense: true\n")).unwrap();
-    hub.signal(Signal::SIGHUP);
+    hub.program.signal(Signal::SIGHUP);
     let rejected = receiver.until(&hub, "config.rejected", |_| true).await;
     assert!(rejected["problems"][0].as_str().unwrap().contains("nonsense"), "{rejected}");
     let (status, _, _) = hub.get("/api/v1/registry", Some(second), &[]).await;
@@ -483,17 +479,13 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
 }
 
 /// Starts the program again on the folder of a hub that is gone.
-async fn again(folder: &Path) -> tokio::process::Child {
-    tokio::process::Command::new(hub_program())
+fn again(folder: &Path) -> Program {
+    let mut command = Program::command(&tools::binary("aih"));
+    command
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(folder.join("aih-config.yaml"))
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+        .current_dir(folder);
+    Program::spawn("aih", command)
 }
 
 #[tokio::test]
@@ -516,10 +508,10 @@ async fn every_event_that_was_queued_runs_after_a_kill() {
         }
     });
     futures::StreamExt::for_each_concurrent(futures::stream::iter(triggers), 32, |trigger| trigger).await;
-    hub.child.kill().await.unwrap();
+    hub.program.kill().await;
     let before = receiver.of("manual").len();
     assert!(before < EVENTS, "all had run before the kill");
-    let _second = again(hub.dir.path()).await;
+    let _second = again(hub.folder.path());
     let all = eventually("all events ran", || {
         let numbers: HashSet<u64> = receiver
             .of("manual")
