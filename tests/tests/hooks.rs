@@ -16,7 +16,9 @@ use std::{
     time::Duration,
 };
 
-use aih_tests::{Fixture, Hub, KEY, Legacy, Modern, Program, Start, client::http, eventually, key_hash, tools};
+use aih_tests::{
+    Fixture, Hub, KEY, Legacy, Modern, Program, Start, client::http, eventually, key_hash, tools,
+};
 use axum::{Router, extract::State, routing};
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
@@ -122,19 +124,28 @@ impl Receiver {
                     return StatusCode::SERVICE_UNAVAILABLE;
                 }
             }
-            this.events.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+            this.events
+                .lock()
+                .unwrap()
+                .push(serde_json::from_str(&body).unwrap());
             StatusCode::NO_CONTENT
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/", routing::post(take)).with_state(self.clone());
+        let router = Router::new()
+            .route("/", routing::post(take))
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (self, url)
     }
 
     fn of(&self, trigger: &str) -> Vec<Value> {
         let events = self.events.lock().unwrap();
-        events.iter().filter(|event| event["trigger"] == trigger).cloned().collect()
+        events
+            .iter()
+            .filter(|event| event["trigger"] == trigger)
+            .cloned()
+            .collect()
     }
 
     /// Waits for an event of a trigger that `fits`.
@@ -186,7 +197,13 @@ async fn until_ready(hub: &Hub) {
     .await;
 }
 
-async fn post(hub: &Hub, path: &str, key: Option<&str>, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
+async fn post(
+    hub: &Hub,
+    path: &str,
+    key: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (StatusCode, Value) {
     let mut request = http().post(hub.url(path)).body(body.to_owned());
     if let Some(key) = key {
         request = request.bearer_auth(key);
@@ -212,7 +229,12 @@ async fn calls_are_denied_changed_redacted_and_their_errors_told() {
          - {{ name: redact, trigger: tool.after, action: ./hooks/redact.js }}\n{}{}",
         one(&fixture),
         record("errors", "tool.error", &url, ""),
-        record("calls", "tool.after", &url, "mode: background, match: { tools: [echo] },"),
+        record(
+            "calls",
+            "tool.after",
+            &url,
+            "mode: background, match: { tools: [echo] },"
+        ),
     );
     let hub = start(&config, &[]).await;
     until_ready(&hub).await;
@@ -222,12 +244,19 @@ async fn calls_are_denied_changed_redacted_and_their_errors_told() {
     let denied = client.call("one__pid", json!({})).await.result();
     assert_eq!(denied["isError"], true);
     assert_eq!(denied["content"][0]["text"], "no pid for admin");
-    let changed = client.call("one__echo", json!({ "text": "hi", "secret": 1 })).await;
+    let changed = client
+        .call("one__echo", json!({ "text": "hi", "secret": 1 }))
+        .await;
     assert_eq!(changed.text(), "hi without");
-    let masked = client.call("one__echo", json!({ "text": "key sk-abc1 end" })).await;
+    let masked = client
+        .call("one__echo", json!({ "text": "key sk-abc1 end" }))
+        .await;
     assert_eq!(masked.text(), "key [masked] end");
     let modern = Modern::new(&hub, "/mcp", KEY, json!({}));
-    let result = modern.call("one__echo", json!({ "text": "sk-abc2" })).await.result();
+    let result = modern
+        .call("one__echo", json!({ "text": "sk-abc2" }))
+        .await
+        .result();
     assert_eq!(result["content"][0]["text"], "[masked]");
     assert_eq!(result["resultType"], "complete");
     let direct = Legacy::connect(&hub, "/mcp/one", KEY).await;
@@ -235,14 +264,19 @@ async fn calls_are_denied_changed_redacted_and_their_errors_told() {
 
     // The background hook sees what the blocking one left, and the hub says who called.
     let told = receiver
-        .until(&hub, "tool.after", |event| event["result"]["content"][0]["text"] == "key [masked] end")
+        .until(&hub, "tool.after", |event| {
+            event["result"]["content"][0]["text"] == "key [masked] end"
+        })
         .await;
     assert_eq!(told["principal"], "admin");
     assert_eq!(told["client"]["info"]["name"], "hostile-tests");
     assert_eq!(told["server"], "one");
 
     let failed = json!({ "content": [{ "type": "text", "text": "broke" }], "isError": true });
-    client.call("one__mirror", json!({ "result": failed })).await.result();
+    client
+        .call("one__mirror", json!({ "result": failed }))
+        .await
+        .result();
     let error = receiver.until(&hub, "tool.error", |_| true).await;
     assert_eq!(error["result"]["content"][0]["text"], "broke");
     assert_eq!(error["tool"], "mirror");
@@ -258,7 +292,12 @@ async fn calls_are_denied_changed_redacted_and_their_errors_told() {
         .iter()
         .map(|event| event["id"].to_string())
         .collect();
-    let retried = receiver.events.lock().unwrap().iter().any(|event| event["attempt"] == "2" || event["attempt"] == 2);
+    let retried = receiver
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .any(|event| event["attempt"] == "2" || event["attempt"] == 2);
     assert!(retried || ids.len() < 6, "a refused event is tried again");
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
 }
@@ -279,7 +318,10 @@ async fn clients_are_told_and_see_what_hooks_want() {
     until_ready(&hub).await;
     let client = Legacy::connect(&hub, "/mcp", KEY).await;
     hub.until_tools(&client, &["say"]).await;
-    let prompt = client.request("prompts/get", json!({ "name": "aih__context" })).await.result();
+    let prompt = client
+        .request("prompts/get", json!({ "name": "aih__context" }))
+        .await
+        .result();
     assert_eq!(prompt["messages"][0]["content"]["text"], "one admin\n\ntwo admin");
     let modern = Modern::new(&hub, "/mcp", KEY, json!({}));
     let discovered = modern.request("server/discover", json!({})).await.result();
@@ -287,7 +329,12 @@ async fn clients_are_told_and_see_what_hooks_want() {
     assert!(told.ends_with("one admin\n\ntwo admin"), "{told}");
 
     let names = client.tool_names().await;
-    assert!(!names.iter().any(|name| name == "one__silent" || name == "one__echo"), "{names:?}");
+    assert!(
+        !names
+            .iter()
+            .any(|name| name == "one__silent" || name == "one__echo"),
+        "{names:?}"
+    );
     assert_eq!(client.call("say", json!({ "text": "hi" })).await.text(), "hi");
     for gone in ["one__echo", "one__silent"] {
         assert_eq!(client.call(gone, json!({})).await.code(), -32602, "{gone}");
@@ -295,12 +342,21 @@ async fn clients_are_told_and_see_what_hooks_want() {
     // One that never listed is held to the same view.
     assert_eq!(modern.call("say", json!({ "text": "hi" })).await.text(), "hi");
 
-    let began = receiver.until(&hub, "conversation.start", |event| event["client"]["era"] == "legacy").await;
+    let began = receiver
+        .until(&hub, "conversation.start", |event| {
+            event["client"]["era"] == "legacy"
+        })
+        .await;
     assert_eq!(client.close().await, 204);
     let session = began["session"].clone();
-    let ended = receiver.until(&hub, "conversation.end", |event| event["session"] == session).await;
+    let ended = receiver
+        .until(&hub, "conversation.end", |event| event["session"] == session)
+        .await;
     assert!(ended["duration_ms"].is_u64());
-    assert!(!ended.to_string().contains(&client.session), "the session's id is a credential");
+    assert!(
+        !ended.to_string().contains(&client.session),
+        "the session's id is a credential"
+    );
 }
 
 #[tokio::test]
@@ -366,7 +422,12 @@ async fn hooks_are_run_by_hand_and_from_outside() {
         key_hash(KEY),
         key_hash(limited),
         record("later", "manual", &url, "mode: background,"),
-        record("push", "http", &url, "mode: background, webhook: { secret: HOOK_SECRET },"),
+        record(
+            "push",
+            "http",
+            &url,
+            "mode: background, webhook: { secret: HOOK_SECRET },"
+        ),
         record("refused", "auth.failure", &url, ""),
     );
     let hub = start(&config, &[("HOOK_SECRET", "It's a secret")]).await;
@@ -391,9 +452,18 @@ async fn hooks_are_run_by_hand_and_from_outside() {
     assert_eq!(came["by"], "admin");
 
     let client = Legacy::connect(&hub, "/mcp", limited).await;
-    let tool = client.call("aih__trigger_hook", json!({ "name": "hand", "payload": { "n": 2 } })).await.result();
+    let tool = client
+        .call(
+            "aih__trigger_hook",
+            json!({ "name": "hand", "payload": { "n": 2 } }),
+        )
+        .await
+        .result();
     assert_eq!(tool["structuredContent"]["result"]["got"]["n"], 2);
-    let none = client.call("aih__trigger_hook", json!({ "name": "later" })).await.result();
+    let none = client
+        .call("aih__trigger_hook", json!({ "name": "later" }))
+        .await
+        .result();
     assert_eq!(none["isError"], true);
 
     let path = "/api/v1/hooks/hook/webhook";
@@ -411,7 +481,14 @@ async fn hooks_are_run_by_hand_and_from_outside() {
         let (status, _) = post(&hub, path, None, &[(name, header)], body).await;
         assert_eq!(status, 401);
     }
-    let (status, _) = post(&hub, "/api/v1/hooks/nothing/webhook", None, &[(name, &right)], body).await;
+    let (status, _) = post(
+        &hub,
+        "/api/v1/hooks/nothing/webhook",
+        None,
+        &[(name, &right)],
+        body,
+    )
+    .await;
     assert_eq!(status, 401, "what is not there looks like a wrong signature");
     let (status, queued) = post(&hub, "/api/v1/hooks/push/webhook", None, &[(name, &right)], body).await;
     assert_eq!(status, 202);
@@ -424,7 +501,9 @@ async fn hooks_are_run_by_hand_and_from_outside() {
         .await;
     assert_eq!(refused["address"], "127.0.0.1");
     assert!(!refused.to_string().contains("aih_wrong"));
-    receiver.until(&hub, "auth.failure", |event| event["path"] == path).await;
+    receiver
+        .until(&hub, "auth.failure", |event| event["path"] == path)
+        .await;
 
     let (status, _, text) = hub.get("/api/v1/hooks/schema", Some(limited), &[]).await;
     assert_eq!(status, 200);
@@ -457,10 +536,17 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
     let file = hub.folder.path().join("aih-config.yaml");
     let good = std::fs::read_to_string(&file).unwrap();
     let second = "aih_a-second-key";
-    let more = format!("    - {{ name: second, key_hash: \"{}\", permissions: [\"*\"] }}\n", key_hash(second));
+    let more = format!(
+        "    - {{ name: second, key_hash: \"{}\", permissions: [\"*\"] }}\n",
+        key_hash(second)
+    );
     std::fs::write(&file, format!("{good}{more}")).unwrap();
     let (status, answer) = post(&hub, "/api/v1/reload", Some(KEY), &[], "").await;
-    assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("reloaded")), "{answer}");
+    assert_eq!(
+        (status, &answer["status"]),
+        (StatusCode::OK, &json!("reloaded")),
+        "{answer}"
+    );
     assert_eq!(answer["restart_needed"], json!([]));
     receiver.until(&hub, "config.reloaded", |_| true).await;
     let (status, _, _) = hub.get("/api/v1/registry", Some(second), &[]).await;
@@ -468,14 +554,19 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
     std::fs::write(&file, format!("{good}nonsense: true\n")).unwrap();
     hub.program.signal(Signal::SIGHUP);
     let rejected = receiver.until(&hub, "config.rejected", |_| true).await;
-    assert!(rejected["problems"][0].as_str().unwrap().contains("nonsense"), "{rejected}");
+    assert!(
+        rejected["problems"][0].as_str().unwrap().contains("nonsense"),
+        "{rejected}"
+    );
     let (status, _, _) = hub.get("/api/v1/registry", Some(second), &[]).await;
     assert_eq!(status, 200, "the old configuration stays");
 
     fixture.kill().await;
     let client = Legacy::connect(&hub, "/mcp", KEY).await;
     let _ = client.call("one__echo", json!({})).await;
-    receiver.until(&hub, "upstream.down", |event| event["server"] == "one").await;
+    receiver
+        .until(&hub, "upstream.down", |event| event["server"] == "one")
+        .await;
 }
 
 /// Starts the program again on the folder of a hub that is gone.

@@ -145,7 +145,9 @@ mod tests {
         };
         let old = load("");
         assert_eq!(changed(&old, &load("skills: []\n")), Vec::<&str>::new());
-        let new = load("mcps: {external: [{name: a, url: \"http://localhost:1/mcp\"}]}\nserver: {listen: \"127.0.0.1:1\"}\n");
+        let new = load(
+            "mcps: {external: [{name: a, url: \"http://localhost:1/mcp\"}]}\nserver: {listen: \"127.0.0.1:1\"}\n",
+        );
         assert_eq!(changed(&old, &new), ["server", "mcps"]);
     }
 }

@@ -136,10 +136,7 @@ pub(crate) fn resource(text: &str, may: impl Fn(&str) -> bool) -> Result<String,
 }
 
 /// The parameters of `prompts/get`: another name where one is given, and the arguments.
-pub(crate) fn prompt(
-    text: &str,
-    may: impl Fn(&str) -> bool,
-) -> Result<(Option<String>, RawJson), String> {
+pub(crate) fn prompt(text: &str, may: impl Fn(&str) -> bool) -> Result<(Option<String>, RawJson), String> {
     let params = object(text)?;
     let name = match params.get("name") {
         None => None,
