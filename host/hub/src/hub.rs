@@ -19,6 +19,7 @@ use crate::{
         Gateway,
         hub::{HubContent, HubProvider},
     },
+    hooks::Hooks,
     plugins::{self, Neighbours, PluginServer, Workshop},
     store::Store,
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
@@ -34,6 +35,8 @@ pub struct Hub {
     pub gateway: Arc<Gateway>,
     /// The hub's own tools, skills and configs.
     pub own: Arc<HubProvider>,
+    /// What runs on events.
+    pub hooks: Arc<Hooks>,
     /// What it remembers.
     pub store: Store,
     house: Vec<JoinHandle<()>>,
@@ -62,15 +65,31 @@ impl Hub {
         let specs = specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from));
         let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
         let neighbours = Neighbours::default();
-        providers.extend(plugins(&config, &store, &neighbours, &signal).await?);
+        let workshop = workshop(&config).await?;
+        let hooks = match &workshop {
+            Some(workshop) if !config.config.hooks.is_empty() => {
+                Hooks::start(&config, workshop, &store, &neighbours)?
+            }
+            _ => Hooks::none(),
+        };
+        if let Some(workshop) = &workshop {
+            providers.extend(plugins(&config, workshop, &store, &neighbours, &signal)?);
+        }
         for spec in specs {
             let connector = RealConnector::new(spec.clone(), client.clone());
             providers.push(UpstreamServer::start(spec, connector, signal.clone()));
         }
         let catalogue = Catalogue::new(providers, signal);
         own.attach(&catalogue);
-        neighbours.attach(&catalogue);
-        let gateway = Gateway::new(catalogue.clone(), config.config.name.clone());
+        own.attach_hooks(&hooks);
+        neighbours.attach(&catalogue, &hooks);
+        hooks.run(&catalogue);
+        let gateway = Gateway::new(
+            catalogue.clone(),
+            config.config.name.clone(),
+            hooks.clone(),
+            config.config.server.conversation_timeout,
+        );
         let house = vec![
             tokio::spawn(catalogue.clone().run()),
             tokio::spawn(gateway.clone().run()),
@@ -80,6 +99,7 @@ impl Hub {
             catalogue,
             gateway,
             own,
+            hooks,
             store,
             house,
         })
@@ -97,6 +117,7 @@ impl Hub {
         for session in self.gateway.sessions.all() {
             self.gateway.end_session(&session);
         }
+        self.hooks.stop(grace).await;
         let providers = self.catalogue.providers();
         futures::future::join_all(providers.iter().map(|p| p.shutdown(Duration::from_secs(3)))).await;
         for task in self.house {
@@ -106,15 +127,10 @@ impl Hub {
     }
 }
 
-/// The plugins of the configuration. A hub without one sets no runtime up.
-async fn plugins(
-    config: &LoadedConfig,
-    store: &Store,
-    neighbours: &Neighbours,
-    signal: &ChangeSignal,
-) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
-    if config.config.plugins.is_empty() {
-        return Ok(Vec::new());
+/// What plugins and hooks are made with. A hub without either sets no runtime up.
+async fn workshop(config: &LoadedConfig) -> anyhow::Result<Option<Workshop>> {
+    if config.config.plugins.is_empty() && config.config.hooks.is_empty() {
+        return Ok(None);
     }
     let cache = data_dir(config).join("cache");
     let workshop = tokio::task::spawn_blocking(move || {
@@ -129,7 +145,18 @@ async fn plugins(
         })
     })
     .await?
-    .context("plugins cannot be run on this machine")?;
+    .context("plugins and hooks cannot be run on this machine")?;
+    Ok(Some(workshop))
+}
+
+/// The plugins of the configuration.
+fn plugins(
+    config: &LoadedConfig,
+    workshop: &Workshop,
+    store: &Store,
+    neighbours: &Neighbours,
+    signal: &ChangeSignal,
+) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
     let reserved = plugins::reserved(config);
     let mut servers: Vec<Arc<dyn Provider>> = Vec::new();
     for entry in &config.config.plugins {

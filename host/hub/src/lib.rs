@@ -9,11 +9,13 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod hooks;
 pub mod hub;
 pub mod mcp;
 pub mod observe;
 pub mod plugins;
 pub mod quiet;
+pub mod reload;
 pub mod secrets;
 pub mod store;
 #[cfg(test)]

@@ -65,6 +65,18 @@ pub(crate) fn check(component: &Component, engine: &Engine, world: World) -> Res
     let found = read(component, engine);
     let interface = wanted(world);
     let fault = |text: String| Err(LoadError::WrongWorld(text));
+    let unknown: Vec<&str> = found
+        .imports
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !is_offered(name))
+        .collect();
+    if !unknown.is_empty() {
+        return fault(format!(
+            "it imports {}, which this hub does not offer; it offers aih:host 1.x and WASI 0.2",
+            unknown.join(", ")
+        ));
+    }
     if !found.exports.iter().any(|name| fits(name, interface)) {
         let other = found
             .exports
@@ -83,19 +95,7 @@ pub(crate) fn check(component: &Component, engine: &Engine, world: World) -> Res
             )),
         };
     }
-    let unknown: Vec<&str> = found
-        .imports
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !is_offered(name))
-        .collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    fault(format!(
-        "it imports {}, which this hub does not offer; it offers aih:host 1.x and WASI 0.2",
-        unknown.join(", ")
-    ))
+    Ok(())
 }
 
 /// A first look, for a readable message; the linker has the last word.

@@ -72,8 +72,8 @@ async function lowerBlock(value) {
   if ((value.type === "image" || value.type === "audio") && !extra) {
     return { tag: value.type, val: { mimeType: String(value.mimeType ?? (value.type === "image" ? "image/png" : "audio/wav")), data: await bytesOf(value.data) } };
   }
-  if (value.type === "resource" || value.type === "resource_link") return { tag: "resource-json", val: JSON.stringify(value) };
-  return { tag: "other", val: JSON.stringify(value) };
+  if (value.type === "resource" || value.type === "resource_link") return { tag: "resource-json", val: stringify(value, "a resource") };
+  return { tag: "other", val: stringify(value, "a block") };
 }
 
 function stringify(value, what) {
@@ -84,7 +84,16 @@ function stringify(value, what) {
     throw new TypeError(`${what} cannot be written as JSON: ${problem.message}`);
   }
   if (made === undefined) throw new TypeError(`${what} cannot be written as JSON`);
+  // Half a surrogate pair is written as an escape that no other language can read.
+  if (/\\ud[89a-f]/i.test(made)) made = JSON.stringify(wellFormed(JSON.parse(made)));
   return made;
+}
+
+function wellFormed(value) {
+  if (typeof value === "string") return value.toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.toWellFormed(), wellFormed(item)]));
 }
 
 /** The WIT's `output` of whatever a handler answered. */

@@ -79,12 +79,15 @@ async fn progress_and_logs_reach_the_client() {
     );
     let log = client.call("echo__log", json!({"message": "a line"})).await;
     let lines = log.notes("notifications/message");
-    let levels: Vec<&str> = lines.iter().filter_map(|line| line["level"].as_str()).collect();
+    let levels: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line["params"]["level"].as_str())
+        .collect();
     assert!(
         levels.contains(&"info") && levels.contains(&"error") && !levels.contains(&"debug"),
         "{levels:?}"
     );
-    assert!(lines.iter().all(|line| line["logger"] == "echo"));
+    assert!(lines.iter().all(|line| line["params"]["logger"] == "echo"));
     hub.logged(&["a line", "aih::plugin"]).await;
 }
 

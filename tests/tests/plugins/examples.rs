@@ -152,10 +152,28 @@ async fn the_globals_of_javascript_behave_as_in_node() {
     until_state(&hub, "table", "up").await;
     let client = hub.legacy().await;
     let ran = client.call("table__run", json!({})).await.result();
-    let expected: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&without_half_pairs(&expected)).unwrap();
     let got = &ran["structuredContent"];
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&got[name], value, "{name}");
     }
+}
+
+/// JSON in which each half of a surrogate pair is the replacement character: no Rust text can hold the half.
+fn without_half_pairs(json: &str) -> String {
+    let mut out = String::new();
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let code = escape.get(2..6).unwrap_or_default();
+        let half = escape.starts_with("\\u")
+            && u32::from_str_radix(code, 16).is_ok_and(|code| (0xd800..0xe000).contains(&code));
+        let length = if half || escape.starts_with("\\u") { 6 } else { 2 };
+        out.push_str(if half { "\\ufffd" } else { &escape[..length] });
+        rest = &escape[length..];
+    }
+    out.push_str(rest);
+    out
 }

@@ -13,8 +13,13 @@ mod examples;
 mod hostile;
 mod sources;
 
-use aih_tests::{Hub, KEY, Legacy, eventually, tools};
+use std::time::{Duration, Instant};
+
+use aih_tests::{Hub, KEY, Legacy, tools};
 use serde_json::Value;
+
+/// Longest wait for a source to be built, on a machine that is busy with other builds.
+const BUILDS: Duration = Duration::from_secs(300);
 
 /// One entry of `plugins` for a component that `cargo xtask guests` builds.
 fn guest(name: &str, rest: &str) -> String {
@@ -38,11 +43,18 @@ async fn hub(plugins: &[String], up: &[&str]) -> Hub {
 
 /// What health says of a plugin, once it is in this state.
 async fn until_state(hub: &Hub, name: &str, state: &str) -> Value {
-    eventually(&format!("plugin `{name}` is {state}"), || async {
-        let found = health(hub, name).await?;
-        (found["state"] == state).then_some(found)
-    })
-    .await
+    let until = Instant::now() + BUILDS;
+    loop {
+        let found = health(hub, name).await;
+        if let Some(found) = found.as_ref().filter(|found| found["state"] == state) {
+            return found.clone();
+        }
+        assert!(
+            Instant::now() < until,
+            "plugin `{name}` did not become {state}: {found:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// What health says of a plugin now.

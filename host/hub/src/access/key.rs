@@ -214,6 +214,17 @@ impl Principal {
             id: KeyId::ANONYMOUS,
         }
     }
+
+    /// A hook that runs on an event that nobody called for. Its `grants` are what limits it.
+    #[must_use]
+    pub(crate) fn hook(name: &str) -> Self {
+        let name = format!("hook/{name}");
+        Self {
+            id: KeyId::of(&Sha256::digest(name.as_bytes()).into()),
+            name: name.into(),
+            permissions: PermissionSet::all(),
+        }
+    }
 }
 
 /// One configured key.

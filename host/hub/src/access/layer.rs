@@ -3,8 +3,9 @@
 //! Lay it around the outermost router, so that the paths it sees are whole and nothing is served beside
 //! it. It must never log a header that can hold a key, nor the query of a path.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, Request, State};
@@ -32,13 +33,27 @@ const LOG_FIELD: usize = 200;
 pub struct NoAuthError;
 
 /// What the door decides by. Shared by all requests.
-#[derive(Debug)]
 pub struct AccessState {
     /// The keys; a reload stores a new ring.
     pub ring: ArcSwap<KeyRing>,
     guard: Guard,
     /// Everyone, where no keys are asked for.
     anonymous: Option<Arc<Principal>>,
+    /// Hears of every request that is refused.
+    listener: OnceLock<Listener>,
+}
+
+/// Hears of a refused request: why, from which address, for which path. Never what was presented.
+pub type Listener = Box<dyn Fn(&str, Option<IpAddr>, &str) + Send + Sync>;
+
+impl fmt::Debug for AccessState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessState")
+            .field("ring", &self.ring)
+            .field("guard", &self.guard)
+            .field("anonymous", &self.anonymous)
+            .finish_non_exhaustive()
+    }
 }
 
 impl AccessState {
@@ -55,7 +70,13 @@ impl AccessState {
             ring: ArcSwap::from_pointee(ring),
             guard,
             anonymous,
+            listener: OnceLock::new(),
         }))
+    }
+
+    /// Lets `listener` hear of refused requests; only the first call counts. It must not wait.
+    pub fn on_refusal(&self, listener: Listener) {
+        let _ = self.listener.set(listener);
     }
 
     /// Whether no key is asked for.
@@ -74,6 +95,8 @@ impl AccessState {
         match self.ring.load().authenticate(request.headers()) {
             Ok(principal) => Ok(Some(principal)),
             Err(AuthError::Missing) if is_open(request) => Ok(None),
+            // Its body is signed; what is wrong with the signature is for the hook's own check to find.
+            Err(_) if is_webhook(request) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -81,6 +104,16 @@ impl AccessState {
 
 fn is_open(request: &Request) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == OPEN_PATH
+}
+
+/// `POST /api/v1/hooks/{name}/webhook`: senders hold no key of this hub, and may send credentials of their own.
+fn is_webhook(request: &Request) -> bool {
+    let name = request
+        .uri()
+        .path()
+        .strip_prefix("/api/v1/hooks/")
+        .and_then(|rest| rest.strip_suffix("/webhook"));
+    *request.method() == Method::POST && name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 fn peer(request: &Request) -> Option<SocketAddr> {
@@ -127,6 +160,10 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
         }
         Err(refusal) => {
             log(&request, refusal);
+            if let Some(listener) = state.listener.get() {
+                let address = peer(&request).map(|peer| peer.ip().to_canonical());
+                listener(&refusal.to_string(), address, cut(request.uri().path()));
+            }
             refusal.into_response()
         }
     }

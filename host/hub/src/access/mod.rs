@@ -13,5 +13,5 @@ mod refusal;
 
 pub use guard::{Guard, GuardConfig, GuardError, Rejection};
 pub use key::{ApiKey, AuthError, KeyEntry, KeyHash, KeyId, KeyRing, Principal};
-pub use layer::{AccessState, Caller, NoAuthError, OPEN_PATH, layer};
+pub use layer::{AccessState, Caller, Listener, NoAuthError, OPEN_PATH, layer};
 pub use permission::{PermissionError, PermissionSet};

@@ -19,7 +19,8 @@ use super::problem::{PROBLEM_JSON, Problem};
     security(("bearer" = []), ("api_key" = [])),
     tags(
         (name = "registry", description = "What is registered"),
-        (name = "resources", description = "Skills, configs and hooks themselves"),
+        (name = "resources", description = "Skills and configs themselves"),
+        (name = "hooks", description = "Run hooks, and look after their events"),
         (name = "management", description = "Health, logs and this description"),
     ),
     components(schemas(Problem)),

@@ -1,4 +1,4 @@
-//! `GET /api/v1/health`, `/logs` and `/openapi.json`.
+//! `GET /api/v1/health`, `/logs` and `/openapi.json`, and `POST /api/v1/reload`.
 
 use std::sync::Arc;
 
@@ -13,10 +13,13 @@ use super::{ApiState, respond};
 use crate::access::{Caller, Principal};
 use crate::gateway::hub::view::{Health, HealthStatus, StoreView};
 use crate::observe::{CAPACITY, LogLevel, LogQuery, LogRow};
+use crate::reload::Reloaded;
 
 /// What a key must be allowed to read logs.
 const LOGS: &str = "admin/logs";
 
+/// What a key must be allowed to reload the configuration.
+const RELOAD: &str = "admin/reload";
 /// What a key must be allowed to see how the store is.
 const STORE: &str = "admin/store";
 
@@ -137,6 +140,37 @@ pub(super) async fn logs(
         last: rows.last().map(|row| row.seq).or(query.since),
         logs: rows.into_iter().map(Row).collect(),
     })
+}
+
+/// Reads the configuration anew: skills, configs and keys take effect at once, the answer names what needs a
+/// restart. A file with mistakes changes nothing. Needs the permission `admin/reload`.
+#[utoipa::path(
+    post,
+    path = "/api/v1/reload",
+    tag = "management",
+    responses(
+        (status = 200, body = Reloaded),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "The file has mistakes; the old configuration stays"),
+    )
+)]
+pub(super) async fn reload(State(state): State<ApiState>, Caller(who): Caller) -> Result<Response, Problem> {
+    if !who.permissions.allows(RELOAD) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("this key lacks the permission `{RELOAD}`"),
+        ));
+    }
+    let Some(reloader) = &state.reloader else {
+        let what = "this hub was started without a file that could be read again";
+        return Err(Problem::new(StatusCode::CONFLICT, what));
+    };
+    match reloader.reload().await {
+        Ok(reloaded) => respond::fresh(&reloaded),
+        Err(problems) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            problems.to_string(),
+        )),
+    }
 }
 
 /// This description.

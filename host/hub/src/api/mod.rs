@@ -6,6 +6,7 @@
 //! a file: everything comes from memory.
 
 mod describe;
+mod hooks;
 mod manage;
 pub mod problem;
 mod registry;
@@ -24,6 +25,7 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::files::sha256_hex;
 use crate::gateway::hub::HubProvider;
 use crate::observe::LogBuffer;
+use crate::reload::Reloader;
 use crate::store::Store;
 
 pub use describe::description;
@@ -37,6 +39,7 @@ pub struct ApiState {
     catalogue: Arc<Catalogue>,
     hub: Arc<HubProvider>,
     logs: LogBuffer,
+    reloader: Option<Arc<Reloader>>,
     store: Option<Store>,
     /// Tag and text of the OpenAPI document.
     description: Arc<(String, Bytes)>,
@@ -50,9 +53,17 @@ impl ApiState {
             catalogue,
             hub,
             logs,
+            reloader: None,
             store: None,
             description: Arc::new((format!("\"{}\"", sha256_hex(&text)), text)),
         }
+    }
+
+    /// Lets `POST /api/v1/reload` work.
+    #[must_use]
+    pub fn with_reloader(mut self, reloader: Arc<Reloader>) -> Self {
+        self.reloader = Some(reloader);
+        self
     }
 
     /// Lets health tell of the store too.
@@ -78,9 +89,15 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(resources::skill))
         .routes(routes!(resources::skill_file))
         .routes(routes!(resources::config))
-        .routes(routes!(resources::trigger_hook))
+        .routes(routes!(hooks::trigger))
+        .routes(routes!(hooks::webhook))
+        .routes(routes!(hooks::schema))
+        .routes(routes!(hooks::dead))
+        .routes(routes!(hooks::replay))
+        .routes(routes!(hooks::purge))
         .routes(routes!(manage::health))
         .routes(routes!(manage::logs))
+        .routes(routes!(manage::reload))
         .routes(routes!(manage::openapi))
 }
 

@@ -49,7 +49,8 @@ pub(super) async fn registry(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let snapshot = state.catalogue.snapshot_full();
-    respond::json(&headers, &view::registry(&state.hub.content(), &snapshot, &who))
+    let registry = view::registry(&state.hub.content(), &snapshot, state.hub.hooks(), &who);
+    respond::json(&headers, &registry)
 }
 
 /// The MCP servers.
@@ -102,7 +103,7 @@ pub(super) async fn hooks(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let hooks = view::hooks(&state.hub.content(), &who);
+    let hooks = view::hooks(&state.hub.content(), state.hub.hooks(), &who);
     respond::json(&headers, &Hooks { hooks })
 }
 

@@ -1,14 +1,12 @@
-//! `GET /api/v1/skills/{name}`, its files, `GET /api/v1/configs/{name}` and `POST /api/v1/hooks/{name}/trigger`.
+//! `GET /api/v1/skills/{name}`, its files, and `GET /api/v1/configs/{name}`.
 //!
 //! A name is looked up among those that are configured and is never part of a path on disk.
 
-use axum::extract::{State, rejection::BytesRejection};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Path, Problem, Query};
@@ -149,49 +147,4 @@ fn unreadable(error: &impl std::fmt::Display) -> Problem {
         StatusCode::SERVICE_UNAVAILABLE,
         format!("is configured, but {error}"),
     )
-}
-
-/// Runs a hook now; the body, if there is one, is its payload.
-#[utoipa::path(
-    post,
-    path = "/api/v1/hooks/{name}/trigger",
-    tag = "resources",
-    params(("name" = String, Path, description = "Name of the hook")),
-    request_body(content = Option<Object>, description = "Handed to the hook; at most 1 MiB"),
-    responses((status = 404, body = Problem, content_type = "application/problem+json", description = "No such hook"))
-)]
-pub(super) async fn trigger_hook(
-    Caller(_who): Caller,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let body = body?;
-    if !body.is_empty() {
-        payload(&headers, &body)?;
-    }
-    // Hooks do not run in this version, so there is none to trigger.
-    Err(Problem::none("hook", &name))
-}
-
-/// The payload; an explicit `null` is none.
-fn payload(headers: &HeaderMap, body: &Bytes) -> Result<Option<Map<String, Value>>, Problem> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase())
-        .unwrap_or_default();
-    if content_type != respond::JSON && !content_type.ends_with("+json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "a payload is sent as Content-Type: application/json",
-        ));
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the payload is no JSON object: {error}"),
-        )
-    })
 }

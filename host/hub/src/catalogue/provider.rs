@@ -226,6 +226,32 @@ pub struct Call {
     pub cancel: CancellationToken,
     /// How many plugins stand between the client and this call: 0 for a call of the client's own.
     pub depth: u8,
+    /// The hooks that made it.
+    pub trail: Trail,
+}
+
+/// The hooks on whose behalf a call is made, outermost first; empty for a call of a client's own. It keeps a
+/// hook that calls tools from waking itself without end.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Vec<Arc<str>>);
+
+impl Trail {
+    /// A call that this many hooks stand behind wakes no hook any more.
+    const FULL: usize = 2;
+
+    /// The trail of what `hook` does here.
+    #[must_use]
+    pub fn with(&self, hook: &Arc<str>) -> Self {
+        let mut hooks = self.0.clone();
+        hooks.push(hook.clone());
+        Self(hooks)
+    }
+
+    /// Whether `hook` may run on an event of such a call.
+    #[must_use]
+    pub fn lets_run(&self, hook: &str) -> bool {
+        self.0.len() < Self::FULL && self.0.iter().all(|behind| **behind != *hook)
+    }
 }
 
 impl Call {
@@ -236,6 +262,7 @@ impl Call {
             peer: self.peer.clone(),
             cancel: self.cancel.clone(),
             depth: self.depth,
+            trail: self.trail.clone(),
         }
     }
 }

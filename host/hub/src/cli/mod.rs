@@ -1,6 +1,7 @@
 //! The command line: a file per command.
 
 pub mod check;
+pub mod hook;
 pub mod key;
 pub mod listen;
 pub mod plugin;
@@ -44,6 +45,9 @@ enum Command {
     /// Look at, try and write plugins and hooks.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Try hooks, and look after the events that they could not handle.
+    #[command(subcommand, alias = "hooks")]
+    Hook(hook::HookCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(command)) => Ok(command.run()),
         Command::Config(ConfigCommand::Schema) => print_schema(),
         Command::Plugin(command) => plugin::run(command),
+        Command::Hook(command) => hook::run(command),
         Command::Key(command) => key::run(&command, std::io::stdin().lock(), std::io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),

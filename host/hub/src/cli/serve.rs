@@ -20,6 +20,7 @@ use crate::{
     gateway,
     hub::{Hub, Keys},
     observe::{self, LogBuffer},
+    reload::Reloader,
 };
 
 /// How long running calls get to finish when the hub stops.
@@ -85,7 +86,12 @@ impl Serve {
         let guard = Guard::new(&guard_config(&loaded, address))?;
         let access = AccessState::new(ring, guard, self.no_auth)?;
         let hub = Hub::start(loaded).await?;
-        let router = router(&hub, access, logs);
+        let hooks = hub.own.hooks().clone();
+        access.on_refusal(Box::new(move |reason, address, path| {
+            hooks.refused(reason, address, path);
+        }));
+        let reloader = Reloader::new(&hub, access.clone());
+        let router = router(&hub, access, logs, reloader.clone());
         tokio::spawn(keep_time());
         let stop = tokio_util::sync::CancellationToken::new();
         let grace = Duration::from_secs(self.grace);
@@ -102,7 +108,7 @@ impl Serve {
             tracing::warn!(target: "aih", "--no-auth: every program on this machine may use the hub");
         }
         let report = tokio::spawn(report_start(hub.catalogue.clone()));
-        wait_for_stop().await?;
+        wait_for_stop(&reloader).await?;
         report.abort();
         tracing::info!(target: "aih", "stopping; running calls get {} s", self.grace);
         // The listener closes when all requests are through: streams must end first.
@@ -116,8 +122,10 @@ impl Serve {
 }
 
 /// Everything that the hub serves, behind one door.
-pub fn router(hub: &Hub, access: Arc<AccessState>, logs: LogBuffer) -> Router {
-    let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs).with_store(hub.store.clone());
+pub fn router(hub: &Hub, access: Arc<AccessState>, logs: LogBuffer, reloader: Arc<Reloader>) -> Router {
+    let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs)
+        .with_store(hub.store.clone())
+        .with_reloader(reloader);
     gateway::router(hub.gateway.clone())
         .merge(api::router(state))
         .layer(axum::middleware::from_fn_with_state(access, access::layer))
@@ -201,13 +209,18 @@ async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
     }
 }
 
-async fn wait_for_stop() -> std::io::Result<()> {
+/// Waits for SIGTERM or SIGINT; SIGHUP reads the configuration anew.
+async fn wait_for_stop(reloader: &Reloader) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            // The outcome is in the log.
+            _ = hangup.recv() => drop(reloader.reload().await),
+        }
     }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use url::Url;
 
+use super::model::Schedule;
 use super::table::Form;
 use super::units::{ByteSize, HumanDuration};
 use crate::access::KeyHash;
@@ -114,6 +115,12 @@ pub(crate) static PERMISSION: Form = form(
     is_permission,
 );
 /// A text in which `*` matches any text.
+pub(crate) static CRON: Form = form(
+    "a cron expression",
+    "write five fields such as `*/5 * * * *`, or `@daily`; `CRON_TZ=Europe/Berlin 0 9 * * *` in another time zone",
+    "^(CRON_TZ=\\S+ )?\\S.*$",
+    |s| s.parse::<Schedule>().is_ok(),
+);
 pub(crate) static PATTERN: Form = form(
     "a pattern",
     "write a name in which `*` matches any text; no spaces, at most 256 characters",

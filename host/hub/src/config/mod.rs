@@ -49,6 +49,22 @@ pub const TRIGGERS: &[&str] = &[
     "manual",
 ];
 
+/// Whether an event of this trigger can wait for its hooks. The others are over when they are told.
+pub fn can_block(trigger: &str) -> bool {
+    matches!(
+        trigger,
+        "conversation.start"
+            | "tool.before"
+            | "tool.after"
+            | "tool.error"
+            | "resource.read"
+            | "prompt.get"
+            | "list.tools"
+            | "http"
+            | "manual"
+    )
+}
+
 /// A config file that can be used.
 #[derive(Debug, Clone)]
 pub struct LoadedConfig {

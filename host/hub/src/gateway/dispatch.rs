@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Gateway, rewrite};
 use crate::{
     catalogue::{
-        ListKind, Offering, Scope, names, pages,
-        provider::{Answer, Call, Client, LogLevel, Peer, ProviderState},
+        ListKind, Offering, Scope, names,
+        pages::{self, Page},
+        provider::{Answer, Call, Client, LogLevel, Peer, ProviderState, Trail},
         skills_mcp,
     },
+    hooks::Trigger,
     mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, method},
 };
 
@@ -34,6 +36,18 @@ pub struct Request {
     pub cancel: CancellationToken,
 }
 
+impl Request {
+    fn call(&self) -> Call {
+        Call {
+            client: self.client.clone(),
+            peer: self.peer.clone(),
+            cancel: self.cancel.clone(),
+            depth: 0,
+            trail: Trail::default(),
+        }
+    }
+}
+
 /// Where a request goes: the provider, and the parameters with its own names.
 pub(super) struct Route {
     offering: Arc<Offering>,
@@ -53,6 +67,7 @@ impl Gateway {
             method::RESOURCES_LIST => self.list(ListKind::Resources, &request).await,
             method::TEMPLATES_LIST => self.list(ListKind::Templates, &request).await,
             method::TOOLS_CALL => {
+                let request = self.shown_to_listed(request).await?;
                 let route = |request: &Request| self.route_item(ListKind::Tools, request);
                 self.forward(self.route_young(&request, route).await?, request)
                     .await
@@ -83,28 +98,21 @@ impl Gateway {
 
     async fn list(&self, kind: ListKind, request: &Request) -> Result<RawJson, ErrorObject> {
         self.until_warm(&request.scope, &request.client.principal).await;
-        let snapshot = self.catalogue.snapshot();
-        let principal = &request.client.principal;
         let cursor = request
             .params
             .as_ref()
             .and_then(|p| RawObject::parse(p).ok()?.read::<serde_json::Value>("cursor"))
             .filter(|cursor| !cursor.is_null());
-        let page = match cursor {
-            None => snapshot.list(&request.scope, kind, principal).first().cloned(),
-            Some(cursor) => {
-                let last = cursor.as_str().and_then(|text| pages::read_cursor(kind, text));
-                let last = last.ok_or_else(|| {
-                    ErrorObject::invalid_params(
-                        "`cursor` is none of this list; leave it out to start from the beginning",
-                    )
-                })?;
-                Some(snapshot.list_after(&request.scope, kind, principal, &last))
-            }
-        };
-        let Some(page) = page else {
-            return Err(ErrorObject::internal("the list is empty"));
-        };
+        let first = cursor.is_none();
+        let mut page = self.page(kind, request, cursor)?;
+        if kind == ListKind::Tools && self.hooks.any(Trigger::ListTools) {
+            let (scope, call) = (&request.scope, request.call());
+            let all = || self.all_tools(request);
+            page.items = self
+                .hooks
+                .view_page(scope, &call, &page.items, first, all)
+                .await?;
+        }
         let mut out = Vec::with_capacity(page.items.len() + 192);
         out.push(b'{');
         if request.client.era() == Era::Modern {
@@ -120,6 +128,54 @@ impl Gateway {
         }
         out.push(b'}');
         Ok(RawJson::trusted(out))
+    }
+
+    fn page(
+        &self,
+        kind: ListKind,
+        request: &Request,
+        cursor: Option<serde_json::Value>,
+    ) -> Result<Page, ErrorObject> {
+        let snapshot = self.catalogue.snapshot();
+        let principal = &request.client.principal;
+        let page = match cursor {
+            None => snapshot.list(&request.scope, kind, principal).first().cloned(),
+            Some(cursor) => {
+                let last = cursor.as_str().and_then(|text| pages::read_cursor(kind, text));
+                let last = last.ok_or_else(|| {
+                    ErrorObject::invalid_params(
+                        "`cursor` is none of this list; leave it out to start from the beginning",
+                    )
+                })?;
+                Some(snapshot.list_after(&request.scope, kind, principal, &last))
+            }
+        };
+        page.ok_or_else(|| ErrorObject::internal("the list is empty"))
+    }
+
+    /// All pages of the tools that the client may use.
+    fn all_tools(&self, request: &Request) -> Arc<[Page]> {
+        let snapshot = self.catalogue.snapshot();
+        snapshot.list(&request.scope, ListKind::Tools, &request.client.principal)
+    }
+
+    /// A call of a tool under the name that `list.tools` hooks gave it, with the name that it has without them.
+    async fn shown_to_listed(&self, mut request: Request) -> Result<Request, ErrorObject> {
+        if !self.hooks.any(Trigger::ListTools) {
+            return Ok(request);
+        }
+        let params = request.params.as_ref().ok_or_else(|| missing("name"))?;
+        let object = RawObject::parse(params)
+            .map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
+        let name = object.str("name").ok_or_else(|| missing("name"))?.into_owned();
+        let (scope, call) = (&request.scope, request.call());
+        let all = || self.all_tools(&request);
+        let called = self.hooks.called(scope, &call, &name, all).await?;
+        let called = called.ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {name}")))?;
+        if called != name {
+            request.params = rewrite::set_str(params, "name", |_| called);
+        }
+        Ok(request)
     }
 
     /// The one provider of `/mcp/{name}`.
@@ -260,29 +316,14 @@ impl Gateway {
 
     async fn forward(&self, route: Route, request: Request) -> Result<RawJson, ErrorObject> {
         let Route { offering, params } = route;
-        let call = Call {
-            client: request.client,
-            peer: request.peer,
-            cancel: request.cancel,
-            depth: 0,
-        };
-        let answer = offering
-            .provider
-            .request(&request.method, params.clone(), &call)
-            .await;
-        let answer = answer.map_err(|e| {
-            if matches!(e.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT) {
-                let (server, key) = (offering.provider.name(), &call.client.principal.name);
-                tracing::warn!(target: "aih::gateway", server, method = &*request.method, %key, "failed: {}", e.message);
-            }
-            in_era(e, call.client.era())
-        })?;
-        let answer = match call.client.era() {
-            Era::Legacy if answer.era == Era::Modern => {
-                ask_client(&offering, &request.method, params, &call, answer).await?
-            }
-            _ => answer,
-        };
+        let call = request.call();
+        let (to, method, by) = (&*offering, &*request.method, &call);
+        let answer = self
+            .hooks
+            .around(to, method, params, by, |params| {
+                ask_provider(to, method, params, by)
+            })
+            .await?;
         let result = match request.scope {
             Scope::All if offering.namespace.as_str() != names::HUB => {
                 rewrite::expose_result(answer.result, &offering.namespace)
@@ -330,7 +371,23 @@ impl Gateway {
     }
 
     /// The fields that `initialize` and `server/discover` share: capabilities, serverInfo, instructions.
-    pub async fn introduction(&self, scope: &Scope, client: &Client) -> Result<Introduction, ErrorObject> {
+    pub async fn introduction(
+        &self,
+        scope: &Scope,
+        client: &Arc<Client>,
+    ) -> Result<Introduction, ErrorObject> {
+        let mut introduction = self.introduction_of(scope, client).await?;
+        if let Some(said) = self.hooks.conversation(client).await? {
+            let instructions = introduction.instructions.take();
+            introduction.instructions = Some(match instructions {
+                Some(own) => format!("{own}\n\n{said}"),
+                None => said,
+            });
+        }
+        Ok(introduction)
+    }
+
+    async fn introduction_of(&self, scope: &Scope, client: &Client) -> Result<Introduction, ErrorObject> {
         let own_info = || {
             RawJson::of(&json!({
                 "name": "aih", "title": self.name, "version": env!("CARGO_PKG_VERSION"),
@@ -419,7 +476,8 @@ fn missing(what: &str) -> ErrorObject {
     ErrorObject::invalid_params(format!("`params.{what}` is missing"))
 }
 
-fn allowed(offering: &Offering, item: &str, client: &Client) -> bool {
+/// Whether the client's key may use something of a provider by its own name.
+pub(crate) fn allowed(offering: &Offering, item: &str, client: &Client) -> bool {
     offering.namespace.as_str() == names::HUB
         || client.principal.permissions.allows(&offering.permission(item))
 }
@@ -443,6 +501,27 @@ fn as_modern(method: &str, result: &RawJson) -> RawJson {
             result.with_leading_fields(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#)
         }
         _ => result.with_leading_fields(r#""resultType":"complete""#),
+    }
+}
+
+/// A request of a client: what a modern server asks a legacy client on its way is asked here.
+async fn ask_provider(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+) -> Result<Answer, ErrorObject> {
+    let answer = offering.provider.request(method, params.clone(), call).await;
+    let answer = answer.map_err(|e| {
+        if matches!(e.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT) {
+            let (server, key) = (offering.provider.name(), &call.client.principal.name);
+            tracing::warn!(target: "aih::gateway", server, method, %key, "failed: {}", e.message);
+        }
+        in_era(e, call.client.era())
+    })?;
+    match call.client.era() {
+        Era::Legacy if answer.era == Era::Modern => ask_client(offering, method, params, call, answer).await,
+        _ => Ok(answer),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::catalogue::{
     },
     skills_mcp,
 };
+use crate::hooks::Hooks;
 use crate::mcp::{Era, ErrorObject, RawJson, RawObject, method};
 pub use content::{HookInfo, HubContent, PluginInfo};
 
@@ -43,12 +44,18 @@ const INSTRUCTIONS: &str = "This hub puts many MCP servers, skills and configura
     are also prompts and skill:// resources, configuration files are config:// resources. When a tool is missing \
     or fails, aih__health and aih__list_mcps tell which server is down and why.";
 
+/// The prompt for clients that ignore `instructions`.
+const CONTEXT: &str = "context";
+const CONTEXT_DESCRIPTION: &str =
+    "What this hub's hooks want you to know at the beginning of a conversation.";
+
 /// The hub's own tools, prompts and resources.
 pub struct HubProvider {
     content: ArcSwap<HubContent>,
     offers: ArcSwap<Offers>,
     /// Weak, because the catalogue holds this provider.
     catalogue: OnceLock<Weak<Catalogue>>,
+    hooks: OnceLock<Arc<Hooks>>,
     changes: ChangeSignal,
     subscriptions: Mutex<BTreeMap<(ClientKey, String), Arc<Client>>>,
     started: Instant,
@@ -59,9 +66,10 @@ impl HubProvider {
     /// there. `changes` is marked when the content is replaced.
     pub fn new(content: HubContent, changes: ChangeSignal) -> Arc<Self> {
         Arc::new(Self {
-            offers: ArcSwap::from_pointee(offers(&content)),
+            offers: ArcSwap::from_pointee(offers(&content, false)),
             content: ArcSwap::from_pointee(content),
             catalogue: OnceLock::new(),
+            hooks: OnceLock::new(),
             changes,
             subscriptions: Mutex::default(),
             started: Instant::now(),
@@ -73,6 +81,20 @@ impl HubProvider {
         let _ = self.catalogue.set(Arc::downgrade(catalogue));
     }
 
+    /// Lets the hub show and trigger hooks; only the first call counts.
+    pub fn attach_hooks(&self, hooks: &Arc<Hooks>) {
+        if self.hooks.set(hooks.clone()).is_ok() {
+            let offers = offers(&self.content(), hooks.have_context());
+            self.offers.store(Arc::new(offers));
+            self.changes.mark();
+        }
+    }
+
+    /// The hooks of this hub.
+    pub fn hooks(&self) -> &Arc<Hooks> {
+        self.hooks.get_or_init(Hooks::none)
+    }
+
     /// What the hub holds now.
     pub fn content(&self) -> Arc<HubContent> {
         self.content.load_full()
@@ -80,7 +102,8 @@ impl HubProvider {
 
     /// Serves `content` from now on: lists change, and who subscribed to a resource that is another now is told.
     pub fn replace(&self, content: HubContent) {
-        let offers = offers(&content);
+        let have_context = self.hooks.get().is_some_and(|hooks| hooks.have_context());
+        let offers = offers(&content, have_context);
         let new = Arc::new(content);
         let old = self.content.swap(new.clone());
         self.offers.store(Arc::new(offers));
@@ -101,6 +124,7 @@ impl HubProvider {
         view::health(
             &self.content(),
             &self.snapshot(),
+            self.hooks(),
             self.started.elapsed(),
             principal,
         )
@@ -115,6 +139,36 @@ impl HubProvider {
     fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<(ClientKey, String), Arc<Client>>> {
         // The map is whole at every point where code under the lock could panic.
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits for something: a hook that is triggered, and what hooks say of a conversation.
+    async fn answer_later(
+        &self,
+        method: &str,
+        params: Option<&RawJson>,
+        call: &Call,
+    ) -> Option<Result<Value, ErrorObject>> {
+        let params = RawObject::parse(params?).ok()?;
+        let name = params.str("name")?;
+        match method {
+            method::TOOLS_CALL if name == tools::TRIGGER_HOOK => {
+                Some(Ok(tools::trigger(self, params.read("arguments"), call).await))
+            }
+            method::PROMPTS_GET
+                if name == CONTEXT && offers_context(&self.content(), self.hooks().have_context()) =>
+            {
+                let said = match self.hooks().conversation(&call.client).await {
+                    Ok(said) => said,
+                    Err(error) => return Some(Err(error)),
+                };
+                let text = said.unwrap_or_else(|| "The hooks of this hub have nothing to say.".to_owned());
+                Some(Ok(json!({
+                    "description": CONTEXT_DESCRIPTION,
+                    "messages": [{ "role": "user", "content": { "type": "text", "text": text } }],
+                })))
+            }
+            _ => None,
+        }
     }
 
     fn answer(&self, method: &str, params: Option<&RawJson>, client: &Client) -> Result<Value, ErrorObject> {
@@ -249,7 +303,12 @@ fn complete(content: &HubContent, params: &RawObject<'_>, principal: &Principal)
     } })
 }
 
-fn offers(content: &HubContent) -> Offers {
+/// Whether there is a prompt with what hooks say. A skill of that name goes first.
+fn offers_context(content: &HubContent, have_context: bool) -> bool {
+    have_context && content.skills.entry(CONTEXT).is_none()
+}
+
+fn offers(content: &HubContent, have_context: bool) -> Offers {
     let raw = |items: Vec<Value>| items.iter().map(RawJson::of).collect();
     let mut resources = skills_mcp::resources(&content.skills, |_| true);
     resources.extend(content.configs.resources(|_| true));
@@ -266,9 +325,13 @@ fn offers(content: &HubContent) -> Offers {
             "title": "Config by name",
         }),
     ];
+    let mut prompts = skills_mcp::prompts(&content.skills, |_| true);
+    if offers_context(content, have_context) {
+        prompts.push(json!({ "name": CONTEXT, "title": "Context", "description": CONTEXT_DESCRIPTION }));
+    }
     Offers {
         tools: raw(tools::list()),
-        prompts: raw(skills_mcp::prompts(&content.skills, |_| true)),
+        prompts: raw(prompts),
         resources: raw(resources),
         templates: raw(templates),
         capabilities: Some(RawJson::of(&json!({
@@ -316,7 +379,10 @@ impl Provider for HubProvider {
         params: Option<RawJson>,
         call: &Call,
     ) -> Result<Answer, ErrorObject> {
-        let result = self.answer(method, params.as_ref(), &call.client)?;
+        let result = match self.answer_later(method, params.as_ref(), call).await {
+            Some(result) => result?,
+            None => self.answer(method, params.as_ref(), &call.client)?,
+        };
         Ok(Answer {
             result: RawJson::of(&result),
             era: Era::Legacy,

@@ -27,7 +27,7 @@ use std::{
 use axum::{Router, routing};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::catalogue::Catalogue;
+use crate::{catalogue::Catalogue, hooks::Hooks};
 use session::{Session, Sessions};
 
 /// Largest body of one message from a client, in bytes.
@@ -35,10 +35,15 @@ pub const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Deepest nesting of a message from a client.
 pub const MAX_NESTING: usize = 128;
 
+/// How often it is looked for what is idle.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
 /// The gateway's state, shared by all transports.
 pub struct Gateway {
     /// What is on offer.
     pub catalogue: Arc<Catalogue>,
+    /// What runs around calls.
+    pub hooks: Arc<Hooks>,
     /// The hub's name in the configuration; clients show it.
     pub name: String,
     /// Sessions of the legacy era.
@@ -55,13 +60,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway in front of `catalogue`.
-    pub fn new(catalogue: Arc<Catalogue>, name: String) -> Arc<Self> {
+    /// A gateway in front of `catalogue`. A client without a session that is silent for `conversation_timeout`
+    /// is gone.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        name: String,
+        hooks: Arc<Hooks>,
+        conversation_timeout: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             catalogue,
+            hooks,
             name,
             sessions: Sessions::default(),
-            modern: modern::Modern::default(),
+            modern: modern::Modern::new(conversation_timeout),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             born: tokio::time::Instant::now(),
@@ -82,13 +94,14 @@ impl Gateway {
             for provider in self.catalogue.providers().iter() {
                 provider.release(&client.key);
             }
+            self.hooks.client_gone(&client.key);
         }
     }
 
     /// Keeps house until the hub stops: tells clients of changes, ends what is idle.
     pub async fn run(self: Arc<Self>) {
         let changes = tokio::spawn(changes::tell(self.clone()));
-        let mut tick = tokio::time::interval(Duration::from_secs(30));
+        let mut tick = tokio::time::interval(HOUSEKEEPING.min(self.modern.idle));
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -101,6 +114,7 @@ impl Gateway {
                 for provider in self.catalogue.providers().iter() {
                     provider.release(&gone);
                 }
+                self.hooks.client_gone(&gone);
             }
         }
         changes.abort();

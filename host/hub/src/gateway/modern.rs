@@ -45,7 +45,6 @@ const MAX_PARKED: usize = 1_000;
 const GATHER: Duration = Duration::from_millis(10);
 /// Clients that are remembered, for connections of their own.
 const MAX_CLIENTS: usize = 10_000;
-const CLIENT_IDLE: Duration = Duration::from_secs(900);
 /// In front of a state that this hub made, to tell it from an upstream's.
 const STATE_PREFIX: &str = "aih.parked.";
 
@@ -71,8 +70,9 @@ struct Parked {
 }
 
 /// State of the modern era: clients, waiting calls, listeners.
-#[derive(Default)]
 pub struct Modern {
+    /// A client that is silent for so long is gone: `server.conversation_timeout`.
+    pub(super) idle: Duration,
     clients: Mutex<HashMap<u64, (Arc<Client>, Instant)>>,
     parked: Mutex<HashMap<String, Parked>>,
     listeners: Mutex<HashMap<u64, Listener>>,
@@ -96,6 +96,16 @@ impl Peer for NoPeer {
 }
 
 impl Modern {
+    /// No clients yet; one that is silent for `idle` is gone.
+    pub fn new(idle: Duration) -> Self {
+        Self {
+            idle,
+            clients: Mutex::default(),
+            parked: Mutex::default(),
+            listeners: Mutex::default(),
+        }
+    }
+
     /// The client that a request's `_meta` describes; the same one for the same key, name and capabilities.
     fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Arc<Client> {
         let mut hasher = DefaultHasher::new();
@@ -134,7 +144,7 @@ impl Modern {
         lock(&self.parked).retain(|_, parked| parked.until > now);
         let mut gone = Vec::new();
         lock(&self.clients).retain(|_, (client, used)| {
-            let stays = used.elapsed() < CLIENT_IDLE;
+            let stays = used.elapsed() < self.idle;
             if !stays {
                 gone.push(client.key.clone());
             }
@@ -173,6 +183,9 @@ impl Gateway {
     ) -> Result<Begun, ErrorObject> {
         let facts = Facts::read(headers, &method, params.as_ref())?;
         let client = self.modern.client(principal, &facts);
+        if self.hooks.follow_conversations() {
+            self.hooks.conversation(&client).await?;
+        }
         match &*method {
             method::DISCOVER => {
                 let result = self.introduction(&scope, &client).await?.discover_result();

@@ -103,6 +103,7 @@ mod tests {
             Catalogue,
             provider::{ChangeSignal, Offers},
         },
+        hooks::Hooks,
         mcp::{ProtocolVersion, RawJson, method},
         testing::{Deaf, Lister, client, tools},
     };
@@ -116,7 +117,12 @@ mod tests {
 
     fn gateway(servers: &[&Arc<Lister>], signal: &ChangeSignal) -> Arc<Gateway> {
         let providers = servers.iter().map(|s| (*s).clone() as _).collect();
-        Gateway::new(Catalogue::new(providers, signal.clone()), "hub".to_owned())
+        Gateway::new(
+            Catalogue::new(providers, signal.clone()),
+            "hub".to_owned(),
+            Hooks::none(),
+            Duration::from_secs(900),
+        )
     }
 
     fn request(method: &str, params: Option<RawJson>, permissions: &[&str]) -> Request {

@@ -1,6 +1,6 @@
 //! What one call of a component may ask of this hub, in the name of its caller.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aih_runtime::host::{
     ClientError, ClientFeatures, Entry, Level, Log, McpError, Progress, SecretError, Secrets, Servers, State,
@@ -8,6 +8,7 @@ use aih_runtime::host::{
 };
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::nested::Neighbours;
@@ -59,7 +60,57 @@ pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
         call_id: "run".into(),
         call: None,
         progress: None,
+        record: None,
     })
+}
+
+/// Lines that one run may leave in a [`Record`].
+const RECORDED: usize = 1_000;
+
+/// One line that a component logged.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
+pub struct LogLine {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// The text.
+    pub message: String,
+    /// Its structured fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub fields: Option<serde_json::Map<String, Value>>,
+}
+
+/// What one run logs, for whoever started it by hand.
+#[derive(Debug, Default)]
+pub(crate) struct Record(Mutex<Vec<LogLine>>);
+
+impl Record {
+    fn note(&self, level: Level, message: &str, fields: &str) {
+        // The list is whole at every point where code under the lock could panic.
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < RECORDED {
+            lines.push(LogLine {
+                level: word(level),
+                message: message.to_owned(),
+                fields: serde_json::from_str(fields).ok(),
+            });
+        }
+    }
+
+    /// The lines so far; they are taken out.
+    pub(crate) fn take(&self) -> Vec<LogLine> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
 }
 
 /// One call.
@@ -71,6 +122,8 @@ pub(crate) struct CallHost {
     pub(crate) call: Option<Call>,
     /// Under which token the client wants to hear of progress.
     pub(crate) progress: Option<RawJson>,
+    /// Where lines of the log go too.
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 impl Log for CallHost {
@@ -83,6 +136,9 @@ impl Log for CallHost {
             Level::Info => tracing::info!(target: "aih::plugin", plugin, call, fields, "{message}"),
             Level::Warn => tracing::warn!(target: "aih::plugin", plugin, call, fields, "{message}"),
             Level::Error => tracing::error!(target: "aih::plugin", plugin, call, fields, "{message}"),
+        }
+        if let Some(record) = &self.record {
+            record.note(level, message, fields);
         }
         let Some(client) = &self.call else {
             return;

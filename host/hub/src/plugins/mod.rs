@@ -15,9 +15,10 @@ mod server;
 mod spec;
 
 pub(crate) use convert::{result as result_json, tool as tool_json};
-pub(crate) use host::{Surroundings, alone};
+pub use host::LogLine;
+pub(crate) use host::{CallHost, Record, Surroundings, alone};
 pub use nested::Neighbours;
 pub(crate) use nested::read_grants;
 pub use prepare::{PrepareError, Prepared, Workshop};
 pub use server::PluginServer;
-pub(crate) use spec::{entry_spec, reserved};
+pub(crate) use spec::{entry_spec, reserved, spec};

@@ -14,6 +14,7 @@ use crate::{
         provider::{Call, Peer, ProviderKind, ProviderState},
     },
     gateway::dispatch::complete,
+    hooks::Hooks,
     mcp::{ErrorCode, ErrorObject, RawJson, method},
 };
 
@@ -22,17 +23,21 @@ pub(crate) const MAX_DEPTH: u8 = 8;
 
 /// What else is on offer in this hub. Weak, because the catalogue holds the plugins.
 #[derive(Clone, Debug, Default)]
-pub struct Neighbours(Arc<OnceLock<Weak<Catalogue>>>);
+pub struct Neighbours(Arc<OnceLock<(Weak<Catalogue>, Weak<Hooks>)>>);
 
 impl Neighbours {
-    /// Lets plugins see what else is on offer; only the first call counts.
-    pub fn attach(&self, catalogue: &Arc<Catalogue>) {
-        let _ = self.0.set(Arc::downgrade(catalogue));
+    /// Lets plugins see what else is on offer, and calls of theirs pass the hooks; only the first call counts.
+    pub fn attach(&self, catalogue: &Arc<Catalogue>, hooks: &Arc<Hooks>) {
+        let _ = self.0.set((Arc::downgrade(catalogue), Arc::downgrade(hooks)));
     }
 
     fn offering(&self, server: &str) -> Option<Arc<Offering>> {
-        let catalogue = self.0.get()?.upgrade()?;
+        let catalogue = self.0.get()?.0.upgrade()?;
         catalogue.snapshot().provider(server).cloned()
+    }
+
+    fn hooks(&self) -> Option<Arc<Hooks>> {
+        self.0.get()?.1.upgrade()
     }
 
     /// The server of that name, if the caller and the grants allow anything of it.
@@ -110,8 +115,13 @@ impl Neighbours {
             peer: Arc::new(NestedPeer(call.peer.clone())),
             cancel: call.cancel.child_token(),
             depth: call.depth + 1,
+            trail: call.trail.clone(),
         };
-        let answer = complete(&offering, method::TOOLS_CALL, Some(params), &nested)
+        let hooks = self.hooks().unwrap_or_default();
+        let answer = hooks
+            .around(&offering, method::TOOLS_CALL, Some(params), &nested, |params| {
+                complete(&offering, method::TOOLS_CALL, params, &nested)
+            })
             .await
             .map_err(error)?;
         Ok(answer.result.text().into_owned())

@@ -130,6 +130,7 @@ impl PluginServer {
             call_id: call_id.clone(),
             call: Some(call.again()),
             progress,
+            record: None,
         };
         let limit = ready.component.spec().limits.time;
         let sent = ToolCall {

@@ -328,5 +328,6 @@ pub(super) fn call(client: &Arc<Client>, peer: &Arc<Recorder>) -> Call {
         peer: peer.clone(),
         cancel: CancellationToken::new(),
         depth: 0,
+        trail: Default::default(),
     }
 }

@@ -47,7 +47,7 @@ pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// The tools of this command: what is built and compiled is kept in the user's cache folder.
-fn bench() -> anyhow::Result<Workshop> {
+pub(super) fn bench() -> anyhow::Result<Workshop> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(std::path::PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))

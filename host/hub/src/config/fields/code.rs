@@ -3,7 +3,7 @@
 use super::mcps::{ENABLED, PROVIDER_NAME};
 use super::{COUNT, DURATION_K, ENV_NAME_K, GRANTS_K, LIMITS_K, NAME_K, PATH_K, PATTERNS, SIZE_K, text_of};
 use crate::config::TRIGGERS;
-use crate::config::forms::HTTP_GRANT;
+use crate::config::forms::{CRON, HTTP_GRANT};
 use crate::config::table::{Field, Kind, Shape, optional, required};
 
 pub(super) const RUNTIME: Field = optional(
@@ -68,9 +68,45 @@ pub(super) static HOOK: Shape = Shape {
             "open",
             "When the hook fails: `open` lets the event pass with a warning, `closed` denies it.",
         ),
+        optional(
+            "schedule",
+            &text_of(&CRON),
+            "",
+            "When a hook on `schedule` runs, as a cron expression in UTC; `CRON_TZ=Europe/Berlin` in front names another time zone.",
+        ),
+        optional(
+            "webhook",
+            &Kind::Object(&WEBHOOK),
+            "",
+            "Who may call a hook on `http` at `/api/v1/hooks/{name}/webhook`; without it nobody may.",
+        ),
         GRANTS_FIELD,
         LIMITS_FIELD,
         CODE_CONFIG,
+    ],
+};
+
+pub(super) static WEBHOOK: Shape = Shape {
+    name: "webhook",
+    doc: "Calls from outside, each with an HMAC-SHA256 of its body in the place of an API key.",
+    fields: &[
+        required(
+            "secret",
+            &ENV_NAME_K,
+            "Name of the variable with the secret that the sender signs with.",
+        ),
+        optional(
+            "scheme",
+            &Kind::OneOf(&["github", "stripe", "slack"]),
+            "github",
+            "How the signature is sent: `X-Hub-Signature-256`, `Stripe-Signature` or `X-Slack-Signature`.",
+        ),
+        optional(
+            "tolerance",
+            &DURATION_K,
+            "5m",
+            "How old a signature may be, and for how long the same request is not taken again.",
+        ),
     ],
 };
 

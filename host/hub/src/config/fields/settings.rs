@@ -49,6 +49,12 @@ pub(super) static SERVER: Shape = Shape {
             "[]",
             "Client addresses and networks that may connect; empty lets all connect.",
         ),
+        optional(
+            "conversation_timeout",
+            &DURATION_K,
+            "15m",
+            "How long a client without a session (MCP 2026-07-28) may be silent before its conversation counts as ended.",
+        ),
     ],
 };
 

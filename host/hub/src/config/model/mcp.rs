@@ -133,7 +133,7 @@ impl ToolRules {
 }
 
 /// Whether `text` is `pattern`, where each `*` stands for any text. Linear in the two lengths' product.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (p, t) = (pattern.as_bytes(), text.as_bytes());
     let (mut i, mut j) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -8,17 +8,21 @@ mod access;
 mod mcp;
 mod plugin;
 mod resource;
+mod schedule;
 mod server;
 mod text;
 
 use std::fmt;
 
 pub use access::{ApiKey, Audit, AuditArguments, Auth, OAuth, OAuthProvider, Rate, RateLimits, RateRule};
+pub(crate) use mcp::matches_pattern;
 pub use mcp::{ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, ToolRules, Transport};
 pub use plugin::{
-    FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime,
+    FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime, Webhook,
+    WebhookScheme,
 };
 pub use resource::{ClientConfig, Skill};
+pub use schedule::{Schedule, ScheduleError};
 pub use server::{Cache, Git, Server, Store, Tls};
 pub use text::{Endpoint, Text};
 

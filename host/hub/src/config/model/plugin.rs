@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::ByteSize;
 
-use super::EntryState;
+use super::{EntryState, Schedule};
 
 /// One entry of `plugins`.
 #[derive(Debug, Clone)]
@@ -47,6 +47,10 @@ pub struct Hook {
     pub mode: Option<HookMode>,
     /// `on_failure`. Default `open`.
     pub on_failure: OnFailure,
+    /// `schedule`: when it runs; there for `trigger: schedule` and for nothing else.
+    pub schedule: Option<Schedule>,
+    /// `webhook`: who may call it over HTTP; `None` closes its address. For `trigger: http` only.
+    pub webhook: Option<Webhook>,
     /// `grants`. Default none.
     pub grants: Grants,
     /// `limits`; what is not given is the hub's default.
@@ -131,6 +135,30 @@ pub struct HookMatch {
     pub tools: Vec<String>,
     /// `keys`: names of API keys.
     pub keys: Vec<String>,
+}
+
+/// `hooks[].webhook`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// `secret`: the name of the variable with the secret that the sender signs with.
+    pub secret: String,
+    /// `scheme`: how the signature is sent. Default `github`.
+    pub scheme: WebhookScheme,
+    /// `tolerance`: how old a signature may be, and for how long a repetition of the same request is
+    /// refused. Default 5 minutes.
+    pub tolerance: Duration,
+}
+
+/// `hooks[].webhook.scheme`: always HMAC-SHA256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WebhookScheme {
+    /// `github`: `X-Hub-Signature-256: sha256=…` over the body.
+    #[default]
+    Github,
+    /// `stripe`: `Stripe-Signature: t=…,v1=…` over time and body.
+    Stripe,
+    /// `slack`: `X-Slack-Signature: v0=…` over time and body.
+    Slack,
 }
 
 /// `hooks[].mode`.

@@ -26,6 +26,9 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// `ip_allowlist`: client networks that may connect; empty lets all connect.
     pub ip_allowlist: Vec<IpNet>,
+    /// `conversation_timeout`: how long a client without a session may be silent before its conversation
+    /// counts as ended. Default 15 minutes.
+    pub conversation_timeout: Duration,
 }
 
 /// `server.tls`: PEM files, absolute paths.

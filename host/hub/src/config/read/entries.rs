@@ -1,13 +1,18 @@
 //! `skills`, `configs`, `plugins`, `hooks`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::Reader;
+use crate::config::can_block;
 use crate::config::cursor::At;
 use crate::config::model::{
     ClientConfig, FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime,
-    Skill,
+    Skill, Webhook, WebhookScheme,
 };
+
+/// How old a webhook's signature may be where the file says nothing.
+const TOLERANCE: Duration = Duration::from_secs(300);
 
 impl Reader<'_> {
     pub(super) fn skills(&mut self, root: &At<'_>) -> Vec<Skill> {
@@ -67,8 +72,12 @@ impl Reader<'_> {
             let name = at.string("name").unwrap_or_default();
             let mut state = Self::state(at);
             let action = self.file(at, "action", &format!("hook `{name}`"), &mut state);
+            let trigger = at.string("trigger").unwrap_or_default();
+            self.hook_keys(at, &trigger);
             Hook {
-                trigger: at.string("trigger").unwrap_or_default(),
+                schedule: at.parsed("schedule"),
+                webhook: self.webhook(at, &trigger, &name),
+                trigger,
                 runtime: self.runtime(at, "action", &action),
                 action,
                 matches: hook_match(at),
@@ -94,6 +103,64 @@ impl Reader<'_> {
             }
         };
         entries.iter().map(read).collect()
+    }
+
+    /// Keys that only some triggers have.
+    fn hook_keys(&mut self, at: &At<'_>, trigger: &str) {
+        match at.get("schedule") {
+            Some(schedule) if trigger != "schedule" => {
+                let what = format!("a hook on `{trigger}` has no schedule");
+                self.problem(&schedule, what, "take it out, or write `trigger: schedule`");
+            }
+            None if trigger == "schedule" => {
+                let what = "`schedule` is missing: when does the hook run?".to_owned();
+                self.problem(
+                    at,
+                    what,
+                    "add a cron expression such as `schedule: \"0 9 * * *\"`",
+                );
+            }
+            _ => {}
+        }
+        if let Some(webhook) = at.get("webhook").filter(|_| trigger != "http") {
+            let what = format!("a hook on `{trigger}` has no webhook");
+            self.problem(&webhook, what, "take it out, or write `trigger: http`");
+        }
+        if let Some(mode) = at.get("mode")
+            && mode.text() == Some("blocking")
+            && crate::config::TRIGGERS.contains(&trigger)
+            && !can_block(trigger)
+        {
+            let what = format!("`{trigger}` waits for no hook: it is over when it is told");
+            self.problem(&mode, what, "leave `mode` out");
+        }
+    }
+
+    /// `webhook`. Without its secret the address stays closed.
+    fn webhook(&mut self, at: &At<'_>, trigger: &str, name: &str) -> Option<Webhook> {
+        if trigger != "http" {
+            return None;
+        }
+        let Some(webhook) = at.get("webhook") else {
+            let what = format!("hook `{name}` has no `webhook.secret`, so nobody can call it from outside");
+            self.warn(at, what, "name the variable that holds the sender's secret");
+            return None;
+        };
+        let secret = webhook.string("secret")?;
+        if self.secrets.get(&secret).is_none() {
+            let what = format!("the webhook of `{name}` is closed: ${{{secret}}} is not set");
+            self.warn(&webhook, what, "put it in .env or the environment");
+        }
+        let schemes = [
+            ("github", WebhookScheme::Github),
+            ("stripe", WebhookScheme::Stripe),
+            ("slack", WebhookScheme::Slack),
+        ];
+        Some(Webhook {
+            secret,
+            scheme: webhook.word("scheme", &schemes).unwrap_or_default(),
+            tolerance: webhook.duration("tolerance").unwrap_or(TOLERANCE),
+        })
     }
 
     /// `runtime`, or what the file's extension says.

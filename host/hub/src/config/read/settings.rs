@@ -20,6 +20,8 @@ use crate::config::model::{
 
 /// `server.listen` when the file says none.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
+/// `server.conversation_timeout` when the file says none.
+const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(900);
 /// `audit.keep` when the file says none: 90 days.
 const AUDIT_KEEP: Duration = Duration::from_secs(90 * 86_400);
 /// `per` of a rate when the file says none.
@@ -35,6 +37,7 @@ impl Reader<'_> {
                 allowed_hosts: Vec::new(),
                 allowed_origins: Vec::new(),
                 ip_allowlist: Vec::new(),
+                conversation_timeout: CONVERSATION_TIMEOUT,
             };
         };
         let address = at
@@ -62,6 +65,9 @@ impl Reader<'_> {
                 .iter()
                 .filter_map(|n| network(n))
                 .collect(),
+            conversation_timeout: at
+                .duration("conversation_timeout")
+                .unwrap_or(CONVERSATION_TIMEOUT),
         }
     }
 

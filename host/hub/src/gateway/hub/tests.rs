@@ -76,6 +76,7 @@ impl Fixture {
             peer,
             cancel: CancellationToken::new(),
             depth: 0,
+            trail: Default::default(),
         };
         let answer = self
             .hub

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::{HubProvider, view};
 use crate::access::Principal;
+use crate::catalogue::provider::Call;
+use crate::hooks::{FireError, Fired, Report};
 
 /// List the MCP servers.
 const LIST_MCPS: &str = "list_mcps";
@@ -22,7 +24,7 @@ const LIST_CONFIGS: &str = "list_configs";
 /// Read a config.
 const GET_CONFIG: &str = "get_config";
 /// Run a hook.
-const TRIGGER_HOOK: &str = "trigger_hook";
+pub(super) const TRIGGER_HOOK: &str = "trigger_hook";
 /// How everything is.
 const HEALTH: &str = "health";
 
@@ -66,15 +68,6 @@ struct ConfigContent {
     encoding: Encoding,
     /// The file.
     content: String,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Triggered {
-    /// The hook that ran.
-    name: String,
-    /// What it answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Map<String, Value>>,
 }
 
 /// The elements of `tools` in `tools/list`, without the hub's namespace.
@@ -133,7 +126,7 @@ pub(super) fn list() -> Vec<Value> {
             "Trigger a hook",
             "Runs one hook of this hub now, with an optional payload. What a hook does is up to its author.",
             object(hook, &["name"]),
-            output::<Triggered>(),
+            output::<Report>(),
         ),
         tool(
             HEALTH,
@@ -218,7 +211,6 @@ pub(super) fn call(
     let takes: &[&str] = match tool {
         LIST_MCPS | LIST_SKILLS | LIST_CONFIGS | HEALTH => &[],
         GET_SKILL | GET_CONFIG => &["name"],
-        TRIGGER_HOOK => &["name", "payload"],
         _ => return None,
     };
     let outcome = arguments_of(tool, takes, arguments).and_then(|arguments| match tool {
@@ -233,12 +225,13 @@ pub(super) fn call(
         })),
         HEALTH => Ok(listed(&hub.health(principal))),
         GET_SKILL => get_skill(hub, &name_of(tool, &arguments)?, principal),
-        GET_CONFIG => get_config(hub, &name_of(tool, &arguments)?, principal),
-        _ => trigger_hook(&name_of(tool, &arguments)?, &arguments),
+        _ => get_config(hub, &name_of(tool, &arguments)?, principal),
     });
-    Some(outcome.unwrap_or_else(
-        |sentence| json!({ "content": [{ "type": "text", "text": sentence }], "isError": true }),
-    ))
+    Some(outcome.unwrap_or_else(|sentence| failed(&sentence)))
+}
+
+fn failed(sentence: &str) -> Value {
+    json!({ "content": [{ "type": "text", "text": sentence }], "isError": true })
 }
 
 /// The arguments of a call, or what is wrong with them.
@@ -335,13 +328,41 @@ fn get_config(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Va
     Ok(json!({ "content": [block], "structuredContent": structured, "isError": false }))
 }
 
-/// Hooks do not run in this version, so there is none to trigger.
-fn trigger_hook(name: &str, arguments: &Map<String, Value>) -> Result<Value, String> {
-    if arguments
-        .get("payload")
-        .is_some_and(|payload| !payload.is_object())
-    {
-        return Err("`payload` of `trigger_hook` must be an object".to_owned());
+/// `trigger_hook`: the result of `tools/call`.
+pub(super) async fn trigger(hub: &HubProvider, arguments: Option<Value>, call: &Call) -> Value {
+    match fire(hub, arguments, call).await {
+        Ok(result) => result,
+        Err(sentence) => failed(&sentence),
     }
-    Err(format!("no such hook `{}`", cut(name)))
+}
+
+async fn fire(hub: &HubProvider, arguments: Option<Value>, call: &Call) -> Result<Value, String> {
+    let arguments = arguments_of(TRIGGER_HOOK, &["name", "payload"], arguments)?;
+    let name = name_of(TRIGGER_HOOK, &arguments)?;
+    let empty = Map::new();
+    let payload = match arguments.get("payload") {
+        None | Some(Value::Null) => &empty,
+        Some(Value::Object(payload)) => payload,
+        Some(_) => return Err("`payload` of `trigger_hook` must be an object".to_owned()),
+    };
+    let unknown = || format!("no such hook `{}`", cut(&name));
+    if !view::may_hook(&call.client.principal, &name) {
+        return Err(unknown());
+    }
+    let fired = hub.hooks().fire(&name, payload, call.again()).await;
+    let fired = fired.map_err(|error| match error {
+        FireError::Unknown => unknown(),
+        error => format!("hook `{}` was not run: {error}", cut(&name)),
+    })?;
+    match &fired {
+        Fired::Answered(report) | Fired::Queued(report) => Ok(listed(report)),
+        Fired::Failed(report) => {
+            let error = report.error.as_deref().unwrap_or_default();
+            let mut result = failed(&format!("hook `{}` failed: {error}", cut(&name)));
+            if let Some(result) = result.as_object_mut() {
+                result.insert("structuredContent".to_owned(), json!(report));
+            }
+            Ok(result)
+        }
+    }
 }

@@ -18,6 +18,7 @@ use crate::catalogue::{
     provider::{ProviderKind, ProviderState, ProviderStatus},
     skills_mcp,
 };
+use crate::hooks::{Hooks, State};
 use crate::store::{StoreError, StoreHealth};
 
 /// Where an MCP runs.
@@ -187,9 +188,17 @@ pub struct HookView {
     pub state: ProviderState,
     /// Whether the configuration lets it serve.
     pub enabled: bool,
-    /// The last error; where it is disabled, the reason.
+    /// The last error, also after recovery; where it is disabled, the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Whether its event waits for it.
+    pub blocking: bool,
+    /// How often it ran since the hub started.
+    pub runs: u64,
+    /// How often it failed since the hub started.
+    pub failures: u64,
+    /// How many of its events were lost since the hub started, because too many waited.
+    pub lost: u64,
 }
 
 /// Everything registered that the key may see.
@@ -292,6 +301,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Why what the configuration switches on does not serve in this version.
 const NOT_YET: &str = "not run by this version of the hub";
+
+/// Why a hook that the configuration names does not run.
+const NOT_RUN: &str = "not run since the hub started; restart the hub to run it";
 
 /// `text` as one segment of a path: all but `[A-Za-z0-9-._~]` percent-encoded.
 pub(super) fn segment(text: &str) -> impl Display {
@@ -484,30 +496,50 @@ pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal)
 }
 
 /// The hooks that `principal` may use.
-pub fn hooks(content: &HubContent, principal: &Principal) -> Vec<HookView> {
-    let hooks = content.hooks.iter();
-    hooks
+pub fn hooks(content: &HubContent, hooks: &Hooks, principal: &Principal) -> Vec<HookView> {
+    let entries = content.hooks.iter();
+    entries
         .filter(|hook| may_hook(principal, &hook.name))
-        .map(|hook| HookView {
-            name: hook.name.clone(),
-            trigger: hook.trigger.clone(),
-            action: hook.action.clone(),
-            state: ProviderState::Disabled,
-            enabled: hook.disabled.is_none(),
-            last_error: Some(hook.disabled.clone().unwrap_or_else(|| NOT_YET.to_owned())),
+        .map(|hook| {
+            let state = hooks.state(&hook.name);
+            let count = |of: fn(&State) -> u64| state.as_ref().map_or(0, of);
+            let error = state.as_ref().and_then(|state| state.last_error.clone());
+            HookView {
+                name: hook.name.clone(),
+                trigger: hook.trigger.clone(),
+                action: hook.action.clone(),
+                enabled: hook.disabled.is_none(),
+                last_error: hook
+                    .disabled
+                    .clone()
+                    .or(error)
+                    .or_else(|| state.is_none().then(|| NOT_RUN.to_owned())),
+                state: state
+                    .as_ref()
+                    .map_or(ProviderState::Disabled, |state| state.state),
+                blocking: state.as_ref().is_some_and(|state| state.blocking),
+                runs: count(|state| state.runs),
+                failures: count(|state| state.failures),
+                lost: count(|state| state.lost),
+            }
         })
         .collect()
 }
 
 /// All five lists.
-pub fn registry(content: &HubContent, snapshot: &Snapshot, principal: &Principal) -> Registry {
+pub fn registry(
+    content: &HubContent,
+    snapshot: &Snapshot,
+    running: &Hooks,
+    principal: &Principal,
+) -> Registry {
     Registry {
         name: content.name.clone(),
         version: VERSION.to_owned(),
         mcps: mcps(snapshot, principal),
         skills: skills(content, principal),
         plugins: plugins(content, snapshot, principal),
-        hooks: hooks(content, principal),
+        hooks: hooks(content, running, principal),
         configs: configs(content, principal),
     }
 }
@@ -516,6 +548,7 @@ pub fn registry(content: &HubContent, snapshot: &Snapshot, principal: &Principal
 pub fn health(
     content: &HubContent,
     snapshot: &Snapshot,
+    running: &Hooks,
     uptime: std::time::Duration,
     principal: &Principal,
 ) -> Health {
@@ -523,8 +556,10 @@ pub fn health(
         .map(|(_, status)| status)
         .collect();
     let plugins = plugins(content, snapshot, principal);
+    let hooks = hooks(content, running, principal);
     let down = mcps.iter().any(|mcp| mcp.state == ProviderState::Down)
-        || plugins.iter().any(|plugin| plugin.state == ProviderState::Down);
+        || plugins.iter().any(|plugin| plugin.state == ProviderState::Down)
+        || hooks.iter().any(|hook| hook.state == ProviderState::Down);
     Health {
         status: if down {
             HealthStatus::Degraded
@@ -536,7 +571,7 @@ pub fn health(
         uptime_seconds: uptime.as_secs(),
         mcps,
         plugins,
-        hooks: hooks(content, principal),
+        hooks,
         store: None,
         warnings: if principal.permissions.allows("admin/logs") {
             content.warnings.clone()

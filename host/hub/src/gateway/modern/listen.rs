@@ -90,7 +90,7 @@ impl Drop for Listening {
 impl Gateway {
     pub(super) async fn listen(
         self: &Arc<Self>,
-        client: &Client,
+        client: &Arc<Client>,
         scope: Scope,
         id: Id,
         params: Option<&RawJson>,

@@ -1,0 +1,274 @@
+//! Background hooks: their events go into the store's queue, and a worker takes them out, tries again what
+//! failed, and gives up what failed too often.
+//!
+//! An event leaves the queue only when its hook answered or it was given up, so each one runs at least once.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Hooks, Trigger,
+    hook::{Delivery, Failed},
+};
+use crate::{
+    mcp::RawJson,
+    store::queue::{Event, NewEvent, Queue},
+};
+
+/// Attempts before an event is given up.
+pub(crate) const ATTEMPTS: u32 = 5;
+/// The time before the second attempt; each later one waits four times as long.
+const FIRST_DELAY: Duration = Duration::from_secs(2);
+/// The longest time between two attempts.
+const LONGEST_DELAY: Duration = Duration::from_secs(600);
+/// Background hooks that run at one time.
+const RUNNING: usize = 64;
+/// Events that are stored in one transaction.
+const BATCH: usize = 256;
+/// Between two looks at a queue that nobody announced anything for.
+const LOOK: Duration = Duration::from_secs(5);
+/// What a lease has beyond the longest time of a hook.
+const LEASE_SLACK: Duration = Duration::from_secs(60);
+/// In whose name this hub claims events. One hub works on one store, so a hub that starts knows its own.
+const WORKER: &str = "hub";
+
+/// Stores what [`Hooks::tell`] posted, in the order in which it came. When the hub stops, it stores what is
+/// there and ends.
+pub(super) async fn pump(
+    hooks: Weak<Hooks>,
+    queue: Arc<Queue>,
+    mut inbox: mpsc::Receiver<NewEvent>,
+    stopping: CancellationToken,
+) {
+    let mut batch = Vec::new();
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = inbox.recv_many(&mut batch, BATCH) => count,
+            () = stopping.cancelled(), if !inbox.is_closed() => {
+                inbox.close();
+                continue;
+            }
+        };
+        if count == 0 {
+            return;
+        }
+        let events = std::mem::take(&mut batch);
+        let Err(error) = queue.push_all(events.clone()).await else {
+            continue;
+        };
+        // All or nothing: now as many as have room.
+        let mut lost = 0_u64;
+        for event in events {
+            let name = event.hook.clone();
+            if queue.push(event).await.is_err() {
+                lost += 1;
+                if let Some(hooks) = hooks.upgrade() {
+                    hooks.count_lost(&name);
+                }
+            }
+        }
+        if lost > 0 {
+            tracing::warn!(target: "aih::hook", lost, "events for background hooks were lost: {error}");
+        }
+    }
+}
+
+/// Runs what is in the queue, until the hub stops.
+pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
+    let places = Arc::new(Semaphore::new(RUNNING));
+    let longest = hooks.all.iter().map(|hook| hook.limit).max().unwrap_or_default();
+    let lease = longest.saturating_add(LEASE_SLACK);
+    let stopping = hooks.stopping.clone();
+    // What this hub held when it was killed is ready at once.
+    match queue.release(WORKER).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(target: "aih::hook", count, "events that did not finish run again"),
+        Err(error) => tracing::warn!(target: "aih::hook", "{error}"),
+    }
+    loop {
+        // The semaphore is never closed.
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = stopping.cancelled() => return,
+        };
+        drop(place);
+        let free = places.available_permits();
+        let events = match queue.claim(WORKER, free, lease).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(target: "aih::hook", "events cannot be taken from the store: {error}");
+                Vec::new()
+            }
+        };
+        if events.is_empty() {
+            tokio::select! {
+                waited = queue.wait(LOOK) => if waited.is_err() {
+                    tokio::time::sleep(LOOK).await;
+                },
+                () = stopping.cancelled() => return,
+            }
+            continue;
+        }
+        for event in events {
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return;
+            };
+            let (hooks, queue) = (hooks.clone(), queue.clone());
+            hooks.tasks.clone().spawn(async move {
+                one(&hooks, &queue, event).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Runs one event, and says what becomes of it.
+async fn one(hooks: &Hooks, queue: &Queue, event: Event) {
+    let stored = match run(hooks, &event).await {
+        Ok(()) => queue.done(&event.id).await,
+        Err(failed) => match next(event.attempt, &failed, rand::random()) {
+            Next::Again(after) => {
+                let after = SignedDuration::try_from(after).unwrap_or_default();
+                let at = Timestamp::now().saturating_add(after).unwrap_or(Timestamp::MAX);
+                queue.retry(&event, at, &failed.text).await
+            }
+            Next::GiveUp => {
+                let (hook, id, attempts) = (&event.hook, &event.id, event.attempt);
+                tracing::error!(target: "aih::hook", hook, event = %id, attempts, "given up, see `aih hooks dead`: {failed}");
+                queue.dead(&event, &failed.text).await
+            }
+        },
+    };
+    if let Err(error) = stored {
+        // Its lease ends, and it runs again.
+        tracing::warn!(target: "aih::hook", hook = event.hook, event = %event.id, "{error}");
+    }
+}
+
+async fn run(hooks: &Hooks, event: &Event) -> Result<(), Failed> {
+    let gone = |what: &str| Failed {
+        text: what.to_owned(),
+        for_good: true,
+    };
+    let hook = hooks
+        .get(&event.hook)
+        .ok_or_else(|| gone("the configuration has no such hook any more"))?;
+    let trigger = Trigger::parse(&event.trigger).ok_or_else(|| gone("this hub knows no such trigger"))?;
+    let json = RawJson::trusted(event.payload.get().as_bytes().to_vec());
+    let delivery = Delivery {
+        id: event.id.as_str(),
+        event: &json,
+        trigger,
+        attempt: event.attempt,
+        call: None,
+        record: None,
+    };
+    hook.run(delivery).await.map(|_| ())
+}
+
+/// What becomes of an event whose attempt failed.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Again(Duration),
+    GiveUp,
+}
+
+/// `chance` from 0 to 1 spreads attempts, so that what failed together does not come back together.
+fn next(attempt: u32, failed: &Failed, chance: f64) -> Next {
+    if failed.for_good || attempt >= ATTEMPTS {
+        return Next::GiveUp;
+    }
+    let factor = 4_u32.saturating_pow(attempt.saturating_sub(1));
+    let delay = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
+    Next::Again(delay.mul_f64(0.5 + chance.clamp(0.0, 1.0)))
+}
+
+impl Hooks {
+    fn count_lost(&self, hook: &str) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.lost.fetch_add(1, Relaxed);
+        if let Some(hook) = self.get(hook) {
+            hook.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn failed(for_good: bool) -> Failed {
+        Failed {
+            text: "503".to_owned(),
+            for_good,
+        }
+    }
+
+    #[test]
+    fn attempts_wait_longer_and_end() {
+        let delays: Vec<_> = (1..ATTEMPTS)
+            .map(|attempt| next(attempt, &failed(false), 0.5))
+            .collect();
+        let seconds = [2, 8, 32, 128].map(|seconds| Next::Again(Duration::from_secs(seconds)));
+        assert_eq!(delays, seconds);
+        assert_eq!(next(ATTEMPTS, &failed(false), 0.5), Next::GiveUp);
+        assert_eq!(next(1, &failed(true), 0.5), Next::GiveUp);
+    }
+
+    proptest! {
+        #[test]
+        fn no_delay_is_out_of_bounds(attempt in 0_u32..ATTEMPTS, chance in any::<f64>()) {
+            let chance = if chance.is_nan() { 0.0 } else { chance };
+            let Next::Again(delay) = next(attempt, &failed(false), chance) else { panic!() };
+            prop_assert!(delay >= FIRST_DELAY / 2 && delay <= LONGEST_DELAY * 3 / 2);
+        }
+    }
+
+    fn event(hook: &str) -> NewEvent {
+        NewEvent {
+            hook: hook.to_owned(),
+            trigger: "manual".to_owned(),
+            payload: RawValue::from_string("{}".to_owned()).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_posted_is_stored_before_the_pump_ends_and_a_full_queue_takes_what_fits() {
+        let store = Store::in_memory().await.unwrap();
+        store.queue().set_limit(3);
+        let (outbox, inbox) = mpsc::channel(16);
+        for _ in 0..5 {
+            outbox.try_send(event("h")).unwrap();
+        }
+        let hooks = Hooks::none();
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        pump(Arc::downgrade(&hooks), store.queue().clone(), inbox, stopping).await;
+        assert!(outbox.try_send(event("h")).is_err());
+        assert_eq!(store.queue().counts().await.unwrap().ready, 3);
+        assert_eq!(hooks.lost.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_of_a_hook_that_is_gone_is_given_up() {
+        let store = Store::in_memory().await.unwrap();
+        let queue = store.queue();
+        queue.push(event("gone")).await.unwrap();
+        let claimed = queue.claim(WORKER, 1, LOOK).await.unwrap().remove(0);
+        one(&Hooks::none(), queue, claimed).await;
+        let dead = queue.list_dead(None, 9).await.unwrap().events;
+        assert_eq!(dead.len(), 1);
+        assert!(dead[0].event.error.as_ref().unwrap().contains("no such hook"));
+    }
+}

@@ -1,0 +1,332 @@
+//! What follows from a hook's answer: the event goes on, with something else, or not at all.
+//!
+//! Nothing here runs a hook, so that every rule can be tried without one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aih_runtime::Decision;
+use serde_json::{Map, Value};
+
+use crate::{config::OnFailure, mcp::RawJson};
+
+/// Compiled schemas that are kept.
+const KEPT_SCHEMAS: usize = 256;
+
+/// What becomes of the event after one hook.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step<T> {
+    /// It goes on as it is.
+    Go,
+    /// It goes on with this.
+    Replaced(T),
+    /// It ends, for this reason.
+    Denied(String),
+    /// The hook failed, and the event goes on as it is: to be logged.
+    Passed(String),
+    /// The hook failed, and the event ends: to be logged, and told with the second text.
+    Closed(String, String),
+}
+
+/// What one hook's answer means. `accept` checks a replacement; what it refuses is a failure of the hook.
+pub(crate) fn settle<T>(
+    hook: &str,
+    on_failure: OnFailure,
+    answer: Result<Decision, String>,
+    accept: impl FnOnce(&str) -> Result<T, String>,
+) -> Step<T> {
+    let failure = match answer {
+        Ok(Decision::Proceed) => return Step::Go,
+        Ok(Decision::Deny(reason)) if reason.trim().is_empty() => {
+            return Step::Denied(format!("the hook `{hook}` refused this"));
+        }
+        Ok(Decision::Deny(reason)) => return Step::Denied(reason),
+        Ok(Decision::Replace(text)) => match accept(&text) {
+            Ok(value) => return Step::Replaced(value),
+            Err(why) => format!("its replacement cannot be used: {why}"),
+        },
+        Err(why) => why,
+    };
+    match on_failure {
+        OnFailure::Open => Step::Passed(failure),
+        OnFailure::Closed => {
+            // What went wrong inside is the operator's affair.
+            let told = format!("the hook `{hook}` has to agree to this and failed; the hub's log says why");
+            Step::Closed(failure, told)
+        }
+    }
+}
+
+/// Reads a replacement that has to be an object.
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err("it is no JSON object".to_owned()),
+        Err(error) => Err(format!("it is no JSON: {error}")),
+    }
+}
+
+/// Arguments for a tool, checked against its input schema where it has one.
+pub(crate) fn arguments(text: &str, schema: Option<&jsonschema::Validator>) -> Result<RawJson, String> {
+    let value = Value::Object(object(text)?);
+    fits(schema, &value, "the tool's input schema")?;
+    Ok(RawJson::of(&value))
+}
+
+/// A `CallToolResult`, checked against the tool's output schema where it has one.
+pub(crate) fn result(text: &str, schema: Option<&jsonschema::Validator>) -> Result<RawJson, String> {
+    let result = object(text)?;
+    let content = match result.get("content") {
+        Some(Value::Array(content)) => content,
+        Some(_) => return Err("`content` is no list".to_owned()),
+        None => return Err("`content` is missing".to_owned()),
+    };
+    for (index, block) in content.iter().enumerate() {
+        check_block(block).map_err(|why| format!("`content[{index}]` {why}"))?;
+    }
+    let failed = match result.get("isError") {
+        None => false,
+        Some(Value::Bool(failed)) => *failed,
+        Some(_) => return Err("`isError` is neither true nor false".to_owned()),
+    };
+    match result.get("structuredContent") {
+        None | Some(Value::Object(_)) => {}
+        Some(_) => return Err("`structuredContent` is no object".to_owned()),
+    }
+    if !failed {
+        let structured = result.get("structuredContent").unwrap_or(&Value::Null);
+        fits(schema, structured, "the tool's output schema")?;
+    }
+    Ok(RawJson::of(&result))
+}
+
+/// What MCP demands of each kind of content; kinds that the hub does not know need only say what they are.
+fn check_block(block: &Value) -> Result<(), String> {
+    let kind = block.get("type").and_then(Value::as_str).ok_or("has no `type`")?;
+    let needed: &[&str] = match kind {
+        "text" => &["text"],
+        "image" | "audio" => &["data", "mimeType"],
+        "resource_link" => &["uri", "name"],
+        "resource" => {
+            let uri = block.get("resource").and_then(|resource| resource.get("uri"));
+            return match uri {
+                Some(Value::String(_)) => Ok(()),
+                _ => Err("has no `resource.uri`".to_owned()),
+            };
+        }
+        _ => &[],
+    };
+    match needed
+        .iter()
+        .find(|key| !block.get(**key).is_some_and(Value::is_string))
+    {
+        Some(key) => Err(format!("is of type `{kind}` and has no text `{key}`")),
+        None => Ok(()),
+    }
+}
+
+/// The parameters of `resources/read`: the URI.
+pub(crate) fn resource(text: &str, may: impl Fn(&str) -> bool) -> Result<String, String> {
+    let params = object(text)?;
+    match params.get("uri") {
+        Some(Value::String(uri)) if may(uri) => Ok(uri.clone()),
+        Some(Value::String(uri)) => Err(format!("the caller may not read `{uri}` there")),
+        _ => Err("`uri` is missing or no text".to_owned()),
+    }
+}
+
+/// The parameters of `prompts/get`: another name where one is given, and the arguments.
+pub(crate) fn prompt(text: &str, may: impl Fn(&str) -> bool) -> Result<(Option<String>, RawJson), String> {
+    let params = object(text)?;
+    let name = match params.get("name") {
+        None => None,
+        Some(Value::String(name)) if may(name) => Some(name.clone()),
+        Some(Value::String(name)) => return Err(format!("the caller may not use a prompt `{name}` there")),
+        Some(_) => return Err("`name` is no text".to_owned()),
+    };
+    let arguments = match params.get("arguments") {
+        None => Map::new(),
+        Some(Value::Object(arguments)) if arguments.values().all(Value::is_string) => arguments.clone(),
+        Some(_) => return Err("`arguments` is no object of texts".to_owned()),
+    };
+    Ok((name, RawJson::of(&arguments)))
+}
+
+/// `{"instructions": "text"}` of `conversation.start`.
+pub(crate) fn instructions(text: &str) -> Result<String, String> {
+    match object(text)?.get("instructions") {
+        Some(Value::String(text)) => Ok(text.clone()),
+        _ => Err("`instructions` is missing or no text".to_owned()),
+    }
+}
+
+fn fits(schema: Option<&jsonschema::Validator>, value: &Value, what: &str) -> Result<(), String> {
+    match schema.map(|schema| schema.validate(value)) {
+        None | Some(Ok(())) => Ok(()),
+        Some(Err(error)) => {
+            let path = error.instance_path().to_string();
+            // The value itself may be what a hook is there to hide.
+            Err(format!("it does not fit {what} at `{path}`: {}", error.masked()))
+        }
+    }
+}
+
+/// Schemas of tools, compiled once for as long as the server lists the same tool.
+#[derive(Default)]
+pub(crate) struct Schemas(Mutex<HashMap<(usize, &'static str), Kept>>);
+
+/// A tool as it was listed, which keeps its address its own, and its schema.
+type Kept = (RawJson, Option<Arc<jsonschema::Validator>>);
+
+impl Schemas {
+    /// The schema at `key` of a listed tool; `None` where it has none, or one that is none.
+    pub(crate) fn of(&self, tool: &RawJson, key: &'static str) -> Option<Arc<jsonschema::Validator>> {
+        let place = (tool.bytes().as_ptr() as usize, key);
+        // The map is whole at every point where code under the lock could panic.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, schema)) = kept.get(&place) {
+            return schema.clone();
+        }
+        let schema = tool.to_value().get(key).and_then(|schema| {
+            let compiled = jsonschema::validator_for(schema);
+            compiled.ok().map(Arc::new)
+        });
+        if kept.len() >= KEPT_SCHEMAS {
+            kept.clear();
+        }
+        kept.insert(place, (tool.clone(), schema.clone()));
+        schema
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema(schema: Value) -> jsonschema::Validator {
+        jsonschema::validator_for(&schema).unwrap()
+    }
+
+    fn plain(on_failure: OnFailure, answer: Result<Decision, String>) -> Step<String> {
+        settle("h", on_failure, answer, |text| match text {
+            "bad" => Err("no".to_owned()),
+            text => Ok(text.to_owned()),
+        })
+    }
+
+    #[test]
+    fn decisions() {
+        use OnFailure::{Closed, Open};
+        assert_eq!(plain(Open, Ok(Decision::Proceed)), Step::Go);
+        let replaced = plain(Closed, Ok(Decision::Replace("x".into())));
+        assert_eq!(replaced, Step::Replaced("x".into()));
+        assert_eq!(
+            plain(Open, Ok(Decision::Deny("why".into()))),
+            Step::Denied("why".into())
+        );
+        let Step::Denied(text) = plain(Open, Ok(Decision::Deny(" ".into()))) else {
+            panic!()
+        };
+        assert!(text.contains("`h`"));
+        assert!(matches!(plain(Open, Err("trap".into())), Step::Passed(why) if why == "trap"));
+        assert!(matches!(
+            plain(Open, Ok(Decision::Replace("bad".into()))),
+            Step::Passed(_)
+        ));
+        let Step::Closed(why, told) = plain(Closed, Err("the secret".into())) else {
+            panic!()
+        };
+        assert_eq!(why, "the secret");
+        assert!(!told.contains("secret"));
+    }
+
+    #[test]
+    fn arguments_fit_the_schema_or_are_refused() {
+        let schema = schema(json!({
+            "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"],
+        }));
+        assert_eq!(
+            arguments(r#"{"n":1}"#, Some(&schema)).unwrap().text(),
+            r#"{"n":1}"#
+        );
+        for bad in ["", "[]", "{", "null", r#"{"n":"x"}"#, "{}"] {
+            assert!(arguments(bad, Some(&schema)).is_err(), "{bad}");
+        }
+        assert!(arguments("{}", None).is_ok());
+        let told = arguments(r#"{"n":"hunter2"}"#, Some(&schema)).unwrap_err();
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn results_are_call_tool_results() {
+        let schema = schema(json!({ "type": "object", "required": ["n"] }));
+        let ok = |text: &str| result(text, None).is_ok();
+        assert!(ok(r#"{"content":[]}"#));
+        assert!(ok(
+            r#"{"content":[{"type":"text","text":"x"},{"type":"new"}],"x":1,"_meta":{}}"#
+        ));
+        assert!(ok(
+            r#"{"content":[{"type":"resource","resource":{"uri":"a:b","text":""}}]}"#
+        ));
+        for bad in [
+            r#"{"content":[{"type":"text"}]}"#,
+            r#"{"content":[{"text":"x"}]}"#,
+            r#"{"content":[{"type":"image","data":"x"}]}"#,
+            r#"{"content":[{"type":"resource"}]}"#,
+            r#"{"content":[1]}"#,
+            r#"{"content":{}}"#,
+            r#"{"content":[],"isError":"yes"}"#,
+            r#"{"content":[],"structuredContent":[]}"#,
+            "{}",
+            "[]",
+            "x",
+        ] {
+            assert!(!ok(bad), "{bad}");
+        }
+        let with = |text: &str| result(text, Some(&schema)).is_ok();
+        assert!(with(r#"{"content":[],"structuredContent":{"n":1}}"#));
+        assert!(!with(r#"{"content":[]}"#));
+        assert!(with(r#"{"content":[],"isError":true}"#));
+    }
+
+    #[test]
+    fn parameters_of_reads_and_prompts() {
+        let may = |name: &str| name == "a:b";
+        assert_eq!(resource(r#"{"uri":"a:b"}"#, may).unwrap(), "a:b");
+        assert!(resource(r#"{"uri":"c"}"#, may).is_err());
+        assert!(resource("{}", may).is_err());
+        let (name, arguments) = prompt(r#"{"arguments":{"x":"y"}}"#, may).unwrap();
+        assert_eq!((name, &*arguments.text()), (None, r#"{"x":"y"}"#));
+        assert_eq!(prompt(r#"{"name":"a:b"}"#, may).unwrap().0.unwrap(), "a:b");
+        assert!(prompt(r#"{"name":"c"}"#, may).is_err());
+        assert!(prompt(r#"{"arguments":{"x":1}}"#, may).is_err());
+        assert_eq!(instructions(r#"{"instructions":"x"}"#).unwrap(), "x");
+        assert!(instructions("{}").is_err());
+    }
+
+    #[test]
+    fn schemas_are_compiled_once_for_each_listed_tool() {
+        let schemas = Schemas::default();
+        let tool = RawJson::of(&json!({ "name": "t", "inputSchema": { "type": "object" } }));
+        let first = schemas.of(&tool, "inputSchema").unwrap();
+        assert!(Arc::ptr_eq(
+            &first,
+            &schemas.of(&tool.clone(), "inputSchema").unwrap()
+        ));
+        assert!(schemas.of(&tool, "outputSchema").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_replacement_can_break_the_checks(text in "\\PC*") {
+            let _ = arguments(&text, None);
+            let _ = result(&text, None);
+            let _ = resource(&text, |_| true);
+            let _ = prompt(&text, |_| true);
+            let _ = instructions(&text);
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One configured hook: its component kept ready, and one run of it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use aih_runtime::{CallError, Context, Event, Failure, Loaded, Outcome, World};
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Trigger, event, matching::Matcher, webhook::Seen};
+use crate::{
+    access::Principal,
+    catalogue::provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
+    config::{self, HookMode, OnFailure, Schedule, Webhook},
+    mcp::{ErrorObject, ProtocolVersion, RawJson},
+    plugins::{
+        self, CallHost, Record, Surroundings, Workshop,
+        keeper::{Condition, Keeper, Recipe},
+    },
+};
+
+/// How long a blocking hook may take where the configuration says nothing.
+const BLOCKING_TIME: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct Hook {
+    pub(crate) name: Arc<str>,
+    pub(crate) trigger: Trigger,
+    pub(crate) blocking: bool,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) matcher: Matcher,
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) webhook: Option<Webhook>,
+    /// Webhook requests of late.
+    pub(crate) seen: Seen,
+    pub(crate) counts: Counts,
+    /// `limits.time`.
+    pub(crate) limit: Duration,
+    around: Surroundings,
+    keeper: Arc<Keeper<Loaded>>,
+    /// Changes with every outcome of the keeper.
+    settled: watch::Receiver<u64>,
+    /// In whose name it runs when nobody called.
+    own: Arc<Principal>,
+}
+
+/// How often what happened, since the hub started.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) runs: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) lost: AtomicU64,
+}
+
+/// One event on its way into a hook.
+pub(crate) struct Delivery<'a> {
+    pub(crate) id: &'a str,
+    /// As [`event::write`] wrote it.
+    pub(crate) event: &'a RawJson,
+    /// What happened; for a hook that is triggered by hand not its own trigger.
+    pub(crate) trigger: Trigger,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// On whose behalf; `None` where nobody called.
+    pub(crate) call: Option<Call>,
+    /// Where its log goes too.
+    pub(crate) record: Option<Arc<Record>>,
+}
+
+/// A run without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Failed {
+    /// For the operator.
+    pub(crate) text: String,
+    /// Whether trying again is in vain.
+    pub(crate) for_good: bool,
+}
+
+impl Failed {
+    fn again(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            for_good: false,
+        }
+    }
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        let for_good = matches!(
+            error,
+            CallError::Failed(Failure::Denied(_) | Failure::InvalidArguments(_) | Failure::UnknownTool(_))
+                | CallError::NoSuchExport(_)
+        );
+        Self {
+            text: error.to_string(),
+            for_good,
+        }
+    }
+}
+
+impl Hook {
+    /// Prepares the hook in the background.
+    pub(crate) fn start(
+        config: &config::Hook,
+        around: Surroundings,
+        workshop: Workshop,
+        reserved: &[PathBuf],
+    ) -> Arc<Self> {
+        let trigger = Trigger::parse(&config.trigger).unwrap_or(Trigger::Manual);
+        let blocking = is_blocking(trigger, config.mode);
+        let mut limits = config.limits.clone();
+        if blocking && limits.time.is_none() {
+            limits.time = Some(BLOCKING_TIME);
+        }
+        let spec = plugins::spec(&config.name, &config.grants, &limits, &config.config, reserved);
+        let limit = spec.as_ref().map_or(BLOCKING_TIME, |spec| spec.limits.time);
+        let (news, settled) = watch::channel(0);
+        let name = config.name.clone();
+        let keeper = Keeper::start(
+            Recipe {
+                file: config.action.clone(),
+                language: config.runtime,
+                world: World::Hook,
+                spec,
+                disabled: config.state.reason().map(ToString::to_string),
+            },
+            workshop,
+            |component| async move { Ok(component) },
+            move |outcome| {
+                match outcome {
+                    Ok(_) => tracing::info!(target: "aih::hook", hook = name, "ready"),
+                    Err(error) => tracing::warn!(target: "aih::hook", hook = name, "{error}"),
+                }
+                news.send_modify(|count| *count += 1);
+            },
+        );
+        Arc::new(Self {
+            name: config.name.as_str().into(),
+            trigger,
+            blocking,
+            on_failure: config.on_failure,
+            matcher: Matcher::new(&config.matches),
+            schedule: config.schedule.clone(),
+            webhook: config.webhook.clone(),
+            seen: Seen::default(),
+            counts: Counts::default(),
+            limit,
+            around,
+            keeper,
+            settled,
+            own: Arc::new(Principal::hook(&config.name)),
+        })
+    }
+
+    /// How it is.
+    pub(crate) fn condition(&self) -> Arc<Condition> {
+        self.keeper.condition()
+    }
+
+    /// Whether the configuration lets it run.
+    pub(crate) fn enabled(&self) -> bool {
+        self.condition().state != ProviderState::Disabled
+    }
+
+    /// Waits until the first attempt to prepare it is over.
+    pub(crate) async fn prepared(&self) {
+        let mut settled = self.settled.clone();
+        while self.condition().state == ProviderState::Starting && settled.changed().await.is_ok() {}
+    }
+
+    /// Its secret for webhooks, if there is one now.
+    pub(crate) fn webhook_secret(&self) -> Option<secrecy::SecretString> {
+        self.around.secrets.get(&self.webhook.as_ref()?.secret)
+    }
+
+    /// Ends its keeper.
+    pub(crate) fn stop(&self) {
+        self.keeper.stop();
+    }
+
+    /// Runs it once. A failure is counted, logged and shown in health.
+    ///
+    /// # Errors
+    /// It is not ready within its time, or has no answer.
+    pub(crate) async fn run(&self, delivery: Delivery<'_>) -> Result<Outcome, Failed> {
+        self.counts.runs.fetch_add(1, Ordering::Relaxed);
+        let id = delivery.id.to_owned();
+        let trigger = delivery.trigger.as_str();
+        let began = Instant::now();
+        let outcome = self.deliver(delivery).await;
+        let (hook, ms) = (&*self.name, began.elapsed().as_millis());
+        match &outcome {
+            Ok(_) => tracing::debug!(target: "aih::hook", hook, trigger, event = id, ms, "ran"),
+            Err(failed) => self.failed(trigger, &id, &failed.text),
+        }
+        outcome
+    }
+
+    /// Notes a failure of the hook.
+    pub(crate) fn failed(&self, trigger: &str, id: &str, why: &str) {
+        self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        let hook = &*self.name;
+        tracing::warn!(target: "aih::hook", hook, trigger, event = id, "failed: {why}");
+        if self.keeper.ready().is_some() {
+            self.keeper.note(why.to_owned());
+        }
+    }
+
+    async fn deliver(&self, delivery: Delivery<'_>) -> Result<Outcome, Failed> {
+        let deadline = Instant::now() + self.limit;
+        let component = self.component(deadline).await?;
+        let mut call = match delivery.call {
+            Some(call) => call,
+            None => detached(self.own.clone(), format!("hook-{}", self.name)),
+        };
+        call.trail = call.trail.with(&self.name);
+        let cancel = call.cancel.clone();
+        let payload = event::with_id(delivery.event, delivery.id);
+        let sent = Event {
+            id: delivery.id.to_owned(),
+            name: delivery.trigger.as_str().to_owned(),
+            payload_json: payload.text().into_owned(),
+            extras: vec![("attempt".to_owned(), delivery.attempt.to_string())],
+        };
+        let context = Context {
+            host: Arc::new(CallHost {
+                around: self.around.clone(),
+                call_id: delivery.id.into(),
+                call: Some(call),
+                progress: None,
+                record: delivery.record,
+            }),
+            cancel,
+            deadline: Some(deadline),
+        };
+        let outcome = component.on_event(sent, context).await?;
+        let size = size(&outcome);
+        let limit = component.spec().limits.output;
+        if size > limit {
+            return Err(Failed::again(format!(
+                "its answer has {size} bytes; limits.output allows {limit}"
+            )));
+        }
+        Ok(outcome)
+    }
+
+    /// The component, for which a hub that has just started may have to wait.
+    async fn component(&self, deadline: Instant) -> Result<Arc<Loaded>, Failed> {
+        let mut settled = self.settled.clone();
+        loop {
+            if let Some(component) = self.keeper.ready() {
+                return Ok(component);
+            }
+            let waited = match self.condition().state {
+                ProviderState::Starting => tokio::time::timeout_at(deadline.into(), settled.changed()).await,
+                _ => return Err(Failed::again(self.keeper.unavailable())),
+            };
+            if !matches!(waited, Ok(Ok(()))) {
+                return Err(Failed::again(self.keeper.unavailable()));
+            }
+        }
+    }
+}
+
+/// Whether a hook's event waits for it.
+pub(crate) fn is_blocking(trigger: Trigger, mode: Option<HookMode>) -> bool {
+    match mode {
+        Some(HookMode::Blocking) => config::can_block(trigger.as_str()),
+        Some(HookMode::Background) => false,
+        None => trigger.blocks_by_default(),
+    }
+}
+
+fn size(outcome: &Outcome) -> u64 {
+    let decision = match &outcome.decision {
+        aih_runtime::Decision::Proceed => 0,
+        aih_runtime::Decision::Replace(text) | aih_runtime::Decision::Deny(text) => text.len(),
+    };
+    (decision + outcome.event_result_json.as_ref().map_or(0, String::len)) as u64
+}
+
+/// A call of `principal` that no MCP client stands behind.
+pub(crate) fn detached(principal: Arc<Principal>, key: String) -> Call {
+    let peer = Arc::new(Nobody);
+    Call {
+        client: Arc::new(Client {
+            key: ClientKey(key.into()),
+            principal,
+            version: ProtocolVersion::LATEST_LEGACY,
+            info: None,
+            capabilities: RawJson::EMPTY_OBJECT,
+            peer: peer.clone(),
+            log_level: AtomicU8::new(0),
+        }),
+        peer,
+        cancel: CancellationToken::new(),
+        depth: 0,
+        trail: Trail::default(),
+    }
+}
+
+/// No client: nothing can be asked, and nobody hears.
+struct Nobody;
+
+#[async_trait]
+impl Peer for Nobody {
+    fn notify(&self, _: &str, _: &str, _: Option<RawJson>) {}
+
+    async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::method_not_found(method))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_blocks() {
+        use HookMode::{Background, Blocking};
+        assert!(is_blocking(Trigger::ToolBefore, None));
+        assert!(!is_blocking(Trigger::ToolBefore, Some(Background)));
+        assert!(!is_blocking(Trigger::ToolError, None));
+        assert!(is_blocking(Trigger::ToolError, Some(Blocking)));
+        assert!(!is_blocking(Trigger::UpstreamUp, Some(Blocking)));
+        assert!(is_blocking(Trigger::Manual, None) && is_blocking(Trigger::Http, None));
+        assert!(!is_blocking(Trigger::Schedule, None));
+    }
+
+    #[test]
+    fn a_hooks_own_refusal_is_final_and_a_crash_is_not() {
+        let failed = |error: CallError| Failed::from(error).for_good;
+        assert!(failed(CallError::Failed(Failure::Denied(String::new()))));
+        assert!(!failed(CallError::Failed(Failure::Unavailable(String::new()))));
+        assert!(!failed(CallError::Trapped(String::new())));
+        assert!(!failed(CallError::Busy));
+    }
+
+    #[test]
+    fn a_hook_does_not_wake_itself_and_chains_end() {
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let trail = Trail::default();
+        assert!(trail.lets_run("a"));
+        let trail = trail.with(&a);
+        assert!(!trail.lets_run("a") && trail.lets_run("b"));
+        assert!(!trail.with(&b).lets_run("c"));
+    }
+}

@@ -1,0 +1,457 @@
+//! Hooks: the operator's sandboxed code on every event of the hub.
+//!
+//! An event is written down once ([`event`]), offered to the hooks of its trigger whose `match` fits
+//! ([`matching`]), and what a blocking hook answers is judged by [`decide`]. Blocking hooks run one after the
+//! other while the event waits; background ones get their event through the store's queue ([`background`]), so
+//! that it survives a crash. The gateway asks [`around`] for calls, [`views`] for lists and [`conversation`]
+//! for greetings; nothing else of the hub knows when a hook runs.
+//!
+//! A hub without hooks pays one look at an empty slice.
+
+mod around;
+mod background;
+mod conversation;
+mod decide;
+pub mod event;
+mod hook;
+mod manual;
+mod matching;
+mod views;
+mod watch;
+pub(crate) mod webhook;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use event::Trigger;
+pub use manual::{FireError, Fired, Report, try_out};
+pub(crate) use manual::{Knock, KnockError, Knocked, rest_call};
+
+use self::{
+    conversation::Conversations,
+    decide::{Schemas, Step, settle},
+    event::Facts,
+    hook::{Delivery, Hook},
+    matching::Subject,
+    views::Views,
+};
+use crate::{
+    catalogue::{
+        Catalogue,
+        provider::{Call, Client, ClientKey, ProviderState, Trail},
+    },
+    config::{self, LoadedConfig},
+    mcp::RawJson,
+    plugins::{self, Neighbours, Surroundings, Workshop},
+    store::{
+        Store,
+        queue::{MAX_PAYLOAD, NewEvent, Queue},
+    },
+};
+
+/// Events of calls that wait for the store before further ones are lost (and counted).
+const OUTBOX: usize = 8_192;
+
+/// All hooks of the hub.
+#[derive(Default)]
+pub struct Hooks {
+    /// The hub's name.
+    hub: Arc<str>,
+    /// In the order of the file.
+    all: Vec<Arc<Hook>>,
+    /// Those that an event waits for, by [`Trigger::index`], in their order.
+    blocking: ByTrigger,
+    /// Those that it does not wait for.
+    background: ByTrigger,
+    /// Whether there is any hook around calls, reads or prompts.
+    wraps: bool,
+    queue: Option<Arc<Queue>>,
+    outbox: Option<mpsc::Sender<NewEvent>>,
+    schemas: Schemas,
+    conversations: Conversations,
+    views: Views,
+    refusals: watch::Throttle,
+    /// Background events that were lost: the queue was full, or the store failed.
+    lost: AtomicU64,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+type ByTrigger = [Box<[Arc<Hook>]>; Trigger::COUNT];
+
+/// Whom an event concerns, for choosing hooks and for the envelope.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Scene<'a> {
+    /// The MCP or plugin.
+    server: Option<&'a str>,
+    /// The tool.
+    tool: Option<&'a str>,
+    /// Who calls.
+    client: Option<&'a Client>,
+    /// The hooks that the event comes from.
+    trail: Option<&'a Trail>,
+}
+
+impl<'a> Scene<'a> {
+    fn of(call: &'a Call, server: &'a str, tool: Option<&'a str>) -> Self {
+        Self {
+            server: Some(server),
+            tool,
+            client: Some(&call.client),
+            trail: Some(&call.trail),
+        }
+    }
+
+    fn client(client: &'a Client) -> Self {
+        Self {
+            client: Some(client),
+            ..Self::default()
+        }
+    }
+
+    fn key(&self) -> Option<&'a str> {
+        self.client.map(|client| &*client.principal.name)
+    }
+
+    fn wakes(&self, hook: &Hook) -> bool {
+        let subject = Subject {
+            server: self.server,
+            tool: self.tool,
+            key: self.key(),
+        };
+        hook.enabled()
+            && self.trail.is_none_or(|trail| trail.lets_run(&hook.name))
+            && hook.matcher.matches(subject)
+    }
+}
+
+/// A blocking hook ended the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    /// The hook.
+    pub(crate) hook: Arc<str>,
+    /// Why, for the caller.
+    pub(crate) reason: String,
+}
+
+impl Hooks {
+    /// A hub without hooks.
+    pub fn none() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Prepares the hooks of the configuration, in the background. Call [`Hooks::run`] once the catalogue is there.
+    ///
+    /// # Errors
+    /// A grant that cannot be read.
+    pub fn start(
+        config: &LoadedConfig,
+        workshop: &Workshop,
+        store: &Store,
+        neighbours: &Neighbours,
+    ) -> anyhow::Result<Arc<Self>> {
+        let reserved: Vec<PathBuf> = plugins::reserved(config);
+        let mut all = Vec::new();
+        for entry in &config.config.hooks {
+            let around = surroundings(entry, config, store, neighbours)?;
+            all.push(Hook::start(entry, around, workshop.clone(), &reserved));
+        }
+        let mut sorted: Vec<(i32, Arc<Hook>)> = config
+            .config
+            .hooks
+            .iter()
+            .map(|entry| entry.order)
+            .zip(all.iter().cloned())
+            .collect();
+        // Stable: equal ones stay in the order of the file.
+        sorted.sort_by_key(|(order, _)| *order);
+        let of = |trigger: Trigger, blocking: bool| -> Box<[Arc<Hook>]> {
+            let hooks = sorted.iter().map(|(_, hook)| hook);
+            let hooks = hooks.filter(|hook| hook.trigger == trigger && hook.blocking == blocking);
+            hooks.cloned().collect()
+        };
+        let blocking = Trigger::ALL.map(|trigger| of(trigger, true));
+        let background = Trigger::ALL.map(|trigger| of(trigger, false));
+        let wraps = all.iter().any(|hook| around::CONCERNED.contains(&hook.trigger));
+        let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let hooks = Arc::new(Self {
+            hub: config.config.name.as_str().into(),
+            all,
+            blocking,
+            background,
+            wraps,
+            queue: Some(store.queue().clone()),
+            outbox: Some(outbox),
+            ..Self::default()
+        });
+        let pump = background::pump(
+            Arc::downgrade(&hooks),
+            store.queue().clone(),
+            inbox,
+            hooks.stopping.clone(),
+        );
+        hooks.tasks.spawn(pump);
+        Ok(hooks)
+    }
+
+    /// Runs what is waiting in the queue, what is scheduled, and tells what comes up and goes down, until
+    /// [`Hooks::stop`].
+    pub fn run(self: &Arc<Self>, catalogue: &Arc<Catalogue>) {
+        let Some(queue) = self.queue.clone() else { return };
+        self.tasks.spawn(background::work(self.clone(), queue));
+        for hook in self.all.iter().filter(|hook| hook.enabled()) {
+            if let Some(schedule) = hook.schedule.clone() {
+                self.tasks
+                    .spawn(watch::keep_schedule(self.clone(), hook.clone(), schedule));
+            }
+        }
+        if self.any(Trigger::UpstreamUp) || self.any(Trigger::UpstreamDown) {
+            self.tasks
+                .spawn(watch::upstreams(self.clone(), catalogue.clone()));
+        }
+    }
+
+    /// Stops: events that were told are stored, runs that began get `grace` to end. What is cut off runs again
+    /// after the next start.
+    pub async fn stop(&self, grace: Duration) {
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!(target: "aih::hook", "some hooks were cut off; they run again after the next start");
+        }
+        for hook in &self.all {
+            hook.stop();
+        }
+    }
+
+    /// The hook of that name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Hook>> {
+        self.all.iter().find(|hook| *hook.name == *name)
+    }
+
+    /// How a hook is: whether it serves, its last error, and its counts.
+    pub fn state(&self, name: &str) -> Option<State> {
+        let hook = self.get(name)?;
+        let condition = hook.condition();
+        Some(State {
+            state: condition.state,
+            last_error: condition.last_error.clone(),
+            blocking: hook.blocking,
+            runs: hook.counts.runs.load(Ordering::Relaxed),
+            failures: hook.counts.failures.load(Ordering::Relaxed),
+            lost: hook.counts.lost.load(Ordering::Relaxed),
+        })
+    }
+
+    /// The queue of background events; `None` in a hub without hooks.
+    pub fn queue(&self) -> Option<&Arc<Queue>> {
+        self.queue.as_ref()
+    }
+
+    fn blocking(&self, trigger: Trigger) -> &[Arc<Hook>] {
+        self.blocking.get(trigger.index()).map_or(&[], |hooks| hooks)
+    }
+
+    fn background(&self, trigger: Trigger) -> &[Arc<Hook>] {
+        self.background.get(trigger.index()).map_or(&[], |hooks| hooks)
+    }
+
+    /// Whether any hook waits for this trigger.
+    pub(crate) fn any(&self, trigger: Trigger) -> bool {
+        !self.blocking(trigger).is_empty() || !self.background(trigger).is_empty()
+    }
+
+    fn facts<'a>(&'a self, scene: Scene<'a>) -> Facts<'a> {
+        Facts {
+            hub: &self.hub,
+            principal: scene.key(),
+            client: scene.client,
+        }
+    }
+
+    /// Asks the blocking hooks of a trigger in their order; each sees what the one before made. `write` says what
+    /// the event tells of the value, `accept` makes a value of a replacement.
+    ///
+    /// # Errors
+    /// A hook denied, or failed with `on_failure: closed`.
+    async fn ask<T>(
+        &self,
+        trigger: Trigger,
+        scene: Scene<'_>,
+        call: &Call,
+        mut value: T,
+        write: impl Fn(Facts<'_>, &T) -> Result<RawJson, serde_json::Error>,
+        accept: impl Fn(&T, &str) -> Result<T, String>,
+    ) -> Result<T, Denied> {
+        let mut event = None;
+        for hook in self.blocking(trigger).iter().filter(|hook| scene.wakes(hook)) {
+            let id = new_id();
+            let answer = match event.take().map_or_else(|| write(self.facts(scene), &value), Ok) {
+                Err(error) => Err(format!("the event cannot be written: {error}")),
+                Ok(json) => {
+                    let delivery = Delivery {
+                        id: &id,
+                        event: &json,
+                        trigger,
+                        attempt: 1,
+                        call: Some(call.again()),
+                        record: None,
+                    };
+                    let outcome = hook.run(delivery).await;
+                    event = Some(json);
+                    outcome
+                        .map(|outcome| conversation::decision(trigger, outcome))
+                        .map_err(|failed| failed.text)
+                }
+            };
+            let ran = answer.is_ok();
+            match settle(&hook.name, hook.on_failure, answer, |text| accept(&value, text)) {
+                Step::Go => {}
+                Step::Replaced(new) => {
+                    value = new;
+                    event = None;
+                }
+                Step::Denied(reason) => {
+                    let (name, key) = (&*hook.name, scene.key());
+                    let (server, tool) = (scene.server, scene.tool);
+                    tracing::info!(target: "aih::hook", hook = name, trigger = trigger.as_str(), server, tool, key, event = id, "denied");
+                    return Err(Denied {
+                        hook: hook.name.clone(),
+                        reason,
+                    });
+                }
+                Step::Passed(why) => {
+                    // A run that failed was told already.
+                    if ran {
+                        hook.failed(trigger.as_str(), &id, &why);
+                    }
+                }
+                Step::Closed(why, told) => {
+                    if ran {
+                        hook.failed(trigger.as_str(), &id, &why);
+                    }
+                    return Err(Denied {
+                        hook: hook.name.clone(),
+                        reason: told,
+                    });
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// Tells the background hooks of a trigger. Never waits: what finds no room is counted and logged.
+    pub(crate) fn tell<P: Serialize>(&self, trigger: Trigger, scene: Scene<'_>, payload: &P) {
+        let mut event = None;
+        for hook in self.background(trigger).iter().filter(|hook| scene.wakes(hook)) {
+            let json = match &event {
+                Some(json) => json,
+                None => match event::write(trigger, self.facts(scene), payload) {
+                    Ok(json) => &*event.insert(json),
+                    Err(error) => return self.lose(hook, trigger, &error.to_string()),
+                },
+            };
+            if let Err(why) = self.post(hook, trigger, json) {
+                self.lose(hook, trigger, &why);
+            }
+        }
+    }
+
+    fn post(&self, hook: &Hook, trigger: Trigger, json: &RawJson) -> Result<(), String> {
+        let event = new_event(hook, trigger, json)?;
+        let outbox = self.outbox.as_ref().ok_or("there is no queue")?;
+        outbox.try_send(event).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => format!("{OUTBOX} events wait for the store"),
+            mpsc::error::TrySendError::Closed(_) => "the hub is stopping".to_owned(),
+        })
+    }
+
+    /// An event for a background hook is lost.
+    fn lose(&self, hook: &Hook, trigger: Trigger, why: &str) {
+        hook.counts.lost.fetch_add(1, Ordering::Relaxed);
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        let hook = &*hook.name;
+        tracing::warn!(target: "aih::hook", hook, trigger = trigger.as_str(), "an event was lost: {why}");
+    }
+
+    /// A client is gone: its conversation ends, and what was kept for it.
+    pub(crate) fn client_gone(&self, client: &ClientKey) {
+        self.views.forget(client);
+        self.end_conversation(client);
+    }
+}
+
+/// How a hook is.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Whether it serves.
+    pub state: ProviderState,
+    /// The last error, also after recovery.
+    pub last_error: Option<String>,
+    /// Whether its event waits for it.
+    pub blocking: bool,
+    /// How often it ran.
+    pub runs: u64,
+    /// How often it failed.
+    pub failures: u64,
+    /// How many of its background events were lost.
+    pub lost: u64,
+}
+
+/// What does not change between the runs of one hook.
+///
+/// # Errors
+/// `grants.mcps` cannot be read.
+pub(crate) fn surroundings(
+    entry: &config::Hook,
+    config: &LoadedConfig,
+    store: &Store,
+    neighbours: &Neighbours,
+) -> anyhow::Result<Surroundings> {
+    let mcps = plugins::read_grants(&entry.grants.mcps);
+    Ok(Surroundings {
+        name: entry.name.as_str().into(),
+        owner: format!("hook/{}", entry.name).into(),
+        mcps: Arc::new(mcps.with_context(|| format!("hook `{}`: grants.mcps", entry.name))?),
+        secrets: config.secrets.clone(),
+        state: store.state(),
+        neighbours: neighbours.clone(),
+    })
+}
+
+/// An event for the queue.
+fn new_event(hook: &Hook, trigger: Trigger, json: &RawJson) -> Result<NewEvent, String> {
+    if json.len() > MAX_PAYLOAD {
+        return Err(format!(
+            "it has {} bytes; at most {MAX_PAYLOAD} can wait for a background hook",
+            json.len()
+        ));
+    }
+    let payload = serde_json::value::RawValue::from_string(json.text().into_owned());
+    Ok(NewEvent {
+        hook: hook.name.to_string(),
+        trigger: trigger.as_str().to_owned(),
+        payload: payload.map_err(|error| error.to_string())?,
+    })
+}
+
+/// Names an event that does not go through the queue.
+fn new_id() -> String {
+    let millis = jiff::Timestamp::now().as_millisecond();
+    format!(
+        "{millis:012x}{:016x}{:04x}",
+        rand::random::<u64>(),
+        rand::random::<u16>()
+    )
+}

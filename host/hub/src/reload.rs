@@ -1,0 +1,153 @@
+//! A new configuration without a restart: skills, configs and keys at once; the rest is named.
+//!
+//! A file with a mistake changes nothing. It must never leave the hub with parts of two configurations that do
+//! not fit together: everything is read before anything is swapped.
+
+use std::{path::PathBuf, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    access::AccessState,
+    config::{Config, LoadedConfig, Problems},
+    gateway::{Gateway, hub::HubContent, hub::HubProvider},
+    hooks::Hooks,
+    hub::{Hub, Keys},
+};
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, ToSchema)]
+pub struct Reloaded {
+    /// Always `reloaded`.
+    #[schema(example = "reloaded")]
+    pub status: &'static str,
+    /// Parts of the file that changed and take effect at the next start only.
+    pub restart_needed: Vec<&'static str>,
+    /// What is to be looked at in the configuration.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration anew.
+pub struct Reloader {
+    path: PathBuf,
+    /// What the hub runs, for telling what is different. The lock keeps two reloads apart.
+    current: tokio::sync::Mutex<Arc<LoadedConfig>>,
+    own: Arc<HubProvider>,
+    gateway: Arc<Gateway>,
+    hooks: Arc<Hooks>,
+    access: Arc<AccessState>,
+}
+
+impl Reloader {
+    /// A reloader of `hub`, whose keys are in `access`.
+    pub fn new(hub: &Hub, access: Arc<AccessState>) -> Arc<Self> {
+        Arc::new(Self {
+            path: hub.config.path.clone(),
+            current: tokio::sync::Mutex::new(hub.config.clone()),
+            own: hub.own.clone(),
+            gateway: hub.gateway.clone(),
+            hooks: hub.hooks.clone(),
+            access,
+        })
+    }
+
+    /// Reads the file and swaps what can be swapped. Hooks on `config.reloaded` or `config.rejected` are told.
+    ///
+    /// # Errors
+    /// The file's problems: everything stays as it was.
+    pub async fn reload(&self) -> Result<Reloaded, Problems> {
+        let mut current = self.current.lock().await;
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || read(&path)).await;
+        let read = read.unwrap_or_else(|error| {
+            let what = format!("cannot be read: {error}");
+            Err(Problems::of_file(&self.path, what, "try again"))
+        });
+        let (loaded, keys, mut content) = match read {
+            Ok(read) => read,
+            Err(problems) => {
+                tracing::warn!(target: "aih::config", "the new configuration cannot be used, the old one stays: {problems}");
+                self.hooks.config_rejected(&self.path, &problems);
+                return Err(problems);
+            }
+        };
+        let restart_needed = changed(&current.config, &loaded.config);
+        // What runs is what was started.
+        let running = self.own.content();
+        content.plugins.clone_from(&running.plugins);
+        content.hooks.clone_from(&running.hooks);
+        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        self.own.replace(content);
+        if !self.access.no_auth() {
+            self.access.ring.store(Arc::new(keys.ring));
+            self.end_sessions();
+        }
+        *current = Arc::new(loaded);
+        tracing::info!(target: "aih::config", restart_needed = restart_needed.join(", "), "reloaded");
+        self.hooks.config_reloaded(&self.path);
+        Ok(Reloaded {
+            status: "reloaded",
+            restart_needed,
+            warnings,
+        })
+    }
+
+    /// Ends the sessions of keys that are gone or may something else now; their clients begin anew.
+    fn end_sessions(&self) {
+        let ring = self.access.ring.load();
+        for session in self.gateway.sessions.all() {
+            let principal = session.principal();
+            if ring.principal(principal.id) != Some(principal) {
+                self.gateway.end_session(&session);
+            }
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<(LoadedConfig, Keys, HubContent), Problems> {
+    let loaded = Config::load(path)?;
+    let keys = Keys::load(&loaded).map_err(|error| Problems::of_file(path, format!("{error:#}"), ""))?;
+    let content = HubContent::load(&loaded);
+    Ok((loaded, keys, content))
+}
+
+/// The parts that differ and are read at the start only. Values of variables are not compared.
+fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let parts: [(&'static str, fn(&Config) -> String); 9] = [
+        ("name", |config| config.name.clone()),
+        ("server", |config| format!("{:?}", config.server)),
+        ("store", |config| format!("{:?}", config.store)),
+        ("cache", |config| format!("{:?}", config.cache)),
+        ("mcps", |config| format!("{:?}", config.mcps)),
+        ("plugins", |config| format!("{:?}", config.plugins)),
+        ("hooks", |config| format!("{:?}", config.hooks)),
+        ("rate_limits", |config| format!("{:?}", config.rate_limits)),
+        ("audit", |config| format!("{:?}", config.audit)),
+    ];
+    let differing = parts.into_iter().filter(|(_, text)| text(old) != text(new));
+    differing.map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::Secrets;
+
+    #[test]
+    fn parts_that_need_a_restart_are_named() {
+        let load = |text: &str| {
+            let text = format!("version: \"1.0\"\n{text}");
+            let path = std::path::Path::new("/nowhere/aih-config.yaml");
+            let none = Secrets::from_pairs(Vec::<(String, String)>::new());
+            Config::from_text(&text, path, none).unwrap().config
+        };
+        let old = load("");
+        assert_eq!(changed(&old, &load("skills: []\n")), Vec::<&str>::new());
+        let new = load(
+            "mcps: {external: [{name: a, url: \"http://localhost:1/mcp\"}]}\nserver: {listen: \"127.0.0.1:1\"}\n",
+        );
+        assert_eq!(changed(&old, &new), ["server", "mcps"]);
+    }
+}
