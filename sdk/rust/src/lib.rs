@@ -79,7 +79,7 @@ pub mod __private {
     pub use crate::{
         bindings::{hook, plugin},
         hooks::outcome,
-        tool::{NoArguments, arguments, describe, finish, unknown},
+        tool::{NoArguments, arguments, describe, finish, panics_in_one_line, unknown},
     };
     pub use wit_bindgen::rt;
 
@@ -101,12 +101,14 @@ macro_rules! plugin {
                     ::std::vec::Vec<$crate::wit::types::Tool>,
                     $crate::wit::types::Failure,
                 > {
+                    $crate::__private::panics_in_one_line();
                     ::core::result::Result::Ok(::std::vec![$(<$tool as $crate::Tool>::describe()),+])
                 }
 
                 async fn call_tool(
                     call: $crate::wit::types::Call,
                 ) -> ::core::result::Result<$crate::wit::types::Output, $crate::wit::types::Failure> {
+                    $crate::__private::panics_in_one_line();
                     $(
                         if call.tool == <$tool as $crate::Tool>::NAME {
                             return $crate::__private::finish(<$tool as $crate::Tool>::call(call).await);
@@ -136,6 +138,12 @@ macro_rules! __export_plugin {
     ($plugin:ident) => {
         #[cfg(target_family = "wasm")]
         $crate::__private::plugin::export_plugin!($plugin with_types_in $crate::__private::plugin);
+        // Elsewhere nothing is exported, and the tools are no dead code all the same.
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = {
+            const fn exported<T: $crate::wit::tools::Guest>() {}
+            exported::<$plugin>();
+        };
     };
 }
 
@@ -145,5 +153,10 @@ macro_rules! __export_hook {
     ($hook:ident) => {
         #[cfg(target_family = "wasm")]
         $crate::__private::hook::export_hook!($hook with_types_in $crate::__private::hook);
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = {
+            const fn exported<T: $crate::wit::hooks::Guest>() {}
+            exported::<$hook>();
+        };
     };
 }

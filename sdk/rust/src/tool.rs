@@ -64,6 +64,17 @@ pub fn finish(result: Result<Output>) -> Result<types::Output, Failure> {
     result.or_else(Error::into_answer).map(Output::into_wit)
 }
 
+/// Makes a panic one line on stderr: what the hub shows of a component that crashed is the last one, and the
+/// standard library ends with advice that helps nobody there.
+pub fn panics_in_one_line() {
+    #[cfg(target_family = "wasm")]
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        eprintln!("panicked at {place}: {message}");
+    }));
+}
+
 /// There is no such tool.
 pub fn unknown(call: Call) -> Failure {
     Failure::UnknownTool(call.tool)

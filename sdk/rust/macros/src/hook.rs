@@ -36,6 +36,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> syn::Result<Tok
                 async fn on_event(
                     event: ::aih_plugin::wit::hooks::Event,
                 ) -> ::core::result::Result<::aih_plugin::wit::hooks::Outcome, ::aih_plugin::wit::types::Failure> {
+                    ::aih_plugin::__private::panics_in_one_line();
                     ::aih_plugin::__private::outcome(#identifier(::aih_plugin::Event::new(event))#wait)
                 }
             }
