@@ -58,6 +58,7 @@ fn now() -> &'static str {
 }
 
 /// Has a name that the macro could use itself.
+#[expect(dead_code, reason = "its name is what is tried")]
 #[tool]
 async fn call(arguments: Search) -> String {
     arguments.query

@@ -90,8 +90,13 @@ impl View {
     /// This view with what one more hook wants, which sees names as this view shows them. What it says of tools
     /// that are not there is left out.
     fn changed(&self, text: &str, listed: &[String]) -> Result<Self, String> {
-        let change: Change = serde_json::from_str(text)
-            .map_err(|error| format!("it is not {{\"hide\": [names], \"rename\": {{old: new}}}}: {error}"))?;
+        let wrong =
+            |error: String| format!("it is not {{\"hide\": [names], \"rename\": {{old: new}}}}: {error}");
+        // A list would do for a struct as well.
+        if !text.trim_start().starts_with('{') {
+            return Err(wrong("it is no object".to_owned()));
+        }
+        let change: Change = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let mut view = self.clone();
         for name in &change.hide {
             if let Some(old) = self.original(name) {
