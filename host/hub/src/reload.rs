@@ -115,7 +115,9 @@ fn read(path: &std::path::Path) -> Result<(LoadedConfig, Keys, HubContent), Prob
 
 /// The parts that differ and are read at the start only. Values of variables are not compared.
 fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let parts: [(&'static str, fn(&Config) -> String); 9] = [
+    /// What a part of the configuration says, as text.
+    type Said = fn(&Config) -> String;
+    let parts: [(&'static str, Said); 9] = [
         ("name", |config| config.name.clone()),
         ("server", |config| format!("{:?}", config.server)),
         ("store", |config| format!("{:?}", config.store)),

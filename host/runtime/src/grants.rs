@@ -185,7 +185,13 @@ mod tests {
             )
             .is_err()
         );
-        assert!(check(vec![grant(&outer, FileMode::ReadOnly)], &[inner.clone()]).is_err());
+        assert!(
+            check(
+                vec![grant(&outer, FileMode::ReadOnly)],
+                std::slice::from_ref(&inner)
+            )
+            .is_err()
+        );
         assert!(check(vec![grant(&inner, FileMode::ReadOnly)], &[outer]).is_err());
         assert!(check(vec![grant(&root.path().join("none"), FileMode::ReadOnly)], &[]).is_err());
     }

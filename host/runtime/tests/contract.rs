@@ -1,6 +1,8 @@
 //! The WIT contract may grow, and what was published of it may never change: components that were built once run
 //! for as long as there is a hub of this major version.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::{fs, path::Path};
 
 use wit_component::semver_check;

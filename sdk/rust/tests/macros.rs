@@ -1,5 +1,7 @@
 //! What the attributes make of functions and types, as a plugin's author sees it.
 
+#![allow(dead_code, reason = "a tool whose name is what is tried")]
+
 use aih_plugin::{
     Content, Context, Error, Event, IntoOutput as _, Json, Outcome, Output, Result, Tool, arguments, hook,
     http, plugin, secrets,
@@ -58,7 +60,6 @@ fn now() -> &'static str {
 }
 
 /// Has a name that the macro could use itself.
-#[expect(dead_code, reason = "its name is what is tried")]
 #[tool]
 async fn call(arguments: Search) -> String {
     arguments.query

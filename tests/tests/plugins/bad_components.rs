@@ -115,9 +115,8 @@ async fn compiled_code_that_somebody_put_in_the_cache_is_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("data/cache");
     fs::create_dir_all(copy.join("code")).unwrap();
-    for name in ["code.key"] {
-        fs::copy(hub.folder.path().join("data/cache").join(name), copy.join(name)).unwrap();
-    }
+    let key = hub.folder.path().join("data/cache/code.key");
+    fs::copy(key, copy.join("code.key")).unwrap();
     let name = compiled.file_name().unwrap();
     fs::write(copy.join("code").join(name), &bytes).unwrap();
     let mark = compiled.with_extension("mark");

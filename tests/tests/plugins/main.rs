@@ -1,11 +1,6 @@
 //! Plugins in a real hub: components in Rust, sources in JavaScript and Python, and hostile ones.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod bad_components;
 mod calls;

@@ -61,10 +61,20 @@ fn single_file_skills_take_their_words_from_the_configuration() {
     assert_eq!(skill.body, skill.text);
     assert!(skill.files.is_empty() && skill.warnings.is_empty());
     // The extension's file has the head that the author left out.
-    let head = skill.manifest.text.strip_suffix("---\n# Reviewing code\n\nLook for bugs.\n");
+    let head = skill
+        .manifest
+        .text
+        .strip_suffix("---\n# Reviewing code\n\nLook for bugs.\n");
     let mut lines: Vec<&str> = head.unwrap().lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["---", "description: \"Thorough code review\"", "name: \"code-review\""]);
+    assert_eq!(
+        lines,
+        [
+            "---",
+            "description: \"Thorough code review\"",
+            "name: \"code-review\""
+        ]
+    );
     assert_ne!(skill.manifest.sha256, skill.sha256);
 }
 
