@@ -27,7 +27,7 @@ pub use hub::{Hub, KEY, Start, config, key_hash};
 pub use program::Program;
 
 /// Longest wait for anything that should come at once, on a machine that is busy.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// Looks again and again until `look` finds something.
 ///

@@ -562,10 +562,16 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
 
     fixture.kill().await;
     let client = Legacy::connect(&hub, "/mcp", KEY).await;
-    let _ = client.call("one__echo", json!({})).await;
-    receiver
-        .until(&hub, "upstream.down", |event| event["server"] == "one")
-        .await;
+    let calls = async {
+        loop {
+            let _ = client.call("one__echo", json!({})).await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    tokio::select! {
+        _ = receiver.until(&hub, "upstream.down", |event| event["server"] == "one") => {}
+        () = calls => {}
+    }
 }
 
 /// Starts the program again on the folder of a hub that is gone.

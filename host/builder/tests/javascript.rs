@@ -188,11 +188,3 @@ async fn nothing_outside_of_the_project_is_read() {
     let error = outside.error("project/plugin.js").await;
     assert!(matches!(error, BuildError::MissingImport { .. }), "{error}");
 }
-
-#[tokio::test]
-async fn the_same_source_gives_the_same_component() {
-    let project = Project::new(&[("plugin.js", RAW_JS)]);
-    let (first, _) = project.build("plugin.js").await.unwrap();
-    let (second, _) = project.build("plugin.js").await.unwrap();
-    assert!(first == second, "{} and {} bytes", first.len(), second.len());
-}

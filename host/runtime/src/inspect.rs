@@ -98,14 +98,26 @@ pub(crate) fn check(component: &Component, engine: &Engine, world: World) -> Res
     Ok(())
 }
 
+/// The interfaces of `aih:host` and `aih:plugin` that a component may import.
+const OFFERED: [&str; 9] = [
+    "aih:host/client",
+    "aih:host/config",
+    "aih:host/http",
+    "aih:host/log",
+    "aih:host/mcp",
+    "aih:host/progress",
+    "aih:host/state",
+    "aih:host/system",
+    "aih:plugin/types",
+];
+
 /// A first look, for a readable message; the linker has the last word.
 fn is_offered(import: &str) -> bool {
     let Some((name, version)) = import.split_once('@') else {
         return false;
     };
-    match name.split_once(':').map(|(namespace, _)| namespace) {
-        Some("aih") => version.starts_with("1."),
-        Some("wasi") => version.starts_with("0.2."),
-        _ => false,
+    if name.starts_with("wasi:") {
+        return version.starts_with("0.2.");
     }
+    OFFERED.contains(&name) && version.starts_with("1.")
 }

@@ -120,7 +120,7 @@ async fn twenty_megabytes_arrive_or_are_refused_and_are_not_kept() {
         "the hub grew to {most} kB for 20 MB answers, one at a time"
     );
     eventually("the memory is given back", || {
-        std::future::ready((memory_kb(hub.pid(), "VmRSS") < 150 * 1024).then_some(()))
+        std::future::ready((memory_kb(hub.pid(), "RssAnon") < 150 * 1024).then_some(()))
     })
     .await;
 }

@@ -72,11 +72,8 @@ async fn progress_and_logs_reach_the_client() {
     assert_eq!(slow.text(), "4 steps");
     let notes = slow.notes("notifications/progress");
     assert!(notes.len() >= 3, "{notes:?}");
-    assert!(
-        notes
-            .iter()
-            .all(|note| note["progressToken"] == "p" && note["total"] == 4.0)
-    );
+    let fits = |note: &Value| note["params"]["progressToken"] == "p" && note["params"]["total"] == 4.0;
+    assert!(notes.iter().all(fits), "{notes:?}");
     let log = client.call("echo__log", json!({"message": "a line"})).await;
     let lines = log.notes("notifications/message");
     let levels: Vec<&str> = lines

@@ -38,6 +38,7 @@ pub fn tls(config: &Tls) -> anyhow::Result<TlsAcceptor> {
     let key = || format!("server.tls.key: {}", config.key.display());
     let chain = CertificateDer::pem_file_iter(&config.cert).with_context(cert)?;
     let chain = chain.collect::<Result<Vec<_>, _>>().with_context(cert)?;
+    anyhow::ensure!(!chain.is_empty(), "{}: there is no certificate in it", cert());
     let private = PrivateKeyDer::from_pem_file(&config.key).with_context(key)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
