@@ -82,7 +82,6 @@ async fn time_memory_and_output_are_bounded() {
         ("panic", json!({}), &["trapped"]),
         ("exit", json!({"amount": 3}), &["trapped"]),
         ("abort", json!({}), &["trapped"]),
-        ("spawn_thread", json!({}), &["told", "trapped"]),
         (
             "output_1gb",
             json!({"to": "result"}),

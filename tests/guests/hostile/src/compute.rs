@@ -6,7 +6,7 @@ use std::{
 };
 
 use aih_plugin::{
-    Json, Result,
+    Json,
     serde_json::{Value, json},
     tool,
 };
@@ -91,13 +91,6 @@ pub async fn abort() {
 #[tool]
 pub async fn never() {
     std::future::pending::<()>().await;
-}
-
-/// Starts a thread.
-#[tool]
-pub async fn spawn_thread() -> Result<String> {
-    let thread = std::thread::Builder::new().spawn(|| 7)?;
-    Ok(format!("a thread gave {}", thread.join().unwrap_or_default()))
 }
 
 /// Reads the clocks and how fine they are: allowed, and of use to who measures caches.

@@ -1,7 +1,7 @@
 //! Attacks through the network.
 
 use std::{
-    net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -10,9 +10,20 @@ use aih_plugin::{
     serde_json::{Value, json},
     tool,
 };
-use wasip2::http::{
-    outgoing_handler,
-    types::{Fields, Method, OutgoingRequest, Scheme},
+use wasip2::{
+    http::{
+        outgoing_handler,
+        types::{Fields, Method, OutgoingRequest, Scheme},
+    },
+    io::poll::Pollable,
+    sockets::{
+        instance_network::instance_network,
+        ip_name_lookup::resolve_addresses,
+        network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress},
+        tcp_create_socket::create_tcp_socket,
+        udp::OutgoingDatagram,
+        udp_create_socket::create_udp_socket,
+    },
 };
 
 #[arguments]
@@ -151,31 +162,105 @@ pub struct Address {
     address: String,
 }
 
-/// Connects by TCP.
+/// Connects by TCP. The sockets here are WASI's own: not every C library for WebAssembly has others.
 #[tool]
 pub async fn tcp_connect(args: Address) -> Result<String> {
-    let stream = TcpStream::connect(args.address.as_str())?;
-    Ok(format!("connected to {}", stream.peer_addr()?))
+    let remote: SocketAddr = args.address.parse()?;
+    let socket = create_tcp_socket(family(remote)).map_err(refused)?;
+    socket
+        .start_connect(&instance_network(), wasi(remote))
+        .map_err(refused)?;
+    wait(&socket.subscribe(), || socket.finish_connect()).map_err(refused)?;
+    Ok(format!("connected to {remote}"))
 }
 
 /// Listens by TCP.
 #[tool]
 pub async fn tcp_listen(args: Address) -> Result<String> {
-    let listener = TcpListener::bind(args.address.as_str())?;
-    Ok(format!("listening on {}", listener.local_addr()?))
+    let local: SocketAddr = args.address.parse()?;
+    let socket = create_tcp_socket(family(local)).map_err(refused)?;
+    socket
+        .start_bind(&instance_network(), wasi(local))
+        .map_err(refused)?;
+    wait(&socket.subscribe(), || socket.finish_bind()).map_err(refused)?;
+    socket.start_listen().map_err(refused)?;
+    wait(&socket.subscribe(), || socket.finish_listen()).map_err(refused)?;
+    Ok(format!("listening on {:?}", socket.local_address()))
 }
 
 /// Sends by UDP.
 #[tool]
 pub async fn udp_send(args: Address) -> Result<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    let sent = socket.send_to(b"hello", args.address.as_str())?;
-    Ok(format!("{sent} bytes sent"))
+    let remote: SocketAddr = args.address.parse()?;
+    let any = SocketAddr::from(match remote {
+        SocketAddr::V4(_) => (IpAddr::from([0; 4]), 0),
+        SocketAddr::V6(_) => (IpAddr::from([0; 16]), 0),
+    });
+    let socket = create_udp_socket(family(remote)).map_err(refused)?;
+    socket
+        .start_bind(&instance_network(), wasi(any))
+        .map_err(refused)?;
+    wait(&socket.subscribe(), || socket.finish_bind()).map_err(refused)?;
+    let (_, outgoing) = socket.stream(None).map_err(refused)?;
+    outgoing.check_send().map_err(refused)?;
+    let datagram = OutgoingDatagram {
+        data: b"hello".to_vec(),
+        remote_address: Some(wasi(remote)),
+    };
+    let sent = outgoing.send(&[datagram]).map_err(refused)?;
+    Ok(format!("{sent} datagrams sent"))
 }
 
-/// Resolves a name: that alone can carry a secret out.
+/// Resolves a name: that alone can carry a secret out. A port behind it is left out.
 #[tool]
 pub async fn dns_lookup(args: Address) -> Result<String> {
-    let addresses: Vec<_> = args.address.to_socket_addrs()?.collect();
+    let name = args.address.split(':').next().unwrap_or_default();
+    let lookup = resolve_addresses(&instance_network(), name).map_err(refused)?;
+    let mut addresses = Vec::new();
+    while let Some(address) = wait(&lookup.subscribe(), || lookup.resolve_next_address()).map_err(refused)? {
+        addresses.push(address);
+    }
     Ok(format!("{addresses:?}"))
+}
+
+fn refused(code: ErrorCode) -> Error {
+    Error::new(format!("wasi:sockets: {code}"))
+}
+
+/// Asks until the answer is another than "not yet".
+fn wait<T>(pollable: &Pollable, mut ask: impl FnMut() -> Result<T, ErrorCode>) -> Result<T, ErrorCode> {
+    loop {
+        match ask() {
+            Err(ErrorCode::WouldBlock) => pollable.block(),
+            answer => return answer,
+        }
+    }
+}
+
+fn family(address: SocketAddr) -> IpAddressFamily {
+    match address {
+        SocketAddr::V4(_) => IpAddressFamily::Ipv4,
+        SocketAddr::V6(_) => IpAddressFamily::Ipv6,
+    }
+}
+
+fn wasi(address: SocketAddr) -> IpSocketAddress {
+    match address {
+        SocketAddr::V4(v4) => {
+            let [a, b, c, d] = v4.ip().octets();
+            IpSocketAddress::Ipv4(Ipv4SocketAddress {
+                port: v4.port(),
+                address: (a, b, c, d),
+            })
+        }
+        SocketAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.ip().segments();
+            IpSocketAddress::Ipv6(Ipv6SocketAddress {
+                port: v6.port(),
+                flow_info: v6.flowinfo(),
+                address: (a, b, c, d, e, f, g, h),
+                scope_id: v6.scope_id(),
+            })
+        }
+    }
 }
