@@ -79,7 +79,7 @@ pub enum BuildError {
     },
     /// It did not come to an end.
     #[error(
-        "the build took longer than {} s: the top level of the source runs while it is built, so move loops and waiting into the tool's function",
+        "the build took longer than {} s of processor time: the top level of the source runs while it is built, so move loops and waiting into the tool's function",
         .0.as_secs()
     )]
     TimedOut(Duration),

@@ -20,7 +20,7 @@ async fn error_of(name: &str, text: &str, options: &BuildOptions) -> BuildError 
 #[tokio::test]
 async fn an_endless_loop_is_stopped() {
     let options = BuildOptions {
-        time: Duration::from_secs(10),
+        time: Duration::from_secs(5),
         ..options()
     };
     let error = error_of("plugin.js", &format!("for (;;) {{}}\n{RAW_JS}"), &options).await;

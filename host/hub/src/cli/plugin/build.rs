@@ -18,7 +18,7 @@ pub struct Build {
     /// What it is to be.
     #[arg(long, value_enum, default_value_t)]
     world: WorldName,
-    /// How long the build may take, in seconds.
+    /// How much processor time the build may use, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
     /// How much memory the build may use, in MiB.
