@@ -513,7 +513,6 @@ async fn hooks_are_run_by_hand_and_from_outside() {
 }
 
 #[tokio::test]
-#[ignore = "known fault: a server over HTTP that is gone is not told of as down"]
 async fn servers_the_clock_and_the_configuration_are_told_of() {
     let fixture = Fixture::start().await;
     let (receiver, url) = Receiver::default().start().await;

@@ -138,9 +138,10 @@ impl Server {
         self.shared.clone()
     }
 
-    /// Opens a session; its id is new in every process.
+    /// Opens a session; no other has its id, whichever server or process it is of.
     pub(crate) fn open(&self) -> (String, Arc<Session>) {
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}", std::process::id());
         let session = Session::new();
         lock(&self.sessions).insert(id.clone(), session.clone());

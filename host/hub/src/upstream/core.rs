@@ -358,10 +358,24 @@ impl Core {
         let mut tried = 1;
         loop {
             let instance = (start + tried) % count.max(1);
-            match self.dialer.dial(instance, Some(client)).await {
-                Err(DialError::Transport(TransportError::Connect(_))) if tried < count => tried += 1,
-                other => return other,
+            let dialed = self.dialer.dial(instance, Some(client)).await;
+            if let Err(DialError::Transport(error @ TransportError::Connect(_))) = &dialed {
+                self.nobody_at(instance, error);
+                if tried < count {
+                    tried += 1;
+                    continue;
+                }
             }
+            return dialed;
+        }
+    }
+
+    /// The address of an instance cannot be connected to. Its shared connection, when it is one of requests that
+    /// each go there anew, is of no use either, and nothing else would tell.
+    fn nobody_at(&self, instance: usize, error: &TransportError) {
+        let shared = self.slots.get(instance).and_then(Slot::live);
+        if let Some(connection) = shared.filter(|connection| connection.way == Way::Http) {
+            connection.fail(error);
         }
     }
 

@@ -44,7 +44,7 @@ impl Core {
                 });
             }
             StatusCode::NOT_FOUND if self.has_session() => {
-                self.lose();
+                self.lose(TransportError::SessionLost);
                 return Err(TransportError::SessionLost);
             }
             _ => {}
@@ -162,7 +162,7 @@ impl Core {
                 return Some(response);
             }
             if status == StatusCode::NOT_FOUND && self.has_session() {
-                self.lose();
+                self.lose(TransportError::SessionLost);
                 return None;
             }
             if !passing(status) {

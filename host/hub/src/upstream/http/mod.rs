@@ -149,9 +149,9 @@ impl Core {
         self.target.send(Method::GET, headers, Bytes::new()).await
     }
 
-    fn lose(&self) {
+    fn lose(&self, why: TransportError) {
         if !self.lost.swap(true, Ordering::AcqRel) && !self.closed.is_cancelled() {
-            self.inbox.closed(TransportError::SessionLost);
+            self.inbox.closed(why);
         }
     }
 }

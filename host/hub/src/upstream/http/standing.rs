@@ -6,7 +6,14 @@ use super::{
     Core, MAX_MESSAGE, Response, is_stream, passing,
     place::{Place, backoff},
 };
-use crate::mcp::{Message, sse::Decoder};
+use crate::{
+    mcp::{Message, sse::Decoder},
+    upstream::transport::TransportError,
+};
+
+/// After how many failures in a row a server that cannot be connected to is gone: a restart behind a proxy, which
+/// keeps its sessions, may take a moment.
+const MISSED: u32 = 3;
 
 impl Core {
     /// Reads what the server says by itself, until the connection is closed or the session is lost.
@@ -20,13 +27,19 @@ impl Core {
                     failures = self.read_unasked(response, &mut place).await;
                 }
                 Ok(response) => match response.status() {
-                    StatusCode::NOT_FOUND if self.has_session() => return self.lose(),
+                    StatusCode::NOT_FOUND if self.has_session() => {
+                        return self.lose(TransportError::SessionLost);
+                    }
                     // What many servers say, instead of 404, to a session from before their restart.
-                    StatusCode::BAD_REQUEST if known && self.has_session() => return self.lose(),
+                    StatusCode::BAD_REQUEST if known && self.has_session() => {
+                        return self.lose(TransportError::SessionLost);
+                    }
                     status if passing(status) => failures += 1,
                     // No standing stream here (405 and the like): the server says nothing by itself.
                     _ => return,
                 },
+                // Nobody is there any more: whoever is there next knows nothing of this session.
+                Err(gone @ TransportError::Connect(_)) if failures >= MISSED => return self.lose(gone),
                 Err(_) => failures += 1,
             }
             tokio::time::sleep(backoff(place.retry, failures)).await;
