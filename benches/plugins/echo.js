@@ -2,7 +2,7 @@ import { defineTool } from "aih-plugin";
 
 defineTool({
   name: "echo",
-  description: "Answers what it is given.",
-  input: { type: "object", properties: { message: { type: "string" } }, required: ["message"] },
-  handler: async ({ message }) => message,
+  description: "Gives the text back.",
+  input: { type: "object", properties: { text: { type: "string" } }, required: ["text"] },
+  handler: async ({ text }) => text,
 });

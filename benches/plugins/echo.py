@@ -2,6 +2,6 @@ from aih_plugin import tool
 
 
 @tool
-def echo(message: str) -> str:
-    """Answers what it is given."""
-    return message
+def echo(text: str) -> str:
+    """Gives the text back."""
+    return text

@@ -209,7 +209,7 @@ fn tail(output: &Mutex<Vec<String>>) -> String {
 ///
 /// # Errors
 /// When the build fails; cargo has then said why.
-pub async fn build(package: &str, binary: &str) -> Result<PathBuf> {
+pub async fn build(binary: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let target = this
         .parent()
@@ -222,8 +222,8 @@ pub async fn build(package: &str, binary: &str) -> Result<PathBuf> {
             "build",
             "--release",
             "--quiet",
-            "-p",
-            package,
+            // One selection of packages for all: another one has other features, and builds wasmtime again.
+            "--workspace",
             "--bin",
             binary,
             "--target-dir",

@@ -30,13 +30,38 @@ pub struct Row {
 #[derive(Debug, Clone, Serialize)]
 pub struct Value {
     /// What it is.
-    pub name: &'static str,
+    pub name: String,
     /// How much.
     pub value: f64,
     /// Of what.
     pub unit: &'static str,
-    /// What it should be below, from the project's aims.
+    /// What it should be below, or above where it is a rate (`/s`), from the project's aims.
     pub aim: Option<f64>,
+}
+
+/// What calls of one tool cost in this process, without MCP. Times of calls in microseconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct SandboxRow {
+    /// What the plugin is written in.
+    pub language: &'static str,
+    /// Bytes of the component.
+    pub bytes: usize,
+    /// Seconds of its first build from source; none where the language's own compiler builds it.
+    pub build: Option<f64>,
+    /// Seconds of its compilation for this machine.
+    pub compile: f64,
+    /// Milliseconds to load it from the cache of compiled code.
+    pub load: f64,
+    /// Half of the calls, each in a sandbox made for it, took no longer.
+    pub fresh_p50: f64,
+    /// 95 of 100 of them took no longer.
+    pub fresh_p95: f64,
+    /// What `fresh_p50` should be below.
+    pub aim: f64,
+    /// Half of the calls in a sandbox made ready before took no longer.
+    pub warm_p50: f64,
+    /// 95 of 100 of them took no longer.
+    pub warm_p95: f64,
 }
 
 /// A whole run.
@@ -44,7 +69,9 @@ pub struct Value {
 pub struct Report {
     /// Load cells.
     pub rows: Vec<Row>,
-    /// Memory and start.
+    /// Sandboxes without MCP.
+    pub sandboxes: Vec<SandboxRow>,
+    /// Memory, start, and other single values.
     pub values: Vec<Value>,
 }
 
@@ -78,9 +105,83 @@ impl Report {
         }
     }
 
-    /// The table, in Markdown.
+    /// Adds a single value.
+    pub fn value(&mut self, name: impl Into<String>, value: f64, unit: &'static str, aim: Option<f64>) {
+        self.values.push(Value {
+            name: name.into(),
+            value,
+            unit,
+            aim,
+        });
+    }
+
+    /// What was measured, as tables in Markdown.
     #[must_use]
     pub fn table(&self) -> String {
+        let mut text = String::new();
+        if !self.rows.is_empty() {
+            text.push_str(&self.load_table());
+        }
+        if !self.sandboxes.is_empty() {
+            text.push_str("\nIn this process, without MCP:\n\n");
+            text.push_str(&self.sandbox_table());
+        }
+        if !self.values.is_empty() {
+            text.push_str("\n");
+            text.push_str(&self.value_table());
+        }
+        text
+    }
+
+    fn sandbox_table(&self) -> String {
+        let head = [
+            "plugin",
+            "size kB",
+            "build s",
+            "compile s",
+            "load ms",
+            "fresh p50 µs",
+            "p95 µs",
+            "aim p50",
+            "warm p50 µs",
+            "p95 µs",
+        ];
+        let mut lines = vec![head.map(str::to_owned)];
+        lines.extend(self.sandboxes.iter().map(|row| {
+            [
+                row.language.to_owned(),
+                (row.bytes / 1000).to_string(),
+                row.build.map(|build| format!("{build:.1}")).unwrap_or_default(),
+                format!("{:.2}", row.compile),
+                format!("{:.1}", row.load),
+                format!("{:.0}", row.fresh_p50),
+                format!("{:.0}", row.fresh_p95),
+                format!("< {:.0}", row.aim),
+                format!("{:.0}", row.warm_p50),
+                format!("{:.0}", row.warm_p95),
+            ]
+        }));
+        draw(&lines, &[0])
+    }
+
+    fn value_table(&self) -> String {
+        let mut lines = vec![["what", "value", "unit", "aim"].map(str::to_owned)];
+        lines.extend(self.values.iter().map(|value| {
+            [
+                value.name.clone(),
+                format!("{:.1}", value.value),
+                value.unit.to_owned(),
+                match value.aim {
+                    Some(aim) if value.unit.ends_with("/s") => format!("> {aim:.0}"),
+                    Some(aim) => format!("< {aim:.0}"),
+                    None => String::new(),
+                },
+            ]
+        }));
+        draw(&lines, &[0, 2])
+    }
+
+    fn load_table(&self) -> String {
         let mut lines = vec![
             [
                 "work",
@@ -115,23 +216,13 @@ impl Report {
                 numbers.hub_cpu.map(|cpu| format!("{cpu:.0}")).unwrap_or_default(),
             ]
         }));
-        // Memory and start share the columns that fit them.
-        lines.extend(self.values.iter().map(|value| {
-            let mut line = <[String; 11]>::default();
-            line[0] = value.name.to_owned();
-            line[3] = "hub".to_owned();
-            line[4] = format!("{:.1} {}", value.value, value.unit);
-            if let Some(aim) = value.aim {
-                line[8] = format!("aim < {aim:.0}");
-            }
-            line
-        }));
-        draw(&lines)
+        draw(&lines, &[0, 1, 3])
     }
 }
 
-fn draw(lines: &[[String; 11]]) -> String {
-    let mut widths = [0; 11];
+/// The first line is the head; the columns of `words` go to the left, numbers to the right.
+fn draw<const N: usize>(lines: &[[String; N]], words: &[usize]) -> String {
+    let mut widths = [0; N];
     for line in lines {
         for (width, text) in widths.iter_mut().zip(line) {
             *width = (*width).max(text.chars().count());
@@ -140,10 +231,11 @@ fn draw(lines: &[[String; 11]]) -> String {
     let mut table = String::new();
     for (number, line) in lines.iter().enumerate() {
         for (column, (text, width)) in line.iter().zip(widths).enumerate() {
-            // Words to the left, numbers to the right. Writing to a String cannot fail.
-            let _ = match column {
-                0 | 1 | 3 => write!(table, "| {text:<width$} "),
-                _ => write!(table, "| {text:>width$} "),
+            // Writing to a String cannot fail.
+            let _ = if words.contains(&column) {
+                write!(table, "| {text:<width$} ")
+            } else {
+                write!(table, "| {text:>width$} ")
             };
         }
         table.push_str("|\n");

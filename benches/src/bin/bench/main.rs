@@ -1,18 +1,22 @@
 //! `cargo xtask bench`: what the hub adds to a call, in one table from one run.
 
+mod hooks;
 mod hub;
+mod plugins;
+mod sandbox;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use aih_benches::cell::{Plan, Through, measure};
 use aih_benches::process::{CHILD_ARGUMENT, Program, become_child, build};
-use aih_benches::report::{Report, Value};
+use aih_benches::report::Report;
 use aih_benches::session::{Endpoint, Era, Work};
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 
-use hub::Hub;
+use hub::{Extras, Hub};
 
 /// Tools that the echo server has by itself.
 const OWN_TOOLS: usize = 2;
@@ -29,6 +33,10 @@ enum Part {
     List,
     /// Time until the hub answers.
     Startup,
+    /// Plugins in three languages: in this process, over MCP, and a hub that starts with twenty.
+    Plugins,
+    /// Hooks in three languages: what they add to a call, and how fast events pass the queue.
+    Hooks,
 }
 
 #[derive(Debug, Parser)]
@@ -78,25 +86,30 @@ impl Arguments {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == CHILD_ARGUMENT) {
+    let first = arguments.next().unwrap_or_default();
+    if first == CHILD_ARGUMENT {
         match become_child(arguments)? {}
+    }
+    if aih_builder::is_child(&first) {
+        return Ok(aih_builder::child_main());
     }
     // Programs are started from this thread, which lives as long as the process: the kernel takes the end
     // of the thread that started a child for the death of its parent.
-    tokio::runtime::Runtime::new()?.block_on(run(Arguments::parse()))
+    tokio::runtime::Runtime::new()?.block_on(run(Arguments::parse()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
     let upstream = match &arguments.upstream_bin {
         Some(path) => absolute(path)?,
-        None => build("aih-benches", "echo-upstream").await?,
+        None => build("echo-upstream").await?,
     };
     let hub = match (&arguments.hub_bin, arguments.no_hub) {
         (_, true) => None,
         (Some(path), _) => Some(absolute(path)?),
-        (None, _) => Some(build("aih", "aih").await?),
+        (None, _) => Some(build("aih").await?),
     };
     let run = Run {
         arguments: &arguments,
@@ -116,6 +129,15 @@ async fn run(arguments: Arguments) -> Result<()> {
                 .await
                 .with_context(|| format!("tools/list with {tools} tools"))?;
         }
+    }
+    if arguments.wants(Part::Plugins) {
+        sandbox::measure(&mut report, arguments.quick)
+            .await
+            .context("plugins in this process")?;
+        run.plugins(&mut report).await.context("plugins")?;
+    }
+    if arguments.wants(Part::Hooks) {
+        run.hooks(&mut report).await.context("hooks")?;
     }
     #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
     {
@@ -152,7 +174,7 @@ impl Run<'_> {
         };
         let hub = match &self.hub {
             Some(path) => {
-                let hub = Hub::start(path, upstream.address).await?;
+                let hub = Hub::start(path, upstream.address, &Extras::default()).await?;
                 hub.wait_for_tools(tools).await?;
                 hub.check_permissions().await?;
                 Some(hub)
@@ -215,20 +237,12 @@ impl Run<'_> {
                 connections,
                 time: self.arguments.time(),
             };
-            progress(&format!("{name}, {}, {connections} connections", era.name()));
             let endpoint = hub.map(Hub::endpoint);
             let through = hub.zip(endpoint.as_ref()).map(|(hub, endpoint)| Through {
                 endpoint,
                 program: &hub.program,
             });
-            let numbers = measure(direct, through, plan).await.with_context(|| {
-                let said = hub.map(|hub| hub.program.last_lines()).unwrap_or_default();
-                format!(
-                    "{name}, {}, {connections} connections; the hub's last lines:\n{said}",
-                    era.name()
-                )
-            })?;
-            report.add(name, era.name(), connections, numbers);
+            cell(report, name, plan, direct, through).await?;
         }
         Ok(())
     }
@@ -241,12 +255,7 @@ impl Run<'_> {
         aim: Option<f64>,
     ) -> Result<()> {
         if let Some(hub) = hub {
-            report.values.push(Value {
-                name,
-                value: hub.program.memory()?.resident as f64 / 1024.0,
-                unit: "MB",
-                aim,
-            });
+            report.value(name, hub.program.memory()?.resident as f64 / 1024.0, "MB", aim);
         }
         Ok(())
     }
@@ -257,18 +266,14 @@ impl Run<'_> {
         let upstream = Program::start("echo-upstream", &self.upstream, &[], &std::env::temp_dir()).await?;
         let mut times = Vec::new();
         for _ in 0..STARTS {
-            let hub = Hub::start(path, upstream.address).await?;
+            let hub = Hub::start(path, upstream.address, &Extras::default()).await?;
             times.push(hub.ready.as_secs_f64() * 1e3);
             hub.program.stop().await?;
         }
         times.sort_by(f64::total_cmp);
         ensure!(!times.is_empty(), "nothing was measured");
-        report.values.push(Value {
-            name: "time to ready",
-            value: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
-            unit: "ms",
-            aim: Some(200.0),
-        });
+        let median = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
+        report.value("time to ready", median, "ms", Some(200.0));
         upstream.stop().await
     }
 
@@ -278,6 +283,24 @@ impl Run<'_> {
         }
         upstream.stop().await
     }
+}
+
+/// Measures one cell, and adds its rows.
+async fn cell(
+    report: &mut Report,
+    name: &str,
+    plan: Plan,
+    direct: &Endpoint,
+    hub: Option<Through<'_>>,
+) -> Result<()> {
+    let what = format!("{name}, {}, {} connections", plan.era.name(), plan.connections);
+    progress(&what);
+    let numbers = measure(direct, hub, plan).await.with_context(|| {
+        let said = hub.map(|hub| hub.program.last_lines()).unwrap_or_default();
+        format!("{what}; the hub's last lines:\n{said}")
+    })?;
+    report.add(name, plan.era.name(), plan.connections, numbers);
+    Ok(())
 }
 
 #[expect(

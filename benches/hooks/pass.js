@@ -1,0 +1,3 @@
+import { defineHook } from "aih-plugin";
+
+defineHook(() => undefined);
