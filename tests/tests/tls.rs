@@ -4,7 +4,10 @@
 
 use std::process::Command;
 
-use aih_tests::{Events, Hub, KEY, Program, SOON, Start};
+use aih_tests::{
+    Events, Fixture, Hub, KEY, Legacy, Modern, Program, SOON, Start, eventually,
+    fixture::{external, mcps},
+};
 use reqwest::{Certificate, Client, StatusCode, Version};
 use serde_json::{Value, json};
 use tokio::{
@@ -71,6 +74,67 @@ async fn mcp_and_rest_over_http_1_and_http_2() {
         let answer: Value = serde_json::from_str(&events.next().await.unwrap()).unwrap();
         assert_eq!(answer["result"]["serverInfo"]["name"], "aih", "{answer}");
     }
+}
+
+/// A hub behind a hub: its client side verifies the certificate, and speaks the HTTP/2 that the other one offers.
+#[tokio::test]
+async fn servers_are_reached_over_tls_when_their_certificate_is_trusted() {
+    let (cert, key) = certificate();
+    let fixture = Fixture::start().await;
+    let inside = mcps(&external("one", &format!("{}/stateful/t", fixture.url), ""), "");
+    let inner = Start {
+        config: &format!("{CONFIG}{inside}"),
+        files: &[("tls/cert.pem", &cert), ("tls/key.pem", &key)],
+        ..Start::default()
+    };
+    let inner = inner.run().await;
+    let auth = format!(", auth: {{ type: bearer, token: \"{KEY}\" }}");
+    let outside = mcps(&external("inner", &inner.url("/mcp"), &auth), "");
+    let trusted = inner.folder.path().join("tls/cert.pem");
+    let outer = Start {
+        config: &outside,
+        env: &[("SSL_CERT_FILE", &trusted.display().to_string())],
+        ..Start::default()
+    };
+    let outer = outer.run().await;
+    let legacy = Legacy::connect(&outer, "/mcp", KEY).await;
+    outer.until_tools(&legacy, &["inner__one__echo"]).await;
+    let called = legacy
+        .call("inner__one__echo", json!({ "text": "over TLS" }))
+        .await;
+    assert_eq!(called.text(), "over TLS");
+    let modern = Modern::new(&outer, "/mcp", KEY, json!({}));
+    // Many at once share the connection.
+    let calls = (0..50).map(|n| {
+        let (modern, text) = (&modern, n.to_string());
+        async move {
+            let arguments = json!({ "text": text });
+            assert_eq!(modern.call("inner__one__echo", arguments).await.text(), text);
+        }
+    });
+    futures::future::join_all(calls).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_is_not_trusted_gets_no_request() {
+    let (cert, key) = certificate();
+    let (other, _) = certificate();
+    let inner = start(&cert, &key).await;
+    let start = Start {
+        config: &mcps(&external("inner", &inner.url("/mcp"), ""), ""),
+        files: &[("other.pem", &other)],
+        env: &[("SSL_CERT_FILE", "other.pem")],
+        ..Start::default()
+    };
+    let outer = start.run().await;
+    let says = eventually("the untrusted server is down", || async {
+        let (_, _, health) = outer.get("/api/v1/health", Some(KEY), &[]).await;
+        let health: Value = serde_json::from_str(&health).unwrap();
+        let server = health["mcps"][0].clone();
+        (server["state"] == "down").then(|| server["last_error"].as_str().unwrap().to_owned())
+    })
+    .await;
+    assert!(says.contains("certificate"), "{says}");
 }
 
 #[tokio::test]
