@@ -45,6 +45,9 @@ pub struct Start<'a> {
     pub env: &'a [(&'a str, &'a str)],
     /// Further arguments of `aih serve`.
     pub args: &'a [&'a str],
+    /// It builds and compiles all components itself. Otherwise the hubs of all tests share what they made of the same
+    /// sources, which takes minutes on a busy machine.
+    pub own_cache: bool,
 }
 
 impl Start<'_> {
@@ -54,6 +57,11 @@ impl Start<'_> {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
+        }
+        if !self.own_cache {
+            let data = folder.path().join("data");
+            std::fs::create_dir_all(&data).unwrap();
+            std::os::unix::fs::symlink(tools::shared_cache(), data.join("cache")).unwrap();
         }
         let file = folder.path().join("aih-config.yaml");
         std::fs::write(&file, config(self.config)).unwrap();

