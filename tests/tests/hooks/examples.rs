@@ -43,10 +43,11 @@ async fn start(local: &Value, hooks: &Value, env: &[(&str, &str)]) -> Hub {
     }
     .run()
     .await;
+    // Building takes the processor from servers that start.
+    until_ready(&hub).await;
     for server in local.as_array().unwrap() {
         hub.until_up(server["name"].as_str().unwrap()).await;
     }
-    until_ready(&hub).await;
     hub
 }
 
