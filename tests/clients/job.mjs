@@ -1,16 +1,19 @@
 // What both TypeScript clients do: a job from the command line, one line of JSON as the answer.
 //
 // A job: {transport: "http" | "sse" | "stdio", url, key, command: [program, …arguments], era,
-//         until: name, calls: [{name, arguments}], reads: [uri], prompts: [{name, arguments}]}.
+//         until: name, calls: [{name, arguments}], reads: [uri], prompts: [{name, arguments}],
+//         elicit: ["accept" | "decline"] | "none"}.
 // With `until`, tools are listed again whenever the server says that they changed, until that one is there.
-// The answer: {version, tools, resources, prompts, calls, reads, got, asked, progress}; `asked` is what the
+// With `elicit` the client's person answers so, one question after the other and "accept" from then on, or the client
+// cannot ask anybody.
+// The answer: {version, instructions, tools, resources, prompts, calls, reads, got, asked, progress}; `asked` is what the
 // server asked of this client, `progress` counts what it told.
 
 export const job = JSON.parse(process.argv[2]);
 
 export const capabilities = {
   sampling: {},
-  elicitation: {},
+  ...(job.elicit === "none" ? {} : { elicitation: {} }),
   roots: { listChanged: true },
 };
 
@@ -23,6 +26,8 @@ export const answers = {
     content: { type: "text", text: "sampled by the test" },
   }),
   "elicitation/create": (request) => {
+    const action = job.elicit?.shift() ?? "accept";
+    if (action !== "accept") return { action };
     const content = {};
     const properties = request.params.requestedSchema?.properties ?? {};
     for (const name of request.params.requestedSchema?.required ?? []) {
@@ -39,6 +44,8 @@ export const answers = {
 
 let marks = 0;
 let wake = () => {};
+
+if (job.elicit === "none") delete answers["elicitation/create"];
 
 /** To be called when the server says that its tools changed. */
 export function toolsChanged() {
@@ -69,7 +76,7 @@ export async function work(client, version, asked) {
     } while (cursor);
     return found;
   };
-  const answer = { version, asked, calls: [], reads: [], got: [], progress: 0 };
+  const answer = { version, instructions: client.getInstructions(), asked, calls: [], reads: [], got: [], progress: 0 };
   const tools = async () => (await all((p) => client.listTools(p, job.listOptions), "tools")).map((t) => t.name);
   answer.tools = has.tools ? await tools() : [];
   while (job.until && !answer.tools.includes(job.until)) {

@@ -29,6 +29,10 @@ async def sample(_context, _params):
 
 async def elicit(_context, params):
     ASKED.append("elicitation/create")
+    if JOB.get("elicit"):
+        action = JOB["elicit"].pop(0)
+        if action != "accept":
+            return types.ElicitResult(action=action)
     schema = getattr(params, "requested_schema", None) or {}
     content = {}
     for name in schema.get("required", []):
@@ -116,14 +120,14 @@ async def main():
             mode=era,
             read_timeout_seconds=30,
             sampling_callback=sample,
-            elicitation_callback=elicit,
+            elicitation_callback=None if JOB.get("elicit") == "none" else elicit,
             list_roots_callback=roots,
             message_handler=message,
         ) as client:
             has = client.server_capabilities
             # A pinned version is taken on trust: capabilities are not known then.
             blind = JOB.get("era") == "modern"
-            answer = {"version": client.protocol_version, "calls": [], "reads": [], "got": []}
+            answer = {"version": client.protocol_version, "instructions": client.instructions, "calls": [], "reads": [], "got": []}
             answer["tools"] = await tools_of(client) if blind or has.tools else []
             for call in JOB.get("calls", []):
                 result = await client.call_tool(call["name"], call.get("arguments", {}), progress_callback=progress)

@@ -23,6 +23,7 @@ for (const [schema, method] of [
   [types.ElicitRequestSchema, "elicitation/create"],
   [types.ListRootsRequestSchema, "roots/list"],
 ]) {
+  if (answers[method] === undefined) continue;
   client.setRequestHandler(schema, (request) => {
     asked.push(method);
     return answers[method](request);

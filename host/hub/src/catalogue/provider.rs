@@ -239,6 +239,11 @@ impl Trail {
     /// A call that this many hooks stand behind wakes no hook any more.
     const FULL: usize = 2;
 
+    /// Their names.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
     /// The trail of what `hook` does here.
     #[must_use]
     pub fn with(&self, hook: &Arc<str>) -> Self {
@@ -251,6 +256,12 @@ impl Trail {
     #[must_use]
     pub fn lets_run(&self, hook: &str) -> bool {
         self.0.len() < Self::FULL && self.0.iter().all(|behind| **behind != *hook)
+    }
+}
+
+impl FromIterator<String> for Trail {
+    fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
+        Self(names.into_iter().map(Arc::from).collect())
     }
 }
 

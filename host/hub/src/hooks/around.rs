@@ -65,7 +65,9 @@ impl Hooks {
             return run(params).await;
         }
         match method {
-            method::TOOLS_CALL if self.any_tool() => self.around_tool(offering, params, call, run).await,
+            method::TOOLS_CALL if self.may_concern(offering, call) => {
+                self.around_tool(offering, params, call, run).await
+            }
             method::RESOURCES_READ if self.any(Trigger::ResourceRead) => {
                 let params = self.before_resource(offering, params, call).await?;
                 run(params).await
@@ -78,8 +80,12 @@ impl Hooks {
         }
     }
 
-    fn any_tool(&self) -> bool {
-        self.any(Trigger::ToolBefore) || self.any(Trigger::ToolAfter) || self.any(Trigger::ToolError)
+    /// Whether a hook may run on a call of some tool there: told before anything of the call is read.
+    fn may_concern(&self, offering: &Offering, call: &Call) -> bool {
+        let scene = Scene::of(call, offering.provider.name(), None);
+        [Trigger::ToolBefore, Trigger::ToolAfter, Trigger::ToolError]
+            .into_iter()
+            .any(|trigger| self.of(trigger).any(|hook| scene.may_wake(hook)))
     }
 
     async fn around_tool<F>(
@@ -100,7 +106,7 @@ impl Hooks {
         let listed = offering.tool(&tool).map(|item| &item.direct);
         let scene = Scene::of(call, server, Some(&tool));
         let mut params = params;
-        if self.any(Trigger::ToolBefore) {
+        if self.concerns(Trigger::ToolBefore, scene) {
             let asked = self.ask(
                 Trigger::ToolBefore,
                 scene,
@@ -166,7 +172,7 @@ impl Hooks {
                 return Err(error);
             }
         };
-        if self.any(Trigger::ToolAfter) {
+        if self.concerns(Trigger::ToolAfter, scene) {
             let asked = self.ask(
                 Trigger::ToolAfter,
                 scene,
@@ -205,7 +211,7 @@ impl Hooks {
             };
             self.tell(Trigger::ToolAfter, scene, &payload);
         }
-        if self.any(Trigger::ToolError) && is_error(&answer.result) {
+        if self.concerns(Trigger::ToolError, scene) && is_error(&answer.result) {
             let payload = event::ToolError {
                 server,
                 tool,

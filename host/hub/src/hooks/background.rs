@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Hooks, Trigger,
+    Hooks, Trigger, event,
     hook::{Delivery, Failed},
 };
 use crate::{
@@ -166,7 +166,8 @@ async fn run(hooks: &Hooks, event: &Event) -> Result<(), Failed> {
         event: &json,
         trigger,
         attempt: event.attempt,
-        call: None,
+        // What it does passes the hooks as what those did that it comes from.
+        call: Some(hook.own_call(event::trail(&json))),
         record: None,
     };
     hook.run(delivery).await.map(|_| ())

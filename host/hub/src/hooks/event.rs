@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    catalogue::provider::Client,
+    catalogue::provider::{Client, Trail},
     config,
-    mcp::{Era, ErrorObject, RawJson},
+    mcp::{Era, ErrorObject, RawJson, RawObject},
 };
 
 /// The version of the envelope.
@@ -115,6 +115,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) principal: Option<&'a str>,
     /// The client that calls.
     pub(crate) client: Option<&'a Client>,
+    /// The hooks that the event comes from.
+    pub(crate) trail: Option<&'a Trail>,
 }
 
 /// What every event has.
@@ -134,6 +136,9 @@ struct Envelope<'a, P> {
     /// The client that calls; absent where none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<ClientView<'a>>,
+    /// The hooks that the event comes from, outermost first; absent where none did it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trail: Vec<&'a str>,
     #[serde(flatten)]
     payload: P,
 }
@@ -382,9 +387,18 @@ pub(crate) fn write<P: Serialize>(
         hub: facts.hub,
         principal: facts.principal,
         client,
+        trail: facts.trail.into_iter().flat_map(Trail::names).collect(),
         payload,
     })?;
     Ok(RawJson::trusted(text))
+}
+
+/// The hooks that a stored event comes from.
+pub(crate) fn trail(event: &RawJson) -> Trail {
+    let names = RawObject::parse(event)
+        .ok()
+        .and_then(|event| event.read::<Vec<String>>("trail"));
+    names.unwrap_or_default().into_iter().collect()
 }
 
 /// The event as the hook gets it.
@@ -472,10 +486,12 @@ mod tests {
     #[test]
     fn what_is_written_fits_what_is_published() {
         let arguments = RawJson::of(&json!({ "n": 1 }));
+        let behind = Trail::default().with(&"first".into());
         let facts = Facts {
             hub: "h",
             principal: Some("k"),
             client: None,
+            trail: Some(&behind),
         };
         let event = write(
             Trigger::ToolAfter,
@@ -488,7 +504,9 @@ mod tests {
             },
         )
         .unwrap();
+        assert!(!trail(&event).lets_run("first") && trail(&event).lets_run("other"));
         let event = with_id(&event, "x\"y").to_value();
+        assert_eq!(event["trail"], json!(["first"]));
         assert_eq!(event["id"], "x\"y");
         assert_eq!(event["trigger"], "tool.after");
         assert_eq!(event["arguments"], json!({ "n": 1 }));

@@ -182,6 +182,14 @@ impl Hook {
         self.around.secrets.get(&self.webhook.as_ref()?.secret)
     }
 
+    /// A call in its own name, which `trail` stands behind.
+    pub(crate) fn own_call(&self, trail: Trail) -> Call {
+        Call {
+            trail,
+            ..detached(self.own.clone(), format!("hook-{}", self.name))
+        }
+    }
+
     /// Ends its keeper.
     pub(crate) fn stop(&self) {
         self.keeper.stop();
@@ -220,7 +228,7 @@ impl Hook {
         let component = self.component(deadline).await?;
         let mut call = match delivery.call {
             Some(call) => call,
-            None => detached(self.own.clone(), format!("hook-{}", self.name)),
+            None => self.own_call(Trail::default()),
         };
         call.trail = call.trail.with(&self.name);
         let cancel = call.cancel.clone();

@@ -174,6 +174,7 @@ impl Hooks {
             principal: Some(&client.principal.name),
             // Without a name it is no MCP client.
             client: client.info.is_some().then_some(&**client),
+            trail: Some(&call.trail),
         };
         let manual = event::Manual {
             payload,
@@ -293,6 +294,7 @@ pub async fn try_out(
         hub: &loaded.config.name,
         principal: Some("cli"),
         client: None,
+        trail: None,
     };
     let json = match trigger {
         None => event::write(Trigger::Manual, facts, &event::Manual { payload, by: "cli" })?,

@@ -33,9 +33,12 @@ impl Matcher {
 
     /// Whether the hook runs on such an event. A list that names something matches no event that lacks it.
     pub(crate) fn matches(&self, subject: Subject<'_>) -> bool {
-        self.servers.match_(subject.server)
-            && self.tools.match_(subject.tool)
-            && self.keys.match_(subject.key)
+        self.matches_but_tool(subject) && self.tools.match_(subject.tool)
+    }
+
+    /// The same without a look at the tool, whose name costs a look into the call.
+    pub(crate) fn matches_but_tool(&self, subject: Subject<'_>) -> bool {
+        self.servers.match_(subject.server) && self.keys.match_(subject.key)
     }
 }
 
@@ -98,6 +101,8 @@ mod tests {
         assert!(matcher(&["git*"], &["*_issue", "x"], &["cursor"]).matches(CALL));
         assert!(!matcher(&["git*"], &["delete_*"], &[]).matches(CALL));
         assert!(!matcher(&[], &[], &["claude"]).matches(CALL));
+        assert!(matcher(&["git*"], &["delete_*"], &[]).matches_but_tool(CALL));
+        assert!(!matcher(&["x"], &[], &[]).matches_but_tool(CALL));
     }
 
     #[test]

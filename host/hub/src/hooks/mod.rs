@@ -125,14 +125,24 @@ impl<'a> Scene<'a> {
     }
 
     fn wakes(&self, hook: &Hook) -> bool {
-        let subject = Subject {
+        hook.matcher.matches(self.subject()) && self.lets_run(hook)
+    }
+
+    /// Whether the hook may run on some tool of this server.
+    fn may_wake(&self, hook: &Hook) -> bool {
+        hook.matcher.matches_but_tool(self.subject()) && self.lets_run(hook)
+    }
+
+    fn subject(&self) -> Subject<'a> {
+        Subject {
             server: self.server,
             tool: self.tool,
             key: self.key(),
-        };
-        hook.enabled()
-            && self.trail.is_none_or(|trail| trail.lets_run(&hook.name))
-            && hook.matcher.matches(subject)
+        }
+    }
+
+    fn lets_run(&self, hook: &Hook) -> bool {
+        self.trail.is_none_or(|trail| trail.lets_run(&hook.name)) && hook.enabled()
     }
 }
 
@@ -272,11 +282,22 @@ impl Hooks {
         !self.blocking(trigger).is_empty() || !self.background(trigger).is_empty()
     }
 
+    /// All hooks of a trigger.
+    fn of(&self, trigger: Trigger) -> impl Iterator<Item = &Arc<Hook>> {
+        self.blocking(trigger).iter().chain(self.background(trigger))
+    }
+
+    /// Whether any hook runs on such an event.
+    fn concerns(&self, trigger: Trigger, scene: Scene<'_>) -> bool {
+        self.of(trigger).any(|hook| scene.wakes(hook))
+    }
+
     fn facts<'a>(&'a self, scene: Scene<'a>) -> Facts<'a> {
         Facts {
             hub: &self.hub,
             principal: scene.key(),
             client: scene.client,
+            trail: scene.trail,
         }
     }
 

@@ -1,4 +1,4 @@
-//! `aih hook dead`: the events that were given up, straight from the store. A hub may be running on it.
+//! `aih hooks dead`: the events that were given up, straight from the store. A hub may be running on it.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -62,7 +62,7 @@ impl DeadEvents {
         let asked = self.replay.as_deref().or(self.purge.as_deref());
         anyhow::ensure!(
             count > 0 || asked == Some("all"),
-            "no event with the id `{}` was given up; `aih hook dead` lists those that were",
+            "no event with the id `{}` was given up; `aih hooks dead` lists those that were",
             asked.unwrap_or_default()
         );
         let noun = if count == 1 { "event" } else { "events" };

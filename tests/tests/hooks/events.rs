@@ -1,39 +1,14 @@
-//! Hooks, against the real program: JavaScript hooks that the hub builds, real MCP clients of both eras, a
-//! receiver of what background hooks send, and a hub that is killed.
+//! Every trigger by the real event: JavaScript hooks that the hub builds, raw MCP clients of both eras, a receiver
+//! of what background hooks send, and a hub that is killed.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+use std::collections::HashSet;
 
-use std::{
-    collections::HashSet,
-    path::Path,
-    process::Stdio,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use aih_tests::{
-    Fixture, Hub, KEY, Legacy, Modern, Program, Start, client::http, eventually, key_hash, tools,
-};
-use axum::{Router, extract::State, routing};
+use aih_tests::{Fixture, Hub, KEY, Legacy, Modern, Start, key_hash};
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-/// Sends every event to `config.url`; a background hook's receiver.
-const RECORD: &str = r#"
-import { defineHook, host } from "aih-plugin";
-defineHook(async (event) => {
-  const response = await fetch(host.config.get("url"), {
-    method: "POST", headers: { "content-type": "application/json" },
-    body: JSON.stringify({ ...event.payload, attempt: event.attempt }),
-  });
-  if (!response.ok) throw new Error(`the receiver said ${response.status}`);
-});
-"#;
+use crate::{JSON, RECORD, Receiver, one, post, record, signature, until_ready};
 
 /// Does to tool calls what their arguments ask for.
 const GUARD: &str = r#"
@@ -102,68 +77,6 @@ const FILES: &[(&str, &str)] = &[
     ("hooks/answer.js", ANSWER),
 ];
 
-/// A server that keeps what it is sent.
-#[derive(Clone, Default)]
-struct Receiver {
-    events: Arc<Mutex<Vec<Value>>>,
-    /// How many requests to refuse first.
-    refuse: Arc<Mutex<usize>>,
-    delay: Duration,
-}
-
-impl Receiver {
-    /// Starts it; answers its address.
-    async fn start(self) -> (Self, String) {
-        async fn take(State(this): State<Receiver>, body: String) -> StatusCode {
-            tokio::time::sleep(this.delay).await;
-            {
-                let mut refuse = this.refuse.lock().unwrap();
-                if *refuse > 0 {
-                    *refuse -= 1;
-                    return StatusCode::SERVICE_UNAVAILABLE;
-                }
-            }
-            this.events
-                .lock()
-                .unwrap()
-                .push(serde_json::from_str(&body).unwrap());
-            StatusCode::NO_CONTENT
-        }
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new()
-            .route("/", routing::post(take))
-            .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (self, url)
-    }
-
-    fn of(&self, trigger: &str) -> Vec<Value> {
-        let events = self.events.lock().unwrap();
-        events
-            .iter()
-            .filter(|event| event["trigger"] == trigger)
-            .cloned()
-            .collect()
-    }
-
-    /// Waits for an event of a trigger that `fits`.
-    async fn until(&self, hub: &Hub, trigger: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let what = format!("an event `{trigger}`; the hub says:\n{}", hub.output());
-        eventually(&what, || {
-            std::future::ready(self.of(trigger).into_iter().find(&fits))
-        })
-        .await
-    }
-}
-
-fn record(name: &str, trigger: &str, url: &str, more: &str) -> String {
-    format!(
-        "  - {{ name: {name}, trigger: {trigger}, action: ./hooks/record.js, {more} \
-         grants: {{ http: [\"{url}\"] }}, config: {{ url: \"{url}/\" }} }}\n"
-    )
-}
-
 async fn start(config: &str, env: &[(&str, &str)]) -> Hub {
     Start {
         config,
@@ -174,49 +87,6 @@ async fn start(config: &str, env: &[(&str, &str)]) -> Hub {
     .run()
     .await
 }
-
-fn one(fixture: &Fixture) -> String {
-    format!(
-        "mcps:\n  external:\n    - {{ name: one, url: \"{}/stateful/one\" }}\n",
-        fixture.url
-    )
-}
-
-/// Waits until all hooks are built.
-async fn until_ready(hub: &Hub) {
-    eventually("the hooks are ready", || async {
-        let (_, _, text) = hub.get("/api/v1/registry/hooks", Some(KEY), &[]).await;
-        let list: Value = serde_json::from_str(&text).unwrap();
-        let hooks = list["hooks"].as_array().unwrap();
-        for hook in hooks {
-            assert_ne!(hook["state"], "down", "{hook}");
-        }
-        hooks.iter().all(|hook| hook["state"] == "up").then_some(())
-    })
-    .await;
-}
-
-async fn post(
-    hub: &Hub,
-    path: &str,
-    key: Option<&str>,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> (StatusCode, Value) {
-    let mut request = http().post(hub.url(path)).body(body.to_owned());
-    if let Some(key) = key {
-        request = request.bearer_auth(key);
-    }
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = request.send().await.unwrap();
-    let status = response.status();
-    let text = response.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
-}
-
-const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test]
 async fn calls_are_denied_changed_redacted_and_their_errors_told() {
@@ -395,20 +265,6 @@ async fn a_broken_hook_lets_calls_pass_or_stops_them() {
     }
 }
 
-fn signature(secret: &str, body: &str) -> String {
-    use std::io::Write as _;
-    let mut openssl = std::process::Command::new("openssl")
-        .args(["dgst", "-sha256", "-hmac", secret])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    openssl.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
-    let out = openssl.wait_with_output().unwrap();
-    let text = String::from_utf8(out.stdout).unwrap();
-    format!("sha256={}", text.rsplit(' ').next().unwrap().trim())
-}
-
 #[tokio::test]
 async fn hooks_are_run_by_hand_and_from_outside() {
     let (receiver, url) = Receiver::default().start().await;
@@ -572,52 +428,4 @@ async fn servers_the_clock_and_the_configuration_are_told_of() {
         _ = receiver.until(&hub, "upstream.down", |event| event["server"] == "one") => {}
         () = calls => {}
     }
-}
-
-/// Starts the program again on the folder of a hub that is gone.
-fn again(folder: &Path) -> Program {
-    let mut command = Program::command(&tools::binary("aih"));
-    command
-        .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-        .arg(folder.join("aih-config.yaml"))
-        .current_dir(folder);
-    Program::spawn("aih", command)
-}
-
-#[tokio::test]
-async fn every_event_that_was_queued_runs_after_a_kill() {
-    const EVENTS: usize = 1_000;
-    let receiver = Receiver {
-        delay: Duration::from_millis(100),
-        ..Receiver::default()
-    };
-    let (receiver, url) = receiver.start().await;
-    let config = format!("hooks:\n{}", record("later", "manual", &url, "mode: background,"));
-    let mut hub = start(&config, &[]).await;
-    until_ready(&hub).await;
-    let triggers = (0..EVENTS).map(|n| {
-        let hub = &hub;
-        async move {
-            let body = json!({ "n": n }).to_string();
-            let (status, _) = post(hub, "/api/v1/hooks/later/trigger", Some(KEY), &[JSON], &body).await;
-            assert_eq!(status, 202);
-        }
-    });
-    futures::StreamExt::for_each_concurrent(futures::stream::iter(triggers), 32, |trigger| trigger).await;
-    hub.program.kill().await;
-    let before = receiver.of("manual").len();
-    assert!(before < EVENTS, "all had run before the kill");
-    let _second = again(hub.folder.path());
-    let all = eventually("all events ran", || {
-        let numbers: HashSet<u64> = receiver
-            .of("manual")
-            .iter()
-            .map(|event| event["payload"]["n"].as_u64().unwrap())
-            .collect();
-        std::future::ready((numbers.len() == EVENTS).then(|| receiver.of("manual")))
-    })
-    .await;
-    // What ran twice says so by its id.
-    let ids: HashSet<String> = all.iter().map(|event| event["id"].to_string()).collect();
-    assert_eq!(ids.len(), EVENTS);
 }
