@@ -81,17 +81,7 @@ impl Start<'_> {
     /// Starts a hub and waits until it listens.
     pub async fn run(&self) -> Hub {
         let (folder, command) = self.prepare();
-        let program = Program::spawn("aih", command);
-        const SAYS: &str = "listening on ";
-        let line = program.wait_for_line(SAYS).await;
-        let from = line.find(SAYS).unwrap() + SAYS.len();
-        let rest = &line[from..];
-        let end = rest.find(|c: char| c == '"' || c == '\\' || c.is_whitespace());
-        Hub {
-            base: rest[..end.unwrap_or(rest.len())].to_owned(),
-            program,
-            folder,
-        }
+        listening(folder, command).await
     }
 
     /// Runs the program to its end, which must come soon: exit code and all output.
@@ -99,6 +89,20 @@ impl Start<'_> {
         let (_folder, command) = self.prepare();
         let output = Program::run("aih", command, FAILS_WITHIN).await;
         (output.status.code(), output.text)
+    }
+}
+
+async fn listening(folder: TempDir, command: std::process::Command) -> Hub {
+    let program = Program::spawn("aih", command);
+    const SAYS: &str = "listening on ";
+    let line = program.wait_for_line(SAYS).await;
+    let from = line.find(SAYS).unwrap() + SAYS.len();
+    let rest = &line[from..];
+    let end = rest.find(|c: char| c == '"' || c == '\\' || c.is_whitespace());
+    Hub {
+        base: rest[..end.unwrap_or(rest.len())].to_owned(),
+        program,
+        folder,
     }
 }
 
@@ -113,6 +117,19 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// Ends it and starts it anew in the same folder: same configuration, same data, another port.
+    pub async fn restart(mut self) -> Self {
+        self.program.signal(nix::sys::signal::Signal::SIGTERM);
+        self.program.ended().await;
+        let mut command = Program::command(&tools::binary("aih"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .arg("--config")
+            .arg(self.folder.path().join("aih-config.yaml"))
+            .current_dir(self.folder.path());
+        listening(self.folder, command).await
+    }
+
     /// Starts a hub with this configuration (see [`config`]) and waits until it listens.
     pub async fn start(config: &str) -> Self {
         let start = Start {

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,7 +12,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component
 
 use crate::{
     bindings::{
-        Event, Failure, Outcome, Output, Tool, ToolCall,
+        Decision, Event, Failure, Outcome, Output, Tool, ToolCall,
         hook::{Hook, HookPre},
         plugin::{Plugin, PluginPre},
     },
@@ -25,16 +25,17 @@ use crate::{
     limits::Limits,
     output,
     sandbox::{Begin, Sandbox},
+    tools,
 };
 
 /// How long a guest whose caller gave up may take to notice.
-const CANCEL_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// Bytes that a guest may hand to the host at once, at least: a request's body, a value of its state.
 const HANDED: usize = 16 << 20;
-/// Tools of one plugin.
-const TOOLS: usize = 1_000;
-/// Bytes of all that one plugin lists.
-const TOOLS_BYTES: usize = 4 << 20;
+/// Handles of resources, tasks and streams that the guests' own instances may hold at once.
+const COMPONENT_HANDLES: usize = 10_000;
+/// How long to wait at first, and at most, for another call to give its part of the pool back.
+const POOL_WAIT: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// What a component is to the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Spec {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Paths of the hub that no granted folder may overlap.
     pub reserved: Vec<PathBuf>,
+    /// Paths that no folder may hold which is granted for writing: who writes there is run with other grants.
+    pub code: Vec<PathBuf>,
 }
 
 /// One call on its way into a component.
@@ -91,6 +94,8 @@ struct LoadedInner {
     spec: Arc<Spec>,
     exports: Exports,
     egress: Egress,
+    /// What tools are listed with: no grants.
+    bare: (Arc<Spec>, Egress),
     gate: Arc<Semaphore>,
     warm: Mutex<Vec<Live>>,
 }
@@ -119,7 +124,7 @@ impl Runtime {
     pub async fn load(&self, wasm: Vec<u8>, world: World, spec: Spec) -> Result<Loaded, LoadError> {
         let runtime = self.inner.clone();
         tokio::task::spawn_blocking(move || {
-            spec.grants.check_files(&spec.reserved)?;
+            spec.grants.check_files(&spec.reserved, &spec.code)?;
             let component = runtime.cache.compile(&runtime.engine, &wasm)?;
             Loaded::link(runtime, &component, world, spec)
         })
@@ -138,6 +143,11 @@ impl Loaded {
             World::Hook => Exports::Hook(HookPre::new(pre).map_err(fault)?),
         };
         let egress = Egress::new(&spec.grants.http, runtime.tls.clone());
+        let bare = Spec {
+            grants: Grants::default(),
+            ..spec.clone()
+        };
+        let bare = (Arc::new(bare), Egress::new(&[], runtime.tls.clone()));
         Ok(Self {
             inner: Arc::new(LoadedInner {
                 gate: Arc::new(Semaphore::new(spec.limits.concurrency.max(1) as usize)),
@@ -145,6 +155,7 @@ impl Loaded {
                 spec: Arc::new(spec),
                 exports,
                 egress,
+                bare,
                 warm: Mutex::default(),
             }),
         })
@@ -167,8 +178,9 @@ impl Loaded {
         let Done::Tools(listed) = done else {
             return Err(LoadError::Call(CallError::NoSuchExport("plugin")));
         };
-        let tools = listed.map_err(|failure| LoadError::Call(CallError::Failed(failure)))?;
-        check_tools(&tools)?;
+        let limit = self.inner.spec.limits.output;
+        let tools = listed.map_err(|failure| LoadError::Call(output::failure(failure, limit)))?;
+        tools::check(&tools)?;
         Ok(tools)
     }
 
@@ -180,11 +192,9 @@ impl Loaded {
         let Done::Output(answer) = self.run(Job::CallTool(call), context).await? else {
             return Err(CallError::NoSuchExport("plugin"));
         };
-        let output = answer.map_err(CallError::Failed)?;
         let limit = self.inner.spec.limits.output;
-        if output::size(&output) > limit {
-            return Err(too_large(limit));
-        }
+        let output = answer.map_err(|failure| output::failure(failure, limit))?;
+        output::check(&output, limit)?;
         Ok(output)
     }
 
@@ -196,7 +206,17 @@ impl Loaded {
         let Done::Outcome(answer) = self.run(Job::OnEvent(event), context).await? else {
             return Err(CallError::NoSuchExport("hook"));
         };
-        answer.map_err(CallError::Failed)
+        let limit = self.inner.spec.limits.output;
+        let outcome = answer.map_err(|failure| output::failure(failure, limit))?;
+        let answered = outcome.event_result_json.as_ref().map_or(0, String::len);
+        let decided = match &outcome.decision {
+            Decision::Proceed => 0,
+            Decision::Replace(text) | Decision::Deny(text) => text.len(),
+        };
+        if (answered + decided) as u64 > limit {
+            return Err(output::too_large(limit));
+        }
+        Ok(outcome)
     }
 
     /// Runs in a task of its own: a caller that goes away does not tear the guest down in the middle.
@@ -232,34 +252,55 @@ impl LoadedInner {
         let deadline = context.deadline.map_or(latest, |given| given.min(latest));
         let _places = self.places(deadline, &context.cancel).await?;
         let _running = self.runtime.running();
-        let cancel = context.cancel.clone();
-        let begin = Begin {
-            host: context.host,
-            deadline,
-            cancel: context.cancel,
-        };
-        let (mut store, warm) = self.store(begin)?;
-        let work = async {
-            let instance = match warm {
-                Some(instance) => instance,
-                None => self.instantiate(&mut store).await?,
+        let listing = matches!(job, Job::ListTools);
+        let mut job = Some(job);
+        let (mut wait, longest) = POOL_WAIT;
+        loop {
+            let begin = Begin {
+                host: context.host.clone(),
+                deadline,
+                cancel: context.cancel.clone(),
             };
-            let done = instance.run(&mut store, job).await?;
-            wasmtime::Result::Ok((instance, done))
-        };
-        let outcome = tokio::select! {
-            biased;
-            outcome = work => outcome,
-            () = tokio::time::sleep_until(deadline.into()) => Err(Stop::TimedOut.into()),
-            () = given_up(&cancel) => Err(Stop::Cancelled.into()),
-        };
-        let printed = store.data().finish();
-        match outcome {
-            Ok((instance, done)) => {
-                self.keep(store, instance);
-                Ok(done)
+            let (mut store, warm) = self.store(begin, listing)?;
+            let work = async {
+                let instance = match warm {
+                    Some(instance) => instance,
+                    None => self.instantiate(&mut store).await?,
+                };
+                let Some(job) = job.take() else {
+                    return Err(wasmtime::Error::msg("a call was started twice"));
+                };
+                let done = instance.run(&mut store, job).await?;
+                wasmtime::Result::Ok((instance, done))
+            };
+            let outcome = tokio::select! {
+                biased;
+                outcome = work => outcome,
+                () = tokio::time::sleep_until(deadline.into()) => Err(Stop::TimedOut.into()),
+                () = given_up(&context.cancel) => Err(Stop::Cancelled.into()),
+            };
+            let printed = store.data().finish();
+            match outcome {
+                Ok((instance, done)) => {
+                    if !listing {
+                        self.keep(store, instance);
+                    }
+                    return Ok(done);
+                }
+                // Nothing of it ran: other calls hold what it needs of the pool, and give it back.
+                Err(error) if job.is_some() && error.is::<PoolConcurrencyLimitError>() => {
+                    drop(store);
+                    self.warm.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    tokio::select! {
+                        biased;
+                        () = context.cancel.cancelled() => return Err(CallError::Cancelled),
+                        () = tokio::time::sleep_until(deadline.into()) => return Err(CallError::Busy),
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    wait = (wait * 2).min(longest);
+                }
+                Err(error) => return Err(self.explain(&error, store.data(), &printed)),
             }
-            Err(error) => Err(self.explain(&error, store.data(), &printed)),
         }
     }
 
@@ -284,18 +325,29 @@ impl LoadedInner {
     }
 
     /// A warm store with its instance, or a fresh one.
-    fn store(&self, begin: Begin) -> Result<(Store<Sandbox>, Option<Instance>), CallError> {
-        let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    fn store(&self, begin: Begin, listing: bool) -> Result<(Store<Sandbox>, Option<Instance>), CallError> {
+        let warm = match listing {
+            true => None,
+            false => self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop(),
+        };
         if let Some(mut live) = warm {
             live.store.data_mut().begin(begin);
             live.store.set_epoch_deadline(1);
             return Ok((live.store, Some(live.instance)));
         }
-        let sandbox = Sandbox::new(self.spec.clone(), self.egress.clone(), begin)
+        let (spec, egress) = match listing {
+            true => (&self.bare.0, &self.bare.1),
+            false => (&self.spec, &self.egress),
+        };
+        let sandbox = Sandbox::new(spec.clone(), egress.clone(), begin)
             .map_err(|error| CallError::Host(format!("{error:#}")))?;
         let mut store = Store::new(&self.runtime.engine, sandbox);
         store.limiter(Sandbox::limiter);
         store.set_hostcall_fuel(self.fuel());
+        store.set_max_component_handles(COMPONENT_HANDLES);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(COMPONENT_HANDLES);
+        }
         store.epoch_deadline_callback(|store| {
             store.data().check()?;
             Ok(UpdateDeadline::Yield(1))
@@ -344,7 +396,7 @@ impl LoadedInner {
         }
         let root = error.root_cause().to_string();
         if root.contains("fuel allocated for hostcalls has been exhausted") {
-            return too_large(limits.output);
+            return output::too_large(limits.output);
         }
         let what = match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string(),
@@ -354,13 +406,6 @@ impl LoadedInner {
             "" => what,
             printed => format!("{what}; it printed: {printed}"),
         })
-    }
-}
-
-fn too_large(limit: u64) -> CallError {
-    CallError::TooLarge {
-        what: "what the component handed over",
-        limit,
     }
 }
 
@@ -395,46 +440,4 @@ impl Instance {
             }
         })
     }
-}
-
-/// Whether what a plugin lists can be offered.
-fn check_tools(tools: &[Tool]) -> Result<(), LoadError> {
-    let fault = |text: String| Err(LoadError::Tools(text));
-    if tools.len() > TOOLS {
-        return fault(format!("{} tools are more than {TOOLS}", tools.len()));
-    }
-    let mut names = std::collections::HashSet::new();
-    let mut bytes = 0;
-    for tool in tools {
-        let name = &tool.name;
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
-            return fault(format!(
-                "`{}` is no name of a tool: 1 to 128 letters, digits, `_`, `-` or `.`",
-                name.escape_debug()
-            ));
-        }
-        if !names.insert(name) {
-            return fault(format!("the tool `{name}` is listed twice"));
-        }
-        let parts = [
-            Some(("input-schema", &tool.input_schema)),
-            tool.output_schema.as_ref().map(|text| ("output-schema", text)),
-            tool.annotations_json
-                .as_ref()
-                .map(|text| ("annotations-json", text)),
-        ];
-        for (part, text) in parts.into_iter().flatten() {
-            match serde_json::from_str::<serde_json::Value>(text) {
-                Ok(serde_json::Value::Object(_)) => bytes += text.len(),
-                Ok(_) => return fault(format!("the {part} of `{name}` is no JSON object")),
-                Err(error) => return fault(format!("the {part} of `{name}` is no JSON: {error}")),
-            }
-        }
-        bytes += tool.description.len() + tool.title.as_ref().map_or(0, String::len);
-    }
-    if bytes > TOOLS_BYTES {
-        return fault(format!("the list is larger than {TOOLS_BYTES} bytes"));
-    }
-    Ok(())
 }

@@ -89,11 +89,12 @@ pub enum GrantError {
 
 impl Grants {
     /// Checks the folders: each is there, none lies in another one with another mode, and none reaches into a
-    /// path of `reserved` (what is the hub's own) or holds one.
+    /// path of `reserved` (what is the hub's own) or holds one. One that is granted for writing holds no path of
+    /// `code` either: the files of plugins and hooks, which run with grants of their own.
     ///
     /// # Errors
     /// The first folder that cannot be granted.
-    pub fn check_files(&self, reserved: &[PathBuf]) -> Result<(), GrantError> {
+    pub fn check_files(&self, reserved: &[PathBuf], code: &[PathBuf]) -> Result<(), GrantError> {
         let mut real: Vec<(PathBuf, FileMode)> = Vec::new();
         for grant in &self.files {
             let fault = |why: String| GrantError::File {
@@ -114,12 +115,20 @@ impl Grants {
                 )));
             }
             for reserved in reserved {
-                // A folder that is not there yet cannot be reached either.
-                let reserved = reserved.canonicalize().unwrap_or_else(|_| reserved.clone());
+                let reserved = real_path(reserved);
                 if overlap(&path, &reserved) {
                     return Err(fault(format!(
                         "overlaps the hub's own {}; grant another folder",
                         reserved.display()
+                    )));
+                }
+            }
+            let written = code.iter().filter(|_| grant.mode == FileMode::ReadWrite);
+            for code in written.map(|code| real_path(code)) {
+                if code.starts_with(&path) {
+                    return Err(fault(format!(
+                        "holds {}, which the hub runs; grant it read-only, or grant another folder",
+                        code.display()
                     )));
                 }
             }
@@ -135,6 +144,20 @@ impl Grants {
         }
         Ok(())
     }
+}
+
+/// A path without links, as far as it is there already.
+fn real_path(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
+            return if rest.as_os_str().is_empty() {
+                real
+            } else {
+                real.join(rest)
+            };
+        }
+    }
+    path.to_owned()
 }
 
 fn overlap(a: &Path, b: &Path) -> bool {
@@ -172,7 +195,7 @@ mod tests {
                 files,
                 ..Grants::default()
             }
-            .check_files(reserved)
+            .check_files(reserved, &[])
         };
         assert!(check(vec![grant(&outer, FileMode::ReadOnly)], &[]).is_ok());
         assert!(
@@ -207,6 +230,42 @@ mod tests {
             files: vec![grant(&link, FileMode::ReadWrite)],
             ..Grants::default()
         };
-        assert!(grants.check_files(&[real]).is_err());
+        assert!(grants.check_files(&[real], &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_reserved_too() {
+        let root = tempfile::tempdir().unwrap();
+        let real = root.path().join("real");
+        std::fs::create_dir(&real).unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let grants = Grants {
+            files: vec![grant(&real, FileMode::ReadOnly)],
+            ..Grants::default()
+        };
+        assert!(grants.check_files(&[link.join("data/keys.json")], &[]).is_err());
+    }
+
+    #[test]
+    fn what_the_hub_runs_is_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        let plugins = root.path().join("plugins");
+        std::fs::create_dir(&plugins).unwrap();
+        let file = plugins.join("x.js");
+        std::fs::write(&file, "").unwrap();
+        let check = |path: &Path, mode| {
+            let grants = Grants {
+                files: vec![grant(path, mode)],
+                ..Grants::default()
+            };
+            grants.check_files(&[], std::slice::from_ref(&file))
+        };
+        assert!(check(&plugins, FileMode::ReadOnly).is_ok());
+        assert!(check(&plugins, FileMode::ReadWrite).is_err());
+        assert!(check(root.path(), FileMode::ReadWrite).is_err());
+        let other = root.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        assert!(check(&other, FileMode::ReadWrite).is_ok());
     }
 }

@@ -20,6 +20,7 @@ mod limits;
 mod output;
 mod sandbox;
 mod stdio;
+mod tools;
 
 pub use bindings::{Content, Decision, Event, Failure, Outcome, Output, Tool, ToolCall};
 pub use cache::CompileCache;

@@ -22,12 +22,16 @@ use crate::{
     stdio::{CallLog, Printed},
 };
 
-/// Handles that a guest may hold at once.
-const HANDLES: usize = 4_096;
+/// Handles of the host that a guest may hold at once. What stands behind one takes up to some hundred kilobytes.
+const HANDLES: usize = 1_024;
+/// Bytes of the headers behind one handle.
+const FIELDS: usize = 32 << 10;
 /// Bytes of random data in one call of the host.
 const RANDOM: u32 = 65_536;
 /// Progress that comes faster is left out.
 const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+/// Bytes of the text beside a report of progress.
+const PROGRESS_TEXT: usize = 1_000;
 
 /// The data of one store.
 pub(crate) struct Sandbox {
@@ -44,7 +48,8 @@ pub(crate) struct Sandbox {
     stderr: Printed,
     pub(crate) deadline: Instant,
     pub(crate) cancel: CancellationToken,
-    progressed: Option<Instant>,
+    /// When progress was passed on, and how far it was.
+    progressed: Option<(Instant, f64)>,
 }
 
 /// Who calls, and until when.
@@ -81,12 +86,14 @@ impl Sandbox {
             };
             wasi.preopened_dir(&grant.path, &grant.seen_as, perms)?;
         }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         Ok(Self {
             table,
             wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
+            http,
             wasi_egress: WasiEgress(egress.clone()),
             egress,
             meter: Meter::new(&spec.limits),
@@ -275,14 +282,24 @@ impl host::progress::Host for Sandbox {
         total: Option<f64>,
         message: Option<String>,
     ) -> wasmtime::Result<()> {
+        // MCP wants numbers that go up; NaN and the infinities are none in JSON.
+        let total = total.filter(|total| total.is_finite());
+        let back = self.progressed.is_some_and(|(_, before)| progress <= before);
+        if !progress.is_finite() || back {
+            return Ok(());
+        }
         let now = Instant::now();
         let soon = self
             .progressed
-            .is_some_and(|last| now.duration_since(last) < PROGRESS_EVERY);
+            .is_some_and(|(last, _)| now.duration_since(last) < PROGRESS_EVERY);
         if soon && total.is_none_or(|total| progress < total) {
             return Ok(());
         }
-        self.progressed = Some(now);
+        self.progressed = Some((now, progress));
+        let message = message.map(|mut message| {
+            message.truncate(message.floor_char_boundary(PROGRESS_TEXT));
+            message
+        });
         self.host.progress(progress, total, message.as_deref());
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{guest, hub, plugin, text, until_state};
 
-fn wat(name: &str) -> Vec<u8> {
+pub(crate) fn wat(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("guests/wat")
         .join(format!("{name}.wat"));
@@ -38,6 +38,7 @@ async fn each_is_listed_with_its_error() {
         ("other-world", "aih:plugin/tools@2.0.0, this hub has 1.x"),
         ("imports-unknown", "which this hub does not offer"),
         ("start-loop", "longer than"),
+        ("shared-memory", "cannot be compiled"),
     ] {
         files.push((name, wat(name), expected));
     }
@@ -88,10 +89,16 @@ const LIES: &[(&str, &str)] = &[
     ("long_name", "no name of a tool"),
     ("no_json", "is no JSON"),
     ("no_object", "no JSON object"),
+    ("no_type", "has no `\"type\": \"object\"`"),
     ("bad_schema", "no JSON Schema"),
+    ("bad_properties", "is no object"),
     ("remote_schema", "no JSON Schema"),
+    ("file_schema", "no JSON Schema"),
+    ("forking_schema", "too large"),
     ("deep_schema", "is no JSON"),
     ("bad_output_schema", "no JSON object"),
+    ("bad_annotations", "no JSON object"),
+    ("bad_hint", "neither true nor false"),
     ("huge_description", "larger than"),
     ("many", "larger than"),
 ];

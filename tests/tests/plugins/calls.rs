@@ -126,6 +126,131 @@ async fn state_outlives_calls_and_restarts_and_counts_each_call() {
         .collect();
     counts.sort_unstable();
     assert_eq!(counts, (1..=20).collect::<Vec<_>>());
+    let hub = hub.restart().await;
+    until_state(&hub, "echo", "up").await;
+    let client = hub.legacy().await;
+    assert_eq!(text(&client, "echo__state_counter", json!({})).await, "21");
+}
+
+const KEEPER: &str = r#"
+import { defineTool, host } from "aih-plugin";
+const input = {
+  type: "object",
+  properties: { key: { type: "string" }, size: { type: "integer" }, expect: { type: "integer" } },
+  required: ["key"],
+};
+const kind = async (run) => {
+  try {
+    return String(await run());
+  } catch (error) {
+    return `${error.code}: ${error.message}`;
+  }
+};
+defineTool({
+  name: "set",
+  description: "Writes so many bytes",
+  input,
+  handler: ({ key, size = 1, expect }) => kind(() => host.state.setBytes(key, new Uint8Array(size), { expect })),
+});
+defineTool({
+  name: "size",
+  description: "How many bytes there are",
+  input,
+  handler: ({ key }) => kind(async () => (await host.state.getBytes(key))?.length),
+});
+"#;
+
+#[tokio::test]
+async fn state_has_versions_and_a_quota() {
+    let start = Start {
+        config: "plugins:\n  - { name: keeper, file: ./keeper.js, grants: { state: { max_bytes: \"10kB\" } } }\n",
+        files: &[("keeper.js", KEEPER)],
+        ..Start::default()
+    };
+    let hub = start.run().await;
+    until_state(&hub, "keeper", "up").await;
+    let client = hub.legacy().await;
+    let set = async |key: &str, size: u32, expect: Option<u64>| {
+        let mut arguments = json!({"key": key, "size": size});
+        if let Some(expect) = expect {
+            arguments["expect"] = expect.into();
+        }
+        text(&client, "keeper__set", arguments).await
+    };
+    let first: u64 = set("a", 1, Some(0)).await.parse().unwrap();
+    // It is there now, with another version than none.
+    assert!(set("a", 2, Some(0)).await.starts_with("conflict"));
+    let second: u64 = set("a", 2, Some(first)).await.parse().unwrap();
+    assert!(second > first);
+    assert!(set("a", 3, Some(first)).await.starts_with("conflict"));
+    // Of many that saw the same version, one wins.
+    let race = (0..10).map(|_| set("a", 4, Some(second)));
+    let outcomes = futures::future::join_all(race).await;
+    let won = outcomes.iter().filter(|outcome| outcome.parse::<u64>().is_ok());
+    assert_eq!(won.count(), 1, "{outcomes:?}");
+    let full = set("b", 20_000, None).await;
+    assert!(full.starts_with("quota"), "{full}");
+    assert_eq!(
+        text(&client, "keeper__size", json!({"key": "b"})).await,
+        "undefined"
+    );
+    assert!(set("b", 9_000, None).await.parse::<u64>().is_ok());
+    let full = set("c", 2_000, None).await;
+    assert!(full.starts_with("quota"), "{full}");
+    assert!(set("b", 10, None).await.parse::<u64>().is_ok());
+    assert!(set("c", 2_000, None).await.parse::<u64>().is_ok());
+    let hub = hub.restart().await;
+    until_state(&hub, "keeper", "up").await;
+    let client = hub.legacy().await;
+    assert_eq!(text(&client, "keeper__size", json!({"key": "c"})).await, "2000");
+}
+
+/// The fields of the first row of a call that holds all these words.
+async fn row(hub: &Hub, words: &[&str]) -> Value {
+    let words: Vec<&str> = words.iter().copied().chain(["aih::call"]).collect();
+    let row: Value = serde_json::from_str(&hub.logged(&words).await).unwrap();
+    row["fields"].clone()
+}
+
+#[tokio::test]
+async fn a_call_of_a_plugin_leaves_the_row_of_a_clients_call() {
+    let plugins = format!(
+        "plugins:\n{}{}",
+        guest("echo", "grants: { mcps: [\"liar/*\"] }"),
+        guest("liar", ""),
+    );
+    let start = Start {
+        config: &plugins,
+        env: &[("AIH_LOG", "debug")],
+        ..Start::default()
+    };
+    let hub = start.run().await;
+    for name in ["echo", "liar"] {
+        until_state(&hub, name, "up").await;
+    }
+    let client = hub.legacy().await;
+    client.call("liar__good", json!({"n": 1})).await;
+    let own = row(&hub, &["good"]).await;
+    let other = json!({"server": "liar", "tool": "good", "arguments": {"n": 2}});
+    client.call("echo__call", other).await;
+    let nested = row(&hub, &["good", "through"]).await;
+    for field in ["key", "server", "tool", "outcome"] {
+        assert_eq!(own[field], nested[field], "{field}: {own} {nested}");
+    }
+    assert_eq!(own["outcome"], "ok", "{own}");
+    assert_eq!(own["key"], "admin", "{own}");
+    assert!(own["ms"].is_u64() && nested["ms"].is_u64(), "{own} {nested}");
+    assert_eq!((&own["depth"], &nested["depth"]), (&json!(0), &json!(1)));
+    assert_eq!(nested["through"], "echo", "{nested}");
+    // What was refused is written down too.
+    let refused = json!({"server": "echo", "tool": "echo", "arguments": {"text": "x"}});
+    client.call("echo__call", refused).await;
+    let refused = row(&hub, &["through", "grants.mcps"]).await;
+    assert_eq!(refused["outcome"], "error", "{refused}");
+    let (_, _, rows) = hub
+        .get("/api/v1/logs?level=debug&limit=1000", Some(KEY), &[])
+        .await;
+    assert!(rows.contains("aih::call"), "{rows:.500}");
 }
 
 #[tokio::test]

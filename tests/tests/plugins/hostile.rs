@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::{guest, hub, text};
 
-const MB: u64 = 1 << 20;
+pub(crate) const MB: u64 = 1 << 20;
 
 /// What a call came to: `data.kind` of an error, `isError` with its text, or the text.
-async fn outcome(client: &Legacy, tool: &str, arguments: Value) -> String {
-    let reply = client.call(&format!("hostile__{tool}"), arguments).await;
+pub(crate) async fn outcome(client: &Legacy, tool: &str, arguments: Value) -> String {
+    let reply = client.call(tool, arguments).await;
     let value = reply.value();
     if let Some(error) = value.get("error") {
         let kind = error["data"]["kind"].as_str().unwrap_or("error");
@@ -31,6 +31,11 @@ async fn outcome(client: &Legacy, tool: &str, arguments: Value) -> String {
     )
 }
 
+/// The same for a tool of the plugin `hostile`.
+async fn attack(client: &Legacy, tool: &str, arguments: Value) -> String {
+    outcome(client, &format!("hostile__{tool}"), arguments).await
+}
+
 async fn start(grants: &str) -> (aih_tests::Hub, Legacy) {
     let entry = format!("limits: {{ time: \"1500ms\", memory: \"64MB\", output: \"1MB\" }}{grants}");
     let hub = hub(
@@ -43,12 +48,12 @@ async fn start(grants: &str) -> (aih_tests::Hub, Legacy) {
 }
 
 /// Bytes that the hub has resident.
-fn memory(hub: &aih_tests::Hub) -> u64 {
+pub(crate) fn memory(hub: &aih_tests::Hub) -> u64 {
     aih_tests::program::memory_kb(hub.pid(), "VmRSS:") * 1024
 }
 
 /// The neighbour serves.
-async fn neighbour(client: &Legacy, after: &str) {
+pub(crate) async fn neighbour(client: &Legacy, after: &str) {
     let answer = text(client, "echo__echo", json!({"text": "still here"})).await;
     assert_eq!(answer, "still here", "after {after}");
 }
@@ -103,13 +108,20 @@ async fn time_memory_and_output_are_bounded() {
             json!({"how": "wasi"}),
             &["trapped", "out-of-memory"],
         ),
+        ("huge_error", json!({"amount": 3}), &["too-large"]),
+        ("many_blocks", json!({"amount": 20_000}), &["too-large"]),
+        (
+            "header_flood",
+            json!({}),
+            &["trapped", "answered", "timed-out", "told", "out-of-memory"],
+        ),
         (
             "many_resources",
             json!({}),
             &["trapped", "answered", "timed-out", "out-of-memory"],
         ),
     ] {
-        let came = outcome(&client, tool, arguments.clone()).await;
+        let came = attack(&client, tool, arguments.clone()).await;
         let fits = expected.iter().any(|word| came.starts_with(word));
         assert!(fits, "{tool} {arguments}: {came:.300}");
         neighbour(&client, tool).await;
@@ -127,16 +139,19 @@ async fn time_memory_and_output_are_bounded() {
 #[tokio::test]
 async fn answers_that_are_none_are_refused() {
     let (_hub, client) = start("").await;
-    for (tool, arguments) in [
-        ("bad_json_output", json!({"how": "resource"})),
-        ("bad_json_output", json!({"how": "array"})),
-        ("bad_json_output", json!({"how": "deep"})),
-        ("bad_json_output", json!({"how": "nan"})),
-        ("invalid_utf8", json!({})),
-        ("huge_structured", json!({"amount": 200})),
+    for (tool, arguments, kind) in [
+        ("bad_json_output", json!({"how": "resource"}), "bad-answer"),
+        ("bad_json_output", json!({"how": "array"}), "bad-answer"),
+        ("bad_json_output", json!({"how": "deep"}), "bad-answer"),
+        ("bad_json_output", json!({"how": "nan"}), "bad-answer"),
+        ("bad_json_output", json!({"how": "duplicate"}), "bad-answer"),
+        ("invalid_utf8", json!({}), "trapped"),
+        ("huge_structured", json!({"amount": 200}), "bad-answer"),
+        ("bad_mime", json!({}), "bad-answer"),
+        ("bad_resource", json!({}), "bad-answer"),
     ] {
-        let came = outcome(&client, tool, arguments.clone()).await;
-        assert!(!came.starts_with("answered"), "{tool} {arguments}: {came:.300}");
+        let came = attack(&client, tool, arguments.clone()).await;
+        assert!(came.starts_with(kind), "{tool} {arguments}: {came:.300}");
         neighbour(&client, tool).await;
     }
 }
@@ -160,10 +175,10 @@ async fn nothing_is_reached_that_was_not_granted() {
         ("self_call", json!({"server": "hostile"})),
         ("state_flood", json!({})),
     ] {
-        let came = outcome(&client, tool, arguments.clone()).await;
+        let came = attack(&client, tool, arguments.clone()).await;
         assert!(came.starts_with("told"), "{tool} {arguments}: {came:.300}");
     }
-    let environment = outcome(&client, "env_dump", json!({})).await;
+    let environment = attack(&client, "env_dump", json!({})).await;
     assert!(!environment.contains("PATH"), "{environment:.300}");
     assert!(!std::path::Path::new("/tmp/written-by-a-plugin").exists());
     neighbour(&client, "all of it").await;
@@ -177,7 +192,7 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
         ", grants: {{ http: [\"http://127.0.0.1:{port}\", \"http://localhost:{port}\", \"https://*\", \"http://*\"] }}"
     );
     let (hub, client) = start(&grants).await;
-    let fetched = outcome(
+    let fetched = attack(
         &client,
         "fetch",
         json!({"url": format!("http://127.0.0.1:{port}/hello")}),
@@ -185,14 +200,14 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
     .await;
     assert!(fetched.contains("hello"), "{fetched:.300}");
     // The name was granted, and leads to an address that was granted too.
-    let named = outcome(
+    let named = attack(
         &client,
         "fetch",
         json!({"url": format!("http://localhost:{port}/hello")}),
     )
     .await;
     assert!(named.contains("hello"), "{named:.300}");
-    let direct = outcome(
+    let direct = attack(
         &client,
         "wasi_http",
         json!({"authority": format!("127.0.0.1:{port}"), "path": "/hello"}),
@@ -200,26 +215,8 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
     .await;
     assert!(direct.contains("hello"), "{direct:.300}");
     let other = hub.address().rsplit(':').next().unwrap().to_owned();
-    for url in [
-        format!("http://127.0.0.1:{other}/"),
-        format!("http://[::ffff:127.0.0.1]:{other}/"),
-        "http://127.0.0.1/".to_owned(),
-        "http://localhost/".to_owned(),
-        "http://0/".to_owned(),
-        "http://0x7f.1/".to_owned(),
-        "http://2130706433/".to_owned(),
-        "http://169.254.169.254/latest/meta-data/".to_owned(),
-        "http://[::ffff:169.254.169.254]/".to_owned(),
-        "http://[fe80::1]/".to_owned(),
-        "http://[::1]/".to_owned(),
-        "http://10.0.0.1/".to_owned(),
-        "file:///etc/passwd".to_owned(),
-        format!("http://127.0.0.1:{port}/to?http://127.0.0.1:{other}/"),
-        format!("http://127.0.0.1:{port}/to?http://169.254.169.254/"),
-        format!("http://127.0.0.1:{port}/to?file:///etc/passwd"),
-        format!("http://127.0.0.1:{port}/loop"),
-    ] {
-        let came = outcome(&client, "fetch", json!({"url": url})).await;
+    for url in forbidden(port, &other) {
+        let came = attack(&client, "fetch", json!({"url": url})).await;
         assert!(came.starts_with("told"), "{url}: {came:.300}");
     }
     for authority in [
@@ -227,10 +224,10 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
         "169.254.169.254".to_owned(),
         format!("[::ffff:127.0.0.1]:{other}"),
     ] {
-        let came = outcome(&client, "wasi_http", json!({"authority": authority})).await;
+        let came = attack(&client, "wasi_http", json!({"authority": authority})).await;
         assert!(came.starts_with("told"), "{authority}: {came:.300}");
     }
-    let large = outcome(
+    let large = attack(
         &client,
         "fetch",
         json!({"url": format!("http://127.0.0.1:{port}/endless")}),
@@ -254,7 +251,7 @@ async fn a_granted_folder_is_not_left() {
     ))
     .await;
     assert_eq!(
-        outcome(&client, "read_path", json!({"path": "/files/note.txt"})).await,
+        attack(&client, "read_path", json!({"path": "/files/note.txt"})).await,
         "answered: a note"
     );
     for (tool, arguments) in [
@@ -274,7 +271,7 @@ async fn a_granted_folder_is_not_left() {
         ("rename", json!({"from": "/files", "to": "/elsewhere"})),
         ("write_path", json!({"path": "/files/../written.txt"})),
     ] {
-        let came = outcome(&client, tool, arguments.clone()).await;
+        let came = attack(&client, tool, arguments.clone()).await;
         assert!(!came.contains("out of reach"), "{tool} {arguments}: {came:.300}");
         assert!(came.starts_with("told"), "{tool} {arguments}: {came:.300}");
     }
@@ -283,8 +280,8 @@ async fn a_granted_folder_is_not_left() {
 }
 
 /// A server that says hello, redirects where it is told, redirects to itself, and never stops sending.
-struct Redirector {
-    port: u16,
+pub(crate) struct Redirector {
+    pub(crate) port: u16,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -294,7 +291,7 @@ impl Drop for Redirector {
     }
 }
 
-async fn redirector() -> Redirector {
+pub(crate) async fn redirector() -> Redirector {
     use axum::{
         Router, body::Body, extract::RawQuery, http::header::LOCATION, response::IntoResponse as _,
         routing::get,
@@ -324,4 +321,30 @@ async fn redirector() -> Redirector {
     let port = listener.local_addr().unwrap().port();
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     Redirector { port, task }
+}
+
+/// Addresses that no grant by name or by pattern leads to; what the server at `port` redirects to is as far.
+pub(crate) fn forbidden(port: u16, other: &str) -> Vec<String> {
+    vec![
+        format!("http://127.0.0.1:{other}/"),
+        format!("http://[::ffff:127.0.0.1]:{other}/"),
+        "http://127.0.0.1/".to_owned(),
+        "http://localhost/".to_owned(),
+        "http://0/".to_owned(),
+        "http://0x7f.1/".to_owned(),
+        "http://2130706433/".to_owned(),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://[::ffff:169.254.169.254]/".to_owned(),
+        "http://[fe80::1]/".to_owned(),
+        "http://[::1]/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        format!("http://127.0.0.1:{port}/to?http://127.0.0.1:{other}/"),
+        format!("http://127.0.0.1:{port}/to?http://169.254.169.254/"),
+        format!("http://127.0.0.1:{port}/to?file:///etc/passwd"),
+        format!("http://127.0.0.1:{port}/loop"),
+        "http://0177.0.0.1/".to_owned(),
+        "http://127.1/".to_owned(),
+        "http://[64:ff9b::7f00:1]/".to_owned(),
+    ]
 }

@@ -6,7 +6,10 @@ mod bad_components;
 mod calls;
 mod examples;
 mod hostile;
+mod languages;
+mod pressure;
 mod sources;
+mod texts;
 
 use std::time::{Duration, Instant};
 

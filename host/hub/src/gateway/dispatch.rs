@@ -1,11 +1,11 @@
 //! From a method and its parameters to an answer: names are looked up, permissions checked, eras bridged.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, rewrite};
+use super::{Gateway, record::Row, rewrite};
 use crate::{
     catalogue::{
         ListKind, Offering, Scope, names,
@@ -318,12 +318,23 @@ impl Gateway {
         let Route { offering, params } = route;
         let call = request.call();
         let (to, method, by) = (&*offering, &*request.method, &call);
-        let answer = self
+        let row = (method == method::TOOLS_CALL).then(|| Row {
+            call: by,
+            server: to.provider.name(),
+            through: None,
+            begun: Instant::now(),
+        });
+        let asked = params.clone();
+        let outcome = self
             .hooks
             .around(to, method, params, by, |params| {
                 ask_provider(to, method, params, by)
             })
-            .await?;
+            .await;
+        if let Some(row) = row {
+            row.ended(asked.as_ref(), &outcome);
+        }
+        let answer = outcome?;
         let result = match request.scope {
             Scope::All if offering.namespace.as_str() != names::HUB => {
                 rewrite::expose_result(answer.result, &offering.namespace)
@@ -513,7 +524,9 @@ async fn ask_provider(
 ) -> Result<Answer, ErrorObject> {
     let answer = offering.provider.request(method, params.clone(), call).await;
     let answer = answer.map_err(|e| {
-        if matches!(e.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT) {
+        let unreachable = matches!(e.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT);
+        // Calls of tools have a row of their own.
+        if unreachable && method != method::TOOLS_CALL {
             let (server, key) = (offering.provider.name(), &call.client.principal.name);
             tracing::warn!(target: "aih::gateway", server, method, %key, "failed: {}", e.message);
         }

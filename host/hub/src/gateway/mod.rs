@@ -10,6 +10,7 @@ pub mod hub;
 mod legacy;
 pub mod modern;
 pub mod peer;
+pub(crate) mod record;
 pub mod rewrite;
 pub mod session;
 pub mod sse;

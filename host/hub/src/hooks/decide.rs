@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aih_runtime::Decision;
 use serde_json::{Map, Value};
 
-use crate::{config::OnFailure, mcp::RawJson};
+use crate::{config::OnFailure, mcp::RawJson, plugins::schema::Schema};
 
 /// Compiled schemas that are kept.
 const KEPT_SCHEMAS: usize = 256;
@@ -67,14 +67,14 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// Arguments for a tool, checked against its input schema where it has one.
-pub(crate) fn arguments(text: &str, schema: Option<&jsonschema::Validator>) -> Result<RawJson, String> {
+pub(crate) fn arguments(text: &str, schema: Option<&Schema>) -> Result<RawJson, String> {
     let value = Value::Object(object(text)?);
     fits(schema, &value, "the tool's input schema")?;
     Ok(RawJson::of(&value))
 }
 
 /// A `CallToolResult`, checked against the tool's output schema where it has one.
-pub(crate) fn result(text: &str, schema: Option<&jsonschema::Validator>) -> Result<RawJson, String> {
+pub(crate) fn result(text: &str, schema: Option<&Schema>) -> Result<RawJson, String> {
     let result = object(text)?;
     let content = match result.get("content") {
         Some(Value::Array(content)) => content,
@@ -160,14 +160,11 @@ pub(crate) fn instructions(text: &str) -> Result<String, String> {
     }
 }
 
-fn fits(schema: Option<&jsonschema::Validator>, value: &Value, what: &str) -> Result<(), String> {
-    match schema.map(|schema| schema.validate(value)) {
-        None | Some(Ok(())) => Ok(()),
-        Some(Err(error)) => {
-            let path = error.instance_path().to_string();
-            // The value itself may be what a hook is there to hide.
-            Err(format!("it does not fit {what} at `{path}`: {}", error.masked()))
-        }
+fn fits(schema: Option<&Schema>, value: &Value, what: &str) -> Result<(), String> {
+    // The value itself may be what a hook is there to hide.
+    match schema.and_then(|schema| schema.masked_problem(value)) {
+        None => Ok(()),
+        Some(problem) => Err(format!("it does not fit {what} {problem}")),
     }
 }
 
@@ -176,11 +173,11 @@ fn fits(schema: Option<&jsonschema::Validator>, value: &Value, what: &str) -> Re
 pub(crate) struct Schemas(Mutex<HashMap<(usize, &'static str), Kept>>);
 
 /// A tool as it was listed, which keeps its address its own, and its schema.
-type Kept = (RawJson, Option<Arc<jsonschema::Validator>>);
+type Kept = (RawJson, Option<Arc<Schema>>);
 
 impl Schemas {
     /// The schema at `key` of a listed tool; `None` where it has none, or one that is none.
-    pub(crate) fn of(&self, tool: &RawJson, key: &'static str) -> Option<Arc<jsonschema::Validator>> {
+    pub(crate) fn of(&self, tool: &RawJson, key: &'static str) -> Option<Arc<Schema>> {
         let place = (tool.bytes().as_ptr() as usize, key);
         // The map is whole at every point where code under the lock could panic.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +185,7 @@ impl Schemas {
             return schema.clone();
         }
         let schema = tool.to_value().get(key).and_then(|schema| {
-            let compiled = jsonschema::validator_for(schema);
+            let compiled = Schema::compile(schema.clone());
             compiled.ok().map(Arc::new)
         });
         if kept.len() >= KEPT_SCHEMAS {
@@ -206,8 +203,8 @@ mod tests {
 
     use super::*;
 
-    fn schema(schema: Value) -> jsonschema::Validator {
-        jsonschema::validator_for(&schema).unwrap()
+    fn schema(schema: Value) -> Schema {
+        Schema::compile(schema).unwrap()
     }
 
     fn plain(on_failure: OnFailure, answer: Result<Decision, String>) -> Step<String> {

@@ -1,7 +1,6 @@
 //! One configured hook: its component kept ready, and one run of it.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -113,7 +112,7 @@ impl Hook {
         config: &config::Hook,
         around: Surroundings,
         workshop: Workshop,
-        reserved: &[PathBuf],
+        reserved: &plugins::Reserved,
     ) -> Arc<Self> {
         let trigger = Trigger::parse(&config.trigger).unwrap_or(Trigger::Manual);
         let blocking = is_blocking(trigger, config.mode);

@@ -21,7 +21,6 @@ mod watch;
 pub(crate) mod webhook;
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -171,7 +170,7 @@ impl Hooks {
         store: &Store,
         neighbours: &Neighbours,
     ) -> anyhow::Result<Arc<Self>> {
-        let reserved: Vec<PathBuf> = plugins::reserved(config);
+        let reserved = plugins::reserved(config);
         let mut all = Vec::new();
         for entry in &config.config.hooks {
             let around = surroundings(entry, config, store, neighbours)?;

@@ -4,6 +4,7 @@ use aih_runtime::{CallError, Content, Failure, Output, Tool};
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+use super::answer;
 use crate::mcp::{ErrorCode, ErrorObject, RawJson};
 
 /// A tool as `tools/list` shows it.
@@ -33,7 +34,7 @@ pub(crate) fn tool(tool: &Tool) -> Result<RawJson, serde_json::Error> {
 /// A `CallToolResult`.
 ///
 /// # Errors
-/// Something in it that has to be JSON is none: which one.
+/// Something in it is not what MCP knows: what.
 pub(crate) fn result(output: Output) -> Result<Value, String> {
     let mut blocks = Vec::with_capacity(output.content.len());
     for content in output.content {
@@ -42,14 +43,15 @@ pub(crate) fn result(output: Output) -> Result<Value, String> {
     let mut object = Map::new();
     object.insert("content".to_owned(), Value::Array(blocks));
     if let Some(text) = &output.structured_json {
-        let structured = parse_object(text, "structured-json")?;
-        object.insert("structuredContent".to_owned(), structured);
+        let structured = answer::object(text, "structured-json")?;
+        object.insert("structuredContent".to_owned(), Value::Object(structured));
     }
     if output.is_error {
         object.insert("isError".to_owned(), true.into());
     }
     if let Some((_, text)) = output.extras.iter().find(|(key, _)| key == "meta") {
-        object.insert("_meta".to_owned(), parse_object(text, "the extra `meta`")?);
+        let meta = answer::object(text, "the extra `meta`")?;
+        object.insert("_meta".to_owned(), Value::Object(meta));
     }
     Ok(Value::Object(object))
 }
@@ -58,23 +60,25 @@ fn block(content: Content) -> Result<Value, String> {
     let encoded = |data: &[u8]| base64::engine::general_purpose::STANDARD.encode(data);
     Ok(match content {
         Content::Text(text) => json!({ "type": "text", "text": text }),
-        Content::Image(blob) => json!({
-            "type": "image", "data": encoded(&blob.data), "mimeType": blob.mime_type,
-        }),
-        Content::Audio(blob) => json!({
-            "type": "audio", "data": encoded(&blob.data), "mimeType": blob.mime_type,
-        }),
-        Content::ResourceJson(text) => parse_object(&text, "resource-json")?,
-        Content::Other(text) => parse_object(&text, "a content block")?,
+        Content::Image(blob) => {
+            answer::media("image", &blob.mime_type)?;
+            json!({ "type": "image", "data": encoded(&blob.data), "mimeType": blob.mime_type })
+        }
+        Content::Audio(blob) => {
+            answer::media("audio", &blob.mime_type)?;
+            json!({ "type": "audio", "data": encoded(&blob.data), "mimeType": blob.mime_type })
+        }
+        Content::ResourceJson(text) => {
+            let block = answer::object(&text, "resource-json")?;
+            answer::resource(&block)?;
+            Value::Object(block)
+        }
+        Content::Other(text) => {
+            let block = answer::object(&text, "a content block")?;
+            answer::block(&block)?;
+            Value::Object(block)
+        }
     })
-}
-
-fn parse_object(text: &str, what: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(format!("{what} is no JSON object")),
-        Err(error) => Err(format!("{what} is no JSON: {error}")),
-    }
 }
 
 /// A result that tells the model what went wrong.
@@ -82,15 +86,23 @@ pub(super) fn told(text: &str) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "isError": true })
 }
 
+/// An answer that is not passed on.
+pub(super) fn bad_answer(plugin: &str, why: &str) -> ErrorObject {
+    let why = format!("its answer is wrong: {why}");
+    typed(plugin, ErrorCode::INTERNAL_ERROR, "bad-answer", &why)
+}
+
+fn typed(plugin: &str, code: ErrorCode, kind: &str, why: &str) -> ErrorObject {
+    let data = json!({ "kind": kind, "plugin": plugin });
+    ErrorObject::new(code, format!("plugin `{plugin}`: {why}")).with_data(&data)
+}
+
 /// What a call without an answer becomes: what the model can mend is a result, the rest an error.
 ///
 /// # Errors
 /// The second kind. `data.kind` names it.
 pub(super) fn failure(plugin: &str, error: &CallError) -> Result<Value, ErrorObject> {
-    let fault = |code, kind: &str| {
-        let data = json!({ "kind": kind, "plugin": plugin });
-        Err(ErrorObject::new(code, format!("plugin `{plugin}`: {error}")).with_data(&data))
-    };
+    let fault = |code, kind: &str| Err(typed(plugin, code, kind, &error.to_string()));
     match error {
         CallError::Failed(Failure::UnknownTool(name)) => {
             Err(ErrorObject::invalid_params(format!("unknown tool: {name}")))

@@ -1,6 +1,9 @@
 //! What one call of a component may ask of this hub, in the name of its caller.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use aih_runtime::host::{
     ClientError, ClientFeatures, Entry, Level, Log, McpError, Progress, SecretError, Secrets, Servers, State,
@@ -16,6 +19,7 @@ use crate::{
     access::PermissionSet,
     catalogue::provider::{Call, LogLevel},
     config,
+    gateway::record::{self, Row},
     mcp::{ErrorCode, ErrorObject, RawJson, method},
     store::{
         Store,
@@ -236,14 +240,36 @@ impl Servers for CallHost {
     async fn call_tool(&self, server: &str, tool: &str, arguments: String) -> Result<String, McpError> {
         let call = self.call.as_ref().ok_or_else(no_client)?;
         let around = &self.around;
+        let row = Row {
+            call,
+            server,
+            through: Some(&around.name),
+            begun: Instant::now(),
+        };
         let outcome = around
             .neighbours
             .call_tool(server, tool, &arguments, &around.mcps, call)
             .await;
-        let (plugin, id, key) = (&*around.name, &*self.call_id, &*call.client.principal.name);
-        let failed = outcome.is_err();
-        tracing::debug!(target: "aih::plugin", plugin, call = id, key, server, tool, failed, "called a tool");
-        outcome
+        match &outcome {
+            Ok(answer) if Row::is_read() => row.write(tool, record::result(answer), None),
+            Ok(_) => {}
+            Err((error, unreachable)) => row.write_error(tool, &said(error), *unreachable),
+        }
+        outcome.map_err(|(error, _)| error)
+    }
+}
+
+/// The text of an error, for the log.
+fn said(error: &McpError) -> String {
+    match error {
+        McpError::NotGranted(why)
+        | McpError::NotFound(why)
+        | McpError::InvalidArguments(why)
+        | McpError::Upstream(why)
+        | McpError::Other(why) => why.clone(),
+        McpError::TimedOut => "timed out".to_owned(),
+        McpError::Cancelled => "cancelled".to_owned(),
+        McpError::DepthExceeded => "calls are nested too deep".to_owned(),
     }
 }
 

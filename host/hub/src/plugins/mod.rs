@@ -5,12 +5,14 @@
 //! sandbox of its own. What a component asks of the hub comes back through `CallHost`; calls of other servers
 //! go through [`nested`], under the caller's permissions and the component's grants together.
 
+mod answer;
 mod convert;
 pub(crate) mod host;
 pub(crate) mod keeper;
 pub mod manifest;
 mod nested;
 mod prepare;
+pub(crate) mod schema;
 mod server;
 mod spec;
 
@@ -21,4 +23,4 @@ pub use nested::Neighbours;
 pub(crate) use nested::read_grants;
 pub use prepare::{PrepareError, Prepared, Workshop};
 pub use server::PluginServer;
-pub(crate) use spec::{entry_spec, reserved, spec};
+pub(crate) use spec::{Reserved, entry_spec, reserved, spec};

@@ -75,7 +75,7 @@ impl Neighbours {
     /// Calls a tool and answers its result as JSON.
     ///
     /// # Errors
-    /// See `aih:host/mcp`.
+    /// See `aih:host/mcp`; and whether it is that the server could not be reached.
     pub(crate) async fn call_tool(
         &self,
         server: &str,
@@ -83,37 +83,41 @@ impl Neighbours {
         arguments: &str,
         grants: &PermissionSet,
         call: &Call,
-    ) -> Result<String, McpError> {
+    ) -> Result<String, (McpError, bool)> {
+        let refused = |error| (error, false);
         if call.depth >= MAX_DEPTH {
-            return Err(McpError::DepthExceeded);
+            return Err(refused(McpError::DepthExceeded));
         }
-        let offering = self.find(server, grants, call)?;
+        let offering = self.find(server, grants, call).map_err(refused)?;
         if !granted(grants, server, tool) {
-            return Err(McpError::NotGranted(format!(
-                "grants.mcps does not allow `{server}/{tool}`"
-            )));
+            let why = format!("grants.mcps does not allow `{server}/{tool}`");
+            return Err(refused(McpError::NotGranted(why)));
         }
         let known = offering.tool(tool).is_some() && permitted(&offering, tool, call);
         if !known {
             let state = offering.provider.status().state;
-            return Err(McpError::NotFound(match state {
+            return Err(refused(McpError::NotFound(match state {
                 ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
                 _ => format!("`{server}` is not up"),
-            }));
+            })));
         }
         let arguments: Value = match arguments {
             "" => json!({}),
             text => serde_json::from_str(text)
-                .map_err(|error| McpError::InvalidArguments(format!("no JSON: {error}")))?,
+                .map_err(|error| refused(McpError::InvalidArguments(format!("no JSON: {error}"))))?,
         };
         if !arguments.is_object() {
-            return Err(McpError::InvalidArguments("not a JSON object".to_owned()));
+            let why = "not a JSON object".to_owned();
+            return Err(refused(McpError::InvalidArguments(why)));
         }
         let params = RawJson::of(&json!({ "name": tool, "arguments": arguments }));
+        let cancel = call.cancel.child_token();
+        // Dropped when the component's own time is over: what it called then ends too.
+        let _ended = cancel.clone().drop_guard();
         let nested = Call {
             client: call.client.clone(),
             peer: Arc::new(NestedPeer(call.peer.clone())),
-            cancel: call.cancel.child_token(),
+            cancel,
             depth: call.depth + 1,
             trail: call.trail.clone(),
         };
@@ -123,7 +127,13 @@ impl Neighbours {
                 complete(&offering, method::TOOLS_CALL, params, &nested)
             })
             .await
-            .map_err(error)?;
+            .map_err(|failed| {
+                let unreachable = matches!(
+                    failed.code,
+                    ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT
+                );
+                (error(failed), unreachable)
+            })?;
         Ok(answer.result.text().into_owned())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -19,7 +18,8 @@ use super::{
     host::{CallHost, Surroundings},
     keeper::{Keeper, Recipe},
     prepare::{PrepareError, Workshop},
-    spec::entry_spec,
+    schema::Schema,
+    spec::{Reserved, entry_spec},
 };
 use crate::{
     catalogue::provider::{
@@ -47,8 +47,8 @@ struct Ready {
 
 /// The schemas of one tool, compiled.
 struct Checks {
-    input: jsonschema::Validator,
-    output: Option<jsonschema::Validator>,
+    input: Schema,
+    output: Option<Schema>,
 }
 
 impl PluginServer {
@@ -57,7 +57,7 @@ impl PluginServer {
         config: &config::Plugin,
         around: Surroundings,
         workshop: Workshop,
-        reserved: &[PathBuf],
+        reserved: &Reserved,
         signal: ChangeSignal,
     ) -> Arc<Self> {
         let recipe = Recipe {
@@ -118,7 +118,7 @@ impl PluginServer {
             _ => RawJson::EMPTY_OBJECT,
         };
         let value = arguments.to_value();
-        if let Some(problem) = problems(&checks.input, &value) {
+        if let Some(problem) = checks.input.problems(&value) {
             return Ok(convert::told(&format!("invalid arguments: {problem}")));
         }
         let call_id: Arc<str> = new_call_id().into();
@@ -133,6 +133,7 @@ impl PluginServer {
             record: None,
         };
         let limit = ready.component.spec().limits.time;
+        let called = tool.clone();
         let sent = ToolCall {
             call_id: call_id.to_string(),
             tool,
@@ -158,17 +159,25 @@ impl PluginServer {
             }
         };
         let failed = output.is_error;
-        let result = convert::result(output)
-            .map_err(|why| ErrorObject::internal(format!("plugin `{name}`: its answer is wrong: {why}")))?;
-        if let (Some(schema), false) = (&checks.output, failed) {
-            let structured = result.get("structuredContent").unwrap_or(&Value::Null);
-            if let Some(problem) = problems(schema, structured) {
-                return Err(ErrorObject::internal(format!(
-                    "plugin `{name}`: its answer does not fit its output schema: {problem}"
-                )));
+        let checked = convert::result(output).and_then(|result| {
+            let problem = match (&checks.output, failed) {
+                (Some(schema), false) => {
+                    schema.problems(result.get("structuredContent").unwrap_or(&Value::Null))
+                }
+                _ => None,
+            };
+            match problem {
+                Some(problem) => Err(format!("it does not fit the tool's output schema: {problem}")),
+                None => Ok(result),
             }
-        }
-        Ok(result)
+        });
+        checked.map_err(|why| {
+            let error = convert::bad_answer(name, &why);
+            self.crashes.fetch_add(1, Ordering::Relaxed);
+            self.keeper.note(format!("a call of `{called}` failed: {why}"));
+            tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{}", error.message);
+            error
+        })
     }
 }
 
@@ -227,8 +236,8 @@ fn new_call_id() -> String {
 
 fn checks(tool: &Tool) -> Result<Checks, String> {
     let compile = |text: &str, what: &str| {
-        let schema: Value = serde_json::from_str(text).map_err(|e| format!("the {what}: {e}"))?;
-        jsonschema::validator_for(&schema).map_err(|e| format!("the {what} is no JSON Schema: {e}"))
+        let schema = serde_json::from_str(text).map_err(|e| format!("the {what}: {e}"))?;
+        Schema::compile(schema).map_err(|why| format!("the {what} {why}"))
     };
     Ok(Checks {
         input: compile(&tool.input_schema, "input-schema")?,
@@ -238,22 +247,6 @@ fn checks(tool: &Tool) -> Result<Checks, String> {
             .map(|text| compile(text, "output-schema"))
             .transpose()?,
     })
-}
-
-/// What is wrong with a value, the first three things.
-fn problems(schema: &jsonschema::Validator, value: &Value) -> Option<String> {
-    if schema.is_valid(value) {
-        return None;
-    }
-    let found: Vec<String> = schema
-        .iter_errors(value)
-        .take(3)
-        .map(|error| match error.instance_path().to_string() {
-            path if path.is_empty() => error.to_string(),
-            path => format!("{path}: {error}"),
-        })
-        .collect();
-    Some(found.join("; "))
 }
 
 #[async_trait]

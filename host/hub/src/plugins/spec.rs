@@ -11,7 +11,7 @@ use crate::config;
 ///
 /// # Errors
 /// A grant that cannot be given.
-pub(crate) fn entry_spec(entry: &config::Plugin, reserved: &[PathBuf]) -> Result<Spec, GrantError> {
+pub(crate) fn entry_spec(entry: &config::Plugin, reserved: &Reserved) -> Result<Spec, GrantError> {
     spec(&entry.name, &entry.grants, &entry.limits, &entry.config, reserved)
 }
 
@@ -24,19 +24,29 @@ pub(crate) fn spec(
     grants: &config::Grants,
     limits: &config::Limits,
     settings: &serde_json::Map<String, serde_json::Value>,
-    reserved: &[PathBuf],
+    reserved: &Reserved,
 ) -> Result<Spec, GrantError> {
     Ok(Spec {
         name: name.to_owned(),
         grants: granted(grants)?,
         limits: limited(limits),
         config: settings.clone(),
-        reserved: reserved.to_vec(),
+        reserved: reserved.own.clone(),
+        code: reserved.code.clone(),
     })
 }
 
-/// The hub's own files, which no plugin may be granted: its data and what it is configured with.
-pub(crate) fn reserved(loaded: &config::LoadedConfig) -> Vec<PathBuf> {
+/// What no plugin may be granted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reserved {
+    /// The hub's own files, which are granted in no way.
+    own: Vec<PathBuf>,
+    /// The files of plugins and hooks, which are not granted for writing.
+    code: Vec<PathBuf>,
+}
+
+/// The hub's own files: its data and what it is configured with; and the code that it runs.
+pub(crate) fn reserved(loaded: &config::LoadedConfig) -> Reserved {
     let data = crate::hub::data_dir(loaded);
     let own = [
         "cache",
@@ -50,7 +60,12 @@ pub(crate) fn reserved(loaded: &config::LoadedConfig) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = own.iter().map(|name| data.join(name)).collect();
     paths.push(loaded.path.clone());
     paths.push(loaded.base_dir.join(".env"));
-    paths
+    let plugins = loaded.config.plugins.iter().map(|plugin| plugin.file.clone());
+    let hooks = loaded.config.hooks.iter().map(|hook| hook.action.clone());
+    Reserved {
+        own: paths,
+        code: plugins.chain(hooks).collect(),
+    }
 }
 
 fn granted(grants: &config::Grants) -> Result<Grants, GrantError> {

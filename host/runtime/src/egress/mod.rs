@@ -19,12 +19,13 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use tokio::sync::Semaphore;
 use url::Url;
 
 pub use rule::{Rule, RuleError};
 pub(crate) use wasi::WasiEgress;
 
-use connect::{CheckedConnector, ConnectError};
+use connect::{CheckedConnector, ConnectError, LOOKUPS};
 
 use crate::bindings::base::aih::host::http::{
     Error as HttpError, Request as GuestRequest, Response as GuestResponse,
@@ -70,7 +71,10 @@ impl Egress {
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(CheckedConnector { rules: rules.clone() });
+            .wrap_connector(CheckedConnector {
+                rules: rules.clone(),
+                lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))

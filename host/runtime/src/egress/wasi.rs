@@ -17,6 +17,8 @@ pub(crate) struct WasiEgress(pub(crate) Egress);
 type Sent = Result<(Response<WasiBody>, Worker), Error>;
 type Worker = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
+/// Bytes of a body that the host holds for a guest at once; a guest can begin many bodies.
+const BODY_CHUNK: usize = 64 << 10;
 /// What WASI's default is as well.
 const FIRST_BYTE: Duration = Duration::from_secs(600);
 
@@ -24,6 +26,10 @@ impl WasiHttpHooks for WasiEgress {
     fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
         // A streaming body may announce its length.
         *name != http::header::CONTENT_LENGTH && is_forbidden(name)
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
     }
 
     fn send_request(

@@ -29,14 +29,28 @@ impl Guest for Liar {
             "separator" => tool.name = "other__tool".to_owned(),
             "no_json" => tool.input_schema = "{\"type\":".to_owned(),
             "no_object" => tool.input_schema = "[1]".to_owned(),
-            "bad_schema" => tool.input_schema = r#"{"type": "nothing"}"#.to_owned(),
+            "bad_schema" => tool.input_schema = with_property(r#"{"type": "nothing"}"#),
+            "no_type" => tool.input_schema = "{}".to_owned(),
+            "bad_properties" => tool.input_schema = with_property("true"),
             // A reference that fetches would be a request that nobody granted.
-            "remote_schema" => tool.input_schema = r#"{"$ref": "http://169.254.169.254/latest"}"#.to_owned(),
+            "remote_schema" => {
+                tool.input_schema = with_property(r#"{"$ref": "http://169.254.169.254/latest"}"#);
+            }
+            "file_schema" => tool.input_schema = with_property(r#"{"$ref": "file:///etc/passwd"}"#),
+            // Forty definitions of which each holds the next one twice.
+            "forking_schema" => {
+                let fork = |n: usize| format!(r##""d{n}":{{"anyOf":[{{"$ref":"#/$defs/d{0}"}},{{"$ref":"#/$defs/d{0}"}}]}}"##, n + 1);
+                let forks = (0..40).map(fork).collect::<Vec<_>>().join(",");
+                tool.input_schema = format!(
+                    r##"{{"type":"object","properties":{{"n":{{"$ref":"#/$defs/d0"}}}},"$defs":{{{forks},"d40":{{}}}}}}"##
+                );
+            }
             "deep_schema" => {
                 tool.input_schema = format!("{}{}", r#"{"items":"#.repeat(50_000), "}".repeat(50_000));
             }
             "bad_output_schema" => tool.output_schema = Some("7".to_owned()),
-            "bad_annotations" => tool.annotations_json = Some("yes".to_owned()),
+            "bad_hint" => tool.annotations_json = Some(r#"{"readOnlyHint": "yes"}"#.to_owned()),
+            "bad_annotations" => tool.annotations_json = Some("[]".to_owned()),
             "huge_description" => tool.description = "d".repeat(50_000_000),
             "control_characters" => tool.description = "\u{1b}[2J\0\u{202e}".to_owned(),
             "many" => {
@@ -61,6 +75,11 @@ impl Guest for Liar {
             extras: vec![],
         })
     }
+}
+
+/// A schema of an object with one property.
+fn with_property(schema: &str) -> String {
+    format!(r#"{{"type": "object", "properties": {{"n": {schema}}}}}"#)
 }
 
 fn good() -> Tool {

@@ -1,0 +1,56 @@
+//! What Rust cannot say: components of the texts in `guests/wat` that are called.
+
+use std::fs;
+
+use aih_tests::Hub;
+use serde_json::json;
+
+use crate::{
+    bad_components::wat,
+    guest,
+    hostile::{MB, memory, neighbour, outcome},
+    hub, plugin,
+};
+
+async fn start(names: &[&str]) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut entries = vec![guest("echo", "")];
+    for name in names {
+        let file = folder.path().join(format!("{name}.wasm"));
+        fs::write(&file, wat(name)).unwrap();
+        let limits = "limits: { time: \"5s\", memory: \"64MB\", output: \"1MB\" }";
+        entries.push(plugin(name, &file.display().to_string(), limits));
+    }
+    let mut up = names.to_vec();
+    up.push("echo");
+    (hub(&entries, &up).await, folder)
+}
+
+#[tokio::test]
+async fn each_attack_ends_with_a_typed_error() {
+    let attacks = [
+        ("table-bomb", &["out-of-memory"][..]),
+        ("amplified-output", &["too-large"]),
+        ("lying-lengths", &["trapped"]),
+    ];
+    let names = attacks.map(|(name, _)| name);
+    let (hub, _folder) = start(&names).await;
+    let client = hub.legacy().await;
+    neighbour(&client, "the start").await;
+    let before = memory(&hub);
+    for (name, expected) in attacks {
+        for _ in 0..3 {
+            let came = outcome(&client, &format!("{name}__attack"), json!({})).await;
+            let fits = expected.iter().any(|word| came.starts_with(word));
+            assert!(fits, "{name}: {came:.300}");
+            neighbour(&client, name).await;
+        }
+    }
+    let after = memory(&hub);
+    assert!(
+        after < before + 200 * MB,
+        "{} MB before, {} MB after",
+        before / MB,
+        after / MB
+    );
+}
