@@ -127,7 +127,7 @@ async fn subjects(folder: &Path) -> anyhow::Result<Vec<Subject>> {
     Ok(subjects)
 }
 
-async fn load(runtime: &Runtime, subject: &Subject, warm: usize) -> anyhow::Result<Loaded> {
+async fn load(runtime: &Runtime, subject: &Subject, warm: u32) -> anyhow::Result<Loaded> {
     let spec = Spec {
         name: subject.language.to_owned(),
         limits: Limits {
