@@ -4,8 +4,11 @@
 
 mod bad_components;
 mod calls;
+mod documents;
 mod examples;
+mod globals;
 mod hostile;
+mod packages;
 mod sources;
 
 use std::time::{Duration, Instant};
