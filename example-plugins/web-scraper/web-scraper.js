@@ -17,7 +17,7 @@ const DEFAULT_CHARACTERS = 20_000;
 const origin = (page) => drop({ url: page.url, status: page.status ?? undefined, rendered: page.rendered || undefined, redirects: page.redirects });
 
 async function open(args, context) {
-  const got = await getPage(args.url, { render: args.render, waitFor: args.wait_for, signal: context.signal });
+  const got = await getPage(args.url, { render: args.render, waitFor: args.wait_for, signal: context.signal, deadline: context.deadline.getTime() });
   if (got.html === undefined) throw new Error(`${got.url} is ${got.type}: only fetch_page reads what is not HTML`);
   return { got, page: parsePage(got.html, got.url) };
 }
@@ -45,7 +45,7 @@ defineTool({
     additionalProperties: false,
   },
   handler: async (args, context) => {
-    const got = await getPage(args.url, { render: args.render, waitFor: args.wait_for, signal: context.signal });
+    const got = await getPage(args.url, { render: args.render, waitFor: args.wait_for, signal: context.signal, deadline: context.deadline.getTime() });
     if (got.html === undefined) {
       const structured = { ...origin(got), type: got.type, ...cut(got.text, args.start, args.max_chars) };
       return { structured, content: structured.content ?? "" };

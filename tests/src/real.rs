@@ -107,6 +107,25 @@ pub fn python_server(name: &str, program: &str, arguments: &[&str]) -> Value {
     json!({"name": name, "command": tools::python(program), "args": arguments})
 }
 
+/// An entry of `mcps.local` for a browser, as an operator would write it.
+///
+/// `--no-sandbox` because tests may run as root, and in containers, where Chromium's own sandbox does not start.
+pub fn browser(name: &str) -> Value {
+    node_server(
+        name,
+        "@playwright/mcp/cli.js",
+        &[
+            "--executable-path",
+            &tools::chromium().to_string_lossy(),
+            "--headless",
+            "--isolated",
+            "--no-sandbox",
+            "--snapshot-mode",
+            "none",
+        ],
+    )
+}
+
 /// Path of server-everything below the Node packages.
 pub const EVERYTHING: &str = "@modelcontextprotocol/server-everything/dist/index.js";
 

@@ -59,6 +59,11 @@ pub fn python(program: &str) -> PathBuf {
     installed(root().join("python/venv/bin").join(program))
 }
 
+/// Debian's Chromium.
+pub fn chromium() -> PathBuf {
+    installed(PathBuf::from("/usr/bin/chromium"))
+}
+
 /// A script beside the tests.
 pub fn script(name: &str) -> PathBuf {
     installed(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name))

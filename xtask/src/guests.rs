@@ -58,6 +58,32 @@ pub(crate) fn build(from: From) -> anyhow::Result<()> {
     collect(&build.join(TARGET).join("release"), &folder)
 }
 
+/// Projects whose component lies beside their Cargo.toml: `aih-config.yaml` names it, so that a fresh clone has it.
+const CARRIED: &[&str] = &["example-plugins/text-tools"];
+
+/// Builds the components that the repository carries, in a folder of their own: without a path of this machine in
+/// them, so that the same compiler makes the same bytes everywhere.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn carry(from: From) -> anyhow::Result<()> {
+    let toolchain = Toolchain::find(from)?;
+    let build = target().join("guests/build/carried");
+    for project in CARRIED {
+        let folder = root().join(project);
+        run(
+            &format!("carried {project} ({})", toolchain.name()),
+            toolchain
+                .cargo_without_paths()?
+                .args(["build", "--release", "--locked", "--target", TARGET])
+                .env("CARGO_TARGET_DIR", &build)
+                .current_dir(&folder),
+        )?;
+        collect(&build.join(TARGET).join("release"), &folder)?;
+    }
+    Ok(())
+}
+
 /// The folders with a Cargo.toml: example plugins, hooks, and the guests of the tests, which are one workspace.
 fn projects() -> anyhow::Result<Vec<PathBuf>> {
     let mut projects = vec![root().join("tests/guests")];

@@ -27,6 +27,9 @@ enum Task {
         /// Where the compiler for WebAssembly comes from.
         #[arg(long, value_enum, default_value = "auto")]
         from: guests::From,
+        /// Also renew the components that the repository carries, for machines without such a compiler.
+        #[arg(long)]
+        carry: bool,
     },
     /// Install what the tests need, build, and run every test.
     Test {
@@ -47,7 +50,9 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Setup => setup::all(),
-        Task::Guests { from } => guests::build(from),
+        Task::Guests { from, carry } => {
+            guests::build(from).and_then(|()| if carry { guests::carry(from) } else { Ok(()) })
+        }
         Task::Test { filter } => test(&filter),
         Task::Ci => ci(),
         Task::Bench { arguments } => bench(&arguments),

@@ -23,6 +23,10 @@ pub(crate) fn all() -> anyhow::Result<()> {
     if !there_is("git") {
         debian(&["git"])?;
     }
+    // For the browser server: its own download comes from where not every machine can reach.
+    if !Path::new("/usr/bin/chromium").exists() {
+        debian(&["chromium"])?;
+    }
     node(&tools.join("node"))?;
     python(&tools.join("python"))
 }

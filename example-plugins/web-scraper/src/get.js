@@ -23,9 +23,9 @@ export function parseAddress(text) {
 }
 
 /** A page: `{ url, status, redirects, type, html | text, charset }`. `get` answers only pages that came. */
-export async function getPage(address, { render = false, waitFor, signal } = {}) {
+export async function getPage(address, { render = false, waitFor, signal, deadline } = {}) {
   const url = parseAddress(address);
-  return render ? renderPage(url, waitFor) : fetchPage(url, signal);
+  return render ? renderPage(url, { waitFor, signal, deadline }) : fetchPage(url, signal);
 }
 
 function signals(signal) {
@@ -138,22 +138,64 @@ async function keep(origin, robots) {
 
 // ---- rendering --------------------------------------------------------------------------------------------------
 
-const READ = "() => ({ url: location.href, html: document.documentElement.outerHTML })";
+const READ = "() => ({ url: location.href, status: performance.getEntriesByType('navigation')[0]?.responseStatus, html: document.documentElement.outerHTML })";
+const LOOK_AGAIN_MS = 50;
 
-async function renderPage(url, waitFor) {
+async function renderPage(url, { waitFor, signal, deadline }) {
   const server = host.config.get("browser");
   if (typeof server !== "string") {
     throw new Error('render needs a browser: add an MCP server such as @playwright/mcp to the hub, name it in this plugin\'s config ("browser: playwright") and grant it ("mcps: [playwright/*]")');
   }
-  await askRobots(url, undefined);
-  await browse(server, "browser_navigate", { url: url.href });
-  if (waitFor !== undefined) await browse(server, "browser_wait_for", { text: waitFor });
-  const said = await browse(server, "browser_evaluate", { function: READ });
-  const page = evaluated(said);
-  if (typeof page?.html !== "string") throw new Error(`the browser "${server}" did not answer with a page: ${said.slice(0, 200)}`);
+  await askRobots(url, signal);
+  const page = await alone(server, { signal, deadline }, async () => {
+    await browse(server, "browser_navigate", { url: url.href });
+    if (waitFor !== undefined) await browse(server, "browser_wait_for", { text: waitFor });
+    const said = await browse(server, "browser_evaluate", { function: READ });
+    const found = evaluated(said);
+    if (typeof found?.html !== "string") throw new Error(`the browser "${server}" did not answer with a page: ${said.slice(0, 200)}`);
+    return found;
+  });
   if (page.html.length > mostBytes()) throw new Error(`${page.url} has ${page.html.length} characters once rendered, more than the ${mostBytes()} that max_bytes allows`);
   const redirects = page.url === url.href ? [] : [{ status: null, from: url.href, to: page.url }];
-  return { url: page.url, status: null, redirects, type: "text/html", charset: "utf-8", rendered: true, html: page.html };
+  // A browser that does not tell the status says 0 or nothing.
+  return { url: page.url, status: page.status || null, redirects, type: "text/html", charset: "utf-8", rendered: true, html: page.html };
+}
+
+/**
+ * Runs while no other call of this plugin uses the browser: all share its one page, and what another call opens in
+ * between would be taken for this call's page. The turn is kept in the state, the only thing that sandboxes share; it
+ * ends by itself with the time of the call that has it. Without `grants.state` there are no turns.
+ */
+async function alone(server, { signal, deadline }, run) {
+  const turn = await takeTurn(`browser:${server}`, deadline, signal);
+  try {
+    return await run();
+  } finally {
+    await turn?.();
+  }
+}
+
+async function takeTurn(key, deadline, signal) {
+  const patience = Date.now() + host.config.get("timeout_ms", DEFAULT_TIMEOUT_MS);
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      const found = await host.state.entry(key);
+      if (found === undefined || found.value.until <= Date.now()) {
+        const mine = await host.state.set(key, { until: deadline }, { expect: found?.version ?? 0 });
+        return () => host.state.set(key, { until: 0 }, { expect: mine }).catch(unlessRefused);
+      }
+    } catch (error) {
+      unlessRefused(error);
+      if (error.code !== "conflict") return undefined;
+    }
+    if (Date.now() > patience) throw new Error("the browser is busy with other pages: try again later");
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
+}
+
+function unlessRefused(error) {
+  if (!(error instanceof HostError)) throw error;
 }
 
 async function browse(server, tool, args) {

@@ -184,6 +184,15 @@ test("render goes through the browser that the operator named", async () => {
   assert.deepEqual(calls.map(([server, tool]) => `${server} ${tool}`), ["playwright browser_navigate", "playwright browser_wait_for", "playwright browser_evaluate"]);
   fake.mcp.callTool = () => JSON.stringify({ content: [{ type: "text", text: "net::ERR" }], isError: true });
   assert.match((await call("fetch_page", { url: "https://a.example/page", render: true })).text, /the browser "playwright" could not navigate: net::ERR/);
+  // Whoever has the turn is waited for, and then given up on.
+  const held = { until: Date.now() + 60_000 };
+  const { host } = await import("../../../sdk/js/src/index.js");
+  await host.state.set("browser:playwright", held);
+  fake.configured.timeout_ms = 100;
+  assert.match((await call("fetch_page", { url: "https://a.example/page", render: true })).text, /the browser is busy/);
+  await host.state.set("browser:playwright", { until: 0 });
+  delete fake.configured.timeout_ms;
+  assert.match((await call("fetch_page", { url: "https://a.example/page", render: true })).text, /net::ERR/);
   delete fake.configured.browser;
   assert.deepEqual(evaluated('"{\\"html\\":1}"'), { html: 1 });
   assert.deepEqual(evaluated('### Result\n```json\n{"html":1}\n```'), { html: 1 });

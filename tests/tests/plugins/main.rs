@@ -4,9 +4,12 @@
 
 mod bad_components;
 mod calls;
+mod documents;
 mod examples;
+mod globals;
 mod hostile;
 mod languages;
+mod packages;
 mod pressure;
 mod sources;
 mod texts;

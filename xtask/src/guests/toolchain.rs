@@ -14,8 +14,11 @@ use anyhow::{Context as _, bail};
 use super::{From, TARGET};
 use crate::{
     setup::debian,
-    step::{cargo, say, there_is},
+    step::{cargo, root, say, there_is},
 };
+
+/// Where Debian's wasi-libc is.
+const WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
 
 /// What compiles guests.
 pub(super) enum Toolchain {
@@ -50,6 +53,17 @@ impl Toolchain {
         }
     }
 
+    /// cargo, without its subcommand, for components in which no path of this machine stands.
+    pub(super) fn cargo_without_paths(&self) -> anyhow::Result<Command> {
+        let mut flags = without_paths();
+        if matches!(self, Self::Debian { .. }) {
+            flags.extend(["-L".to_owned(), WASI_LIBC.to_owned()]);
+        }
+        let mut cargo = self.cargo()?;
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        Ok(cargo)
+    }
+
     /// cargo, without its subcommand.
     pub(super) fn cargo(&self) -> anyhow::Result<Command> {
         let (linker, componentizer) = match self {
@@ -78,11 +92,23 @@ impl Toolchain {
             // Building the standard library is a feature of nightly compilers; this stable one can do it.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTC", "/usr/bin/rustc")
-            // Where wasi-libc is.
-            .env("RUSTFLAGS", "-L /usr/lib/wasm32-wasi")
+            .env("RUSTFLAGS", format!("-L {WASI_LIBC}"))
             .arg("-Zbuild-std=std,panic_abort");
         Ok(cargo)
     }
+}
+
+/// Flags that put short names in the place of this machine's paths.
+fn without_paths() -> Vec<String> {
+    let home = std::env::home_dir();
+    let cargo = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(home?.join(".cargo")));
+    [cargo.map(|folder| (folder, "cargo")), Some((root(), "aih"))]
+        .into_iter()
+        .flatten()
+        .map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()))
+        .collect()
 }
 
 /// Takes away what the cargo around this task set for its own compiler and would choose the wrong one.

@@ -352,11 +352,21 @@ pub(super) fn node(place: Place, name: &str) -> BuildError {
         "os" => "it runs in no operating system",
         _ => "it is part of Node; use a package that runs in browsers or workers",
     };
+    let hint = match package_at(&place.file) {
+        Some(package) => format!("{hint}. The package `{package}` needs it: use another"),
+        None => hint.to_owned(),
+    };
     BuildError::Unsupported {
         place,
         name: name.to_owned(),
-        hint: hint.to_owned(),
+        hint,
     }
+}
+
+/// The package that a file belongs to, if it is an installed one.
+fn package_at(file: &str) -> Option<&str> {
+    let (_, inside) = file.rsplit_once("node_modules/")?;
+    package_of(inside)
 }
 
 fn unsupported_file(shown: &str, name: &str, extension: &str) -> BuildError {

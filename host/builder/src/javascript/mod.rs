@@ -120,15 +120,63 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
         .find(|line| !line.is_empty() && !line.starts_with("at "))
         .unwrap_or("it failed without a message");
     // The error comes with its causes in front.
-    let message = message.rsplit_once("failed: ").map_or(message, |(_, last)| last);
+    let message = message
+        .rsplit_once("initialization failed: ")
+        .map_or(message, |(_, last)| last);
+    let message = without_causes(message);
     if text.contains("out of memory") {
         return BuildError::OutOfMemory(job.max_memory);
+    }
+    // A module that was required and cannot be had: see `emit::why_not`.
+    let required = message.strip_prefix("Error: ").and_then(|said| {
+        let (file, rest) = said.split_once(": `")?;
+        let (name, hint) = rest.split_once("` cannot be used in a sandbox: ")?;
+        Some(BuildError::Unsupported {
+            place: Place {
+                file: file.to_owned(),
+                line: 0,
+                column: 0,
+            },
+            name: name.to_owned(),
+            hint: hint.chars().take(500).collect(),
+        })
+    });
+    if let Some(required) = required {
+        return required;
+    }
+    if let Some(message) = message.strip_prefix("SyntaxError: ") {
+        return BuildError::Syntax {
+            place,
+            message: message.chars().take(500).collect(),
+        };
     }
     BuildError::TopLevel {
         place,
         message: message.chars().take(500).collect(),
     }
 }
+
+/// What was thrown, without what the engine puts in front of it.
+fn without_causes(message: &str) -> &str {
+    let mut message = message;
+    loop {
+        let rest = message.trim_start_matches([':', ' ']);
+        let cut = ENGINE_SAYS.iter().find_map(|said| rest.strip_prefix(said));
+        match cut {
+            Some(cut) => message = cut,
+            None => return rest,
+        }
+    }
+}
+
+/// What the engine puts in front of what was thrown.
+const ENGINE_SAYS: [&str; 5] = [
+    "JS initialization failed",
+    "Failed to evaluate user JavaScript module",
+    "Failed to evaluate JavaScript module",
+    "Failed to evaluate generated shim module",
+    "Failed to finish JavaScript module evaluation",
+];
 
 /// The place in a line such as `    at f (/plugin.js:3:7)`.
 fn place_in(line: &str) -> Option<Place> {
@@ -161,6 +209,20 @@ fn entry_name(job: &Job) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_thrown_stands_alone() {
+        for said in [
+            "SyntaxError: a: b",
+            ": Failed to evaluate user JavaScript module: Failed to finish JavaScript module evaluation: SyntaxError: a: b",
+        ] {
+            assert_eq!(without_causes(said), "SyntaxError: a: b");
+        }
+        assert_eq!(
+            without_causes("Error: it failed: badly"),
+            "Error: it failed: badly"
+        );
+    }
 
     #[test]
     fn a_place_is_read_from_a_stack() {

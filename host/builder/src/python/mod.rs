@@ -22,6 +22,8 @@ const STAGE: &str = "py";
 const FOLDERS: [&str; 4] = ["entry", "sdk", "source", "packages"];
 /// Where the source's own folder is in that order: the engine calls them `/0`, `/1`, ….
 const SOURCE: usize = 2;
+/// The same for what was installed.
+const PACKAGES: usize = 3;
 /// The module that the engine starts with.
 const ENTRY: &str = "aih_entry";
 /// What our own Python writes about a failure, in the entry's folder.
@@ -221,10 +223,8 @@ fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildE
 
 /// A file of the engine's view, as the author knows it.
 fn shown(file: &str) -> String {
-    let own = format!("/{SOURCE}/");
-    file.strip_prefix(&own)
-        .unwrap_or(file)
-        .chars()
-        .take(300)
-        .collect()
+    let inside = [SOURCE, PACKAGES]
+        .into_iter()
+        .find_map(|folder| file.strip_prefix(&format!("/{folder}/")));
+    inside.unwrap_or(file).chars().take(300).collect()
 }

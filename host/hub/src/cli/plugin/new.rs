@@ -22,7 +22,7 @@ pub struct New {
     /// The folder to make it in.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     path: PathBuf,
-    /// The Rust SDK's folder, `sdk/rust` of AIH's sources. Found by itself when the plugin is made in them.
+    /// The Rust SDK's folder, `sdk/rust` of AIH's sources. Found by itself when this is called in them, or was built in them.
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
 }
@@ -41,45 +41,83 @@ pub enum Language {
     Py,
 }
 
+impl Language {
+    /// The file that the configuration names, in the project's folder.
+    fn file(self, name: &str) -> String {
+        match self {
+            Self::Js => format!("{name}.js"),
+            Self::Ts => format!("{name}.ts"),
+            Self::Py => format!("{name}.py"),
+            Self::Rust => format!("target/{RUST_TARGET}/release/{}.wasm", name.replace('-', "_")),
+        }
+    }
+
+    /// Commands in the project's folder, up to the first call.
+    fn steps(self, name: &str) -> Vec<String> {
+        let mut steps = Vec::new();
+        if self == Self::Rust {
+            steps.push(format!("rustup target add {RUST_TARGET}"));
+            steps.push(format!("cargo build --release --target {RUST_TARGET}"));
+        }
+        steps.push(format!(
+            "aih plugin run {} count_words '{{\"text\": \"one two three\"}}'",
+            self.file(name)
+        ));
+        steps
+    }
+}
+
+/// What cargo builds components for.
+const RUST_TARGET: &str = "wasm32-wasip2";
+
 /// The longest name: tools are called after it, and their names may have 64 characters in all.
 const LONGEST_NAME: usize = 40;
 
 impl New {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let folder = self.path.join(&self.name);
-        let sdk = self.rust_sdk(&folder);
+        let sdk = self.rust_sdk(&folder)?;
         for (name, text) in files(&self.name, self.lang, &sdk)? {
             write_new(&folder.join(name), &text)?;
         }
         report::line(&format!(
-            "made {}; {} says how to go on",
+            "made {}; {} says how to go on, in short:",
             folder.display(),
             folder.join("README.md").display()
         ));
+        report::line(&format!("cd {}", folder.display()));
+        for step in self.lang.steps(&self.name) {
+            report::line(&step);
+        }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What stands behind `aih-plugin =` in a Cargo.toml in the folder.
-    fn rust_sdk(&self, folder: &Path) -> String {
-        let found = self.sdk.clone().or_else(|| {
-            let folder = std::path::absolute(folder).ok()?;
-            folder
-                .ancestors()
-                .map(|above| above.join("sdk/rust"))
-                .find(|sdk| sdk.join("Cargo.toml").is_file())
-        });
-        match found.and_then(|sdk| std::path::absolute(sdk).ok()) {
-            // TOML's strings are written like Rust's.
-            Some(sdk) => format!("{{ path = {:?} }}", sdk.to_string_lossy()),
-            None => format!(
-                "{:?}",
-                concat!(
-                    env!("CARGO_PKG_VERSION_MAJOR"),
-                    ".",
-                    env!("CARGO_PKG_VERSION_MINOR")
-                )
-            ),
+    /// What stands behind `aih-plugin =` in a Cargo.toml in the folder: the SDK in AIH's sources.
+    fn rust_sdk(&self, folder: &Path) -> anyhow::Result<String> {
+        if self.lang != Language::Rust {
+            return Ok(String::new());
         }
+        let sdk = match &self.sdk {
+            Some(given) => {
+                ensure!(
+                    given.join("Cargo.toml").is_file(),
+                    "{} is not the Rust SDK: it has no Cargo.toml; give the folder `sdk/rust` of AIH's sources",
+                    given.display()
+                );
+                std::path::absolute(given)?
+            }
+            // Made in the sources, called in them, or by a program that was built in them.
+            None => [std::path::absolute(folder).ok(), std::env::current_dir().ok(), std::env::current_exe().ok()]
+                .into_iter()
+                .flatten()
+                .find_map(|start| {
+                    let mut above = start.ancestors().map(|above| above.join("sdk/rust"));
+                    above.find(|sdk| sdk.join("Cargo.toml").is_file())
+                })
+                .context("the Rust SDK is not found: call this in AIH's sources, or give their folder `sdk/rust` with `--sdk FOLDER`")?,
+        };
+        // TOML's strings are written like Rust's.
+        Ok(format!("{{ path = {:?} }}", sdk.to_string_lossy()))
     }
 }
 
@@ -116,49 +154,33 @@ fn files(name: &str, language: Language, sdk: &str) -> anyhow::Result<Vec<(Strin
             .replace("{module}", &name.replace('-', "_"))
             .replace("{sdk}", sdk)
     };
-    let common = |text: &str, file: &str, build: &str| {
+    let common = |text: &str| {
         filled(text)
-            .replace("{file}", file)
-            .replace("{build}", &filled(build))
+            .replace("{file}", &language.file(name))
+            .replace("{steps}", &language.steps(name).join("\n"))
     };
-    let (file, build, own): (String, &str, Vec<(&str, &str)>) = match language {
-        Language::Js => (
-            format!("{name}.js"),
-            "aih plugin build {name}.js",
-            vec![
-                ("{name}.js", include_str!("templates/plugin.js")),
-                ("package.json", include_str!("templates/package.json")),
-            ],
-        ),
-        Language::Ts => (
-            format!("{name}.ts"),
-            "aih plugin build {name}.ts",
-            vec![
-                ("{name}.ts", include_str!("templates/plugin.ts")),
-                ("package.json", include_str!("templates/package.json")),
-                ("tsconfig.json", include_str!("templates/tsconfig.json")),
-                (
-                    "types/aih-plugin.d.ts",
-                    include_str!("../../../../../sdk/js/index.d.ts"),
-                ),
-            ],
-        ),
-        Language::Py => (
-            format!("{name}.py"),
-            "aih plugin build {name}.py",
-            vec![
-                ("{name}.py", include_str!("templates/plugin.py")),
-                ("pyproject.toml", include_str!("templates/pyproject.toml")),
-            ],
-        ),
-        Language::Rust => (
-            format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_")),
-            "rustup target add wasm32-wasip2   # once\ncargo build --release --target wasm32-wasip2",
-            vec![
-                ("Cargo.toml", include_str!("templates/Cargo.toml")),
-                ("src/lib.rs", include_str!("templates/lib.rs")),
-            ],
-        ),
+    let own: Vec<(&str, &str)> = match language {
+        Language::Js => vec![
+            ("{name}.js", include_str!("templates/plugin.js")),
+            ("package.json", include_str!("templates/package.json")),
+        ],
+        Language::Ts => vec![
+            ("{name}.ts", include_str!("templates/plugin.ts")),
+            ("package.json", include_str!("templates/package.json")),
+            ("tsconfig.json", include_str!("templates/tsconfig.json")),
+            (
+                "types/aih-plugin.d.ts",
+                include_str!("../../../../../sdk/js/index.d.ts"),
+            ),
+        ],
+        Language::Py => vec![
+            ("{name}.py", include_str!("templates/plugin.py")),
+            ("pyproject.toml", include_str!("templates/pyproject.toml")),
+        ],
+        Language::Rust => vec![
+            ("Cargo.toml", include_str!("templates/Cargo.toml")),
+            ("src/lib.rs", include_str!("templates/lib.rs")),
+        ],
     };
     let mut files: Vec<(String, String)> = own
         .into_iter()
@@ -166,11 +188,11 @@ fn files(name: &str, language: Language, sdk: &str) -> anyhow::Result<Vec<(Strin
         .collect();
     files.push((
         format!("{name}.aih.yaml"),
-        common(include_str!("templates/manifest.yaml"), &file, build),
+        common(include_str!("templates/manifest.yaml")),
     ));
     files.push((
         "README.md".to_owned(),
-        common(include_str!("templates/README.md"), &file, build),
+        common(include_str!("templates/README.md")),
     ));
     files.push((
         ".gitignore".to_owned(),
@@ -191,7 +213,7 @@ mod tests {
                 assert!(files.iter().any(|(path, _)| path == name), "{language:?}: {name}");
             }
             for (path, text) in files {
-                for gap in ["{name}", "{module}", "{file}", "{build}", "{sdk}"] {
+                for gap in ["{name}", "{module}", "{file}", "{steps}", "{sdk}"] {
                     assert!(
                         !text.contains(gap) && !path.contains(gap),
                         "{language:?} {path}: {gap}"
