@@ -162,7 +162,7 @@ async fn new_project(language: &str) {
         place.with_cargo("word-count");
     }
     let mut answer = String::new();
-    let steps = said.lines().skip_while(|line| *line != "cd word-count").skip(1);
+    let steps = said.lines().skip_while(|line| !line.starts_with("cd ")).skip(1);
     for line in steps {
         if !line.starts_with("rustup ") {
             answer = place.run("word-count", line).await;

@@ -239,6 +239,10 @@ async fn the_text_tools_compute() {
             };
             let mut tool = tool.clone();
             tool["name"] = json!(name);
+            // They say which plugin the tool is of.
+            let fields = tool.as_object_mut().unwrap();
+            fields.remove("source");
+            fields.remove("_meta");
             found.push(tool);
         }
         found

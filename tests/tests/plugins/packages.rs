@@ -233,6 +233,7 @@ async fn a_package_with_native_code_is_refused_by_name() {
         "pydantic_core",
         "annotated_types",
         "typing_inspection",
+        "typing_extensions.py",
     ] {
         python(folder, package);
     }

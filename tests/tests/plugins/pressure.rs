@@ -25,7 +25,7 @@ async fn many_calls_of_many_plugins_all_get_their_own_answer() {
         let (client, name) = (&client, &names[n % names.len()]);
         async move {
             let said = format!("call {n} of {name}");
-            let tool = format!("{name}__echo");
+            let tool = format!("{}__echo", name.replace('-', "_"));
             assert_eq!(text(client, &tool, json!({"text": said})).await, said);
         }
     });

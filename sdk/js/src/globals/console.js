@@ -112,3 +112,4 @@ export function table(rows, columns) {
 const VALUES = Symbol("values");
 
 export const console = new Console();
+Object.defineProperty(console, Symbol.toStringTag, { value: "console", configurable: true });

@@ -100,7 +100,10 @@ const subtle = {
   },
 };
 
-export const crypto = Object.freeze({ getRandomValues, randomUUID, subtle: Object.freeze(subtle) });
+const Crypto = { get [Symbol.toStringTag]() { return "Crypto"; } };
+export const crypto = Object.freeze(
+  Object.assign(Object.create(Crypto), { getRandomValues, randomUUID, subtle: Object.freeze(subtle) }),
+);
 export { CryptoKey };
 
 // ---- Math.random ------------------------------------------------------------------------------------------------

@@ -156,6 +156,7 @@ export class Response extends Body {
         continue;
       }
     }
+    response.#headers._fix();
     response.#status = status;
     response.#statusText = REASONS[status] ?? "";
     response.#url = url;
@@ -238,7 +239,12 @@ function dataUrl(request) {
   return Response._of(200, request.url, { "content-type": type }, bytes, false);
 }
 
-export async function fetch(input, init = undefined) {
+// Not async itself: as elsewhere, it is an ordinary function that answers with a promise.
+export function fetch(input, init = undefined) {
+  return exchange(input, init);
+}
+
+async function exchange(input, init) {
   const request = new Request(input, init ?? {});
   request.signal.throwIfAborted();
   const url = new URL(request.url);

@@ -1,4 +1,5 @@
-// Headers, by the Fetch Standard without its guards: no header is forbidden here, the host has the last word.
+// Headers, by the Fetch Standard with one of its guards: those of a server's answer cannot be changed. No header of a
+// request is forbidden here, the host has the last word.
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 function checkedName(name) {
@@ -16,6 +17,7 @@ function checkedValue(value) {
 export class Headers {
   // Lower-case name → the values in their order; `set-cookie` is the one that is never joined.
   #list = new Map();
+  #immutable = false;
   constructor(init = undefined) {
     if (init === undefined || init === null) {
       if (init === null) throw new TypeError("Headers wants pairs or an object");
@@ -36,18 +38,30 @@ export class Headers {
       }
     }
   }
+  _fix() { this.#immutable = true; }
+  #change() {
+    if (this.#immutable) throw new TypeError("Headers: those of an answer cannot be changed; copy them with new Headers(…)");
+    return this.#list;
+  }
   append(name, value) {
     const key = checkedName(name);
     const text = checkedValue(value);
     const values = this.#list.get(key);
-    if (values === undefined) this.#list.set(key, [text]);
+    const list = this.#change();
+    if (values === undefined) list.set(key, [text]);
     else values.push(text);
   }
-  delete(name) { this.#list.delete(checkedName(name)); }
+  delete(name) {
+    const key = checkedName(name);
+    this.#change().delete(key);
+  }
   get(name) { return this.#list.get(checkedName(name))?.join(", ") ?? null; }
   getSetCookie() { return [...(this.#list.get("set-cookie") ?? [])]; }
   has(name) { return this.#list.has(checkedName(name)); }
-  set(name, value) { this.#list.set(checkedName(name), [checkedValue(value)]); }
+  set(name, value) {
+    const [key, text] = [checkedName(name), checkedValue(value)];
+    this.#change().set(key, [text]);
+  }
   forEach(callback, thisArg = undefined) {
     if (typeof callback !== "function") throw new TypeError("Headers.forEach wants a function");
     for (const [name, value] of this) callback.call(thisArg, value, name, this);
