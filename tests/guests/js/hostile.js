@@ -77,7 +77,7 @@ const ways = {
   exit() {
     process.exit(3);
   },
-  environment: () => JSON.stringify([typeof process, typeof require, typeof Deno, typeof std, typeof os]),
+  environment: () => JSON.stringify([{ ...process.env }, typeof process.exit, typeof process.binding, typeof require, typeof Deno, typeof std, typeof os]),
   async read_path({ arg }) {
     const fs = await import("fs");
     return fs.readFileSync(arg, "utf8");
