@@ -66,7 +66,7 @@ fn judge(name: &str, rest: &str) -> String {
 
 #[tokio::test]
 async fn a_burst_loses_nothing() {
-    const EVENTS: u64 = 2_000;
+    const EVENTS: u64 = 10_000;
     let config = format!("hooks:\n{}", judge("later", "trigger: manual, mode: background"));
     let hub = Hub::start(&config).await;
     until_ready(&hub).await;

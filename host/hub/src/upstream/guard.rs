@@ -250,6 +250,8 @@ fn become_command(mut command: Command, guard: Pid) -> io::Result<Infallible> {
     {
         // If something kills the guard alone, the server goes with it.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // The hub does without huge pages; a server may want them.
+        let _ = nix::sys::prctl::set_thp_disable(false);
     }
     if getppid() != guard {
         return Err(io::Error::other("its guard has ended"));
