@@ -127,7 +127,7 @@ impl Report {
             text.push_str(&self.sandbox_table());
         }
         if !self.values.is_empty() {
-            text.push_str("\n");
+            text.push('\n');
             text.push_str(&self.value_table());
         }
         text
