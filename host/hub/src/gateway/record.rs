@@ -36,7 +36,9 @@ impl Row<'_> {
         let tool = name.as_deref().unwrap_or_default();
         match outcome {
             Ok(answer) => self.write(tool, result(answer.result.bytes()), None),
-            Err(error) => self.write_error(tool, &error.message, unreachable),
+            Err(error) if unreachable => self.write_error(tool, &error.message, true),
+            // The words are the server's own, and may hold what nobody else should read.
+            Err(error) => self.write(tool, "error", Some(&format!("JSON-RPC error {}", error.code.0))),
         }
     }
 

@@ -259,14 +259,12 @@ impl Servers for CallHost {
     }
 }
 
-/// The text of an error, for the log.
+/// The text of an error, for the log. What a server itself says is left out: it may hold what nobody else should read.
 fn said(error: &McpError) -> String {
     match error {
-        McpError::NotGranted(why)
-        | McpError::NotFound(why)
-        | McpError::InvalidArguments(why)
-        | McpError::Upstream(why)
-        | McpError::Other(why) => why.clone(),
+        McpError::NotGranted(why) | McpError::NotFound(why) | McpError::Other(why) => why.clone(),
+        McpError::InvalidArguments(_) => "the arguments were refused".to_owned(),
+        McpError::Upstream(_) => "the server answered with an error".to_owned(),
         McpError::TimedOut => "timed out".to_owned(),
         McpError::Cancelled => "cancelled".to_owned(),
         McpError::DepthExceeded => "calls are nested too deep".to_owned(),
