@@ -140,8 +140,11 @@ fn engine(pool: Option<u32>) -> wasmtime::Result<Engine> {
 /// A component made from Python has 14 core instances, 2 tables and 242 kB of core instance data; from Rust and
 /// JavaScript it has less.
 fn pooling(instances: u32) -> PoolingAllocationConfig {
+    // Bytes of each memory that stay with it between calls. Where the kernel finds what a call wrote (Linux 6.7 and later),
+    // that is put back in place and the next call meets no page fault there; elsewhere all of it is written again, so it
+    // is less. Every place of the pool may hold as much after a burst.
     let keep = if PoolingAllocationConfig::is_pagemap_scan_available() {
-        4 << 20
+        1 << 20
     } else {
         256 << 10
     };
@@ -159,8 +162,6 @@ fn pooling(instances: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(4)
         .table_elements(20_000)
         .max_memory_size(4 << 30)
-        // What a call wrote is found (Linux 6.7 and later) and put back in place: the next one meets no page fault. Elsewhere
-        // that much of every memory is written again, and the rest given back.
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(keep)
         .table_keep_resident(64 << 10)
