@@ -2,19 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use aih_benches::{
-    cell::{Plan, Through},
-    http::Connection,
-    process::Program,
-    report::Report,
-    session::{Endpoint, Era, Work},
-};
+use aih_benches::{http::Connection, process::Program, report::Report, session::Endpoint};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    Run, cell,
+    Run,
     hub::{Extras, Hub},
     progress,
     sandbox::{guest, own},
@@ -73,22 +67,8 @@ impl Run<'_> {
         progress("building and loading the hooks");
         let hub = Hub::start(path, upstream.address, &configuration()?).await?;
         all_up(&hub).await?;
-        for (title, _, prefix) in WAYS {
-            let endpoint = hub.endpoint_of(prefix);
-            for connections in self.few_connections() {
-                let plan = Plan {
-                    era: Era::Modern,
-                    work: Work::Echo,
-                    connections,
-                    time: self.arguments.time(),
-                };
-                let through = Through {
-                    endpoint: &endpoint,
-                    program: &hub.program,
-                };
-                cell(report, title, plan, &direct, Some(through)).await?;
-            }
-        }
+        let ways = WAYS.map(|(title, _, prefix)| (title, prefix));
+        self.ways(report, ways, &direct, &hub).await?;
         added(report);
         progress("events through the queue");
         let events = if self.arguments.quick { 4_000 } else { 30_000 };

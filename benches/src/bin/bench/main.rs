@@ -247,6 +247,33 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Calls of `echo` under several names of a hub, each with one connection and with many.
+    async fn ways(
+        &self,
+        report: &mut Report,
+        ways: impl IntoIterator<Item = (&'static str, &'static str)>,
+        direct: &Endpoint,
+        hub: &Hub,
+    ) -> Result<()> {
+        for (title, prefix) in ways {
+            let endpoint = hub.endpoint_of(prefix);
+            let through = Through {
+                endpoint: &endpoint,
+                program: &hub.program,
+            };
+            for connections in [1, 32] {
+                let plan = Plan {
+                    era: Era::Modern,
+                    work: Work::Echo,
+                    connections,
+                    time: self.arguments.time(),
+                };
+                cell(report, title, plan, direct, Some(through)).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn memory(
         &self,
         report: &mut Report,

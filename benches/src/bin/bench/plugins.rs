@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use aih_benches::{
-    cell::{Plan, Through},
-    process::Program,
-    report::Report,
-    session::{Endpoint, Era, Work},
-};
+use aih_benches::{process::Program, report::Report, session::Endpoint};
 use anyhow::{Context, Result};
 
 use crate::{
-    Run, cell,
+    Run,
     hub::{Extras, Hub},
     progress,
     sandbox::{guest, own},
@@ -73,22 +68,7 @@ impl Run<'_> {
             let tool = format!("{prefix}echo");
             hub.wait_for(&tool, 1, BUILDING).await?;
         }
-        for (title, prefix) in ways {
-            let endpoint = hub.endpoint_of(prefix);
-            for connections in self.few_connections() {
-                let plan = Plan {
-                    era: Era::Modern,
-                    work: Work::Echo,
-                    connections,
-                    time: self.arguments.time(),
-                };
-                let through = Through {
-                    endpoint: &endpoint,
-                    program: &hub.program,
-                };
-                cell(report, title, plan, &direct, Some(through)).await?;
-            }
-        }
+        self.ways(report, ways, &direct, &hub).await?;
         self.memory(report, Some(&hub), "memory, after load of plugins", None)?;
         hub.program.stop().await?;
         self.many(report, &upstream).await?;
@@ -141,10 +121,5 @@ impl Run<'_> {
             Some(300.0),
         );
         Ok(())
-    }
-
-    /// One connection, and many.
-    pub(crate) fn few_connections(&self) -> impl Iterator<Item = usize> + use<> {
-        [1, 32].into_iter()
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Principal,
-    mcp::{Era, ErrorObject, ProtocolVersion, RawJson},
+    mcp::{Era, ErrorObject, ProtocolVersion, RawJson, RawObject},
 };
 
 /// What kind of provider it is; the word that stands in registry answers.
@@ -285,6 +285,13 @@ pub struct Answer {
     pub result: RawJson,
     /// The era in which the provider speaks: a modern result may be `input_required`, a legacy one lacks `resultType`.
     pub era: Era,
+}
+
+impl Answer {
+    /// Whether it is a result of `tools/call` that tells the model of an error.
+    pub(crate) fn is_error(&self) -> bool {
+        RawObject::parse(&self.result).is_ok_and(|result| result.read("isError") == Some(true))
+    }
 }
 
 /// What stands behind a name.

@@ -4,6 +4,7 @@
 //! belong to the legacy era; [`modern`] has neither. Nothing here reads more of a payload than its routing
 //! needs.
 
+pub(crate) mod bridge;
 pub mod changes;
 pub mod dispatch;
 pub mod hub;

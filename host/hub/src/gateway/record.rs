@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     catalogue::provider::{Answer, Call},
-    mcp::{ErrorCode, ErrorObject, RawJson, RawObject},
+    mcp::{ErrorObject, RawJson, RawObject, method},
 };
 
 /// A call of a tool that has begun.
@@ -21,44 +21,39 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether somebody reads the rows of calls that went well.
-    pub(crate) fn is_read() -> bool {
-        tracing::enabled!(target: "aih::call", tracing::Level::DEBUG)
-    }
-
-    /// The call of a tool with these parameters of `tools/call` has ended.
+    /// The call with these parameters of `tools/call` has ended.
     pub(crate) fn ended(&self, params: Option<&RawJson>, outcome: &Result<Answer, ErrorObject>) {
-        let unreachable = outcome.as_ref().is_err_and(is_unreachable);
-        if !unreachable && !Self::is_read() {
+        let unreachable = outcome.as_ref().err().filter(|error| error.is_unreachable());
+        if unreachable.is_none() && !is_read() {
             return;
         }
         let name = params.and_then(|params| Some(RawObject::parse(params).ok()?.str("name")?.into_owned()));
         let tool = name.as_deref().unwrap_or_default();
+        if let Some(error) = unreachable {
+            let (key, depth, ms) = self.facts();
+            let (server, through) = (self.server, self.through);
+            // The operator should see it.
+            tracing::warn!(
+                target: "aih::call", key, server, method = method::TOOLS_CALL, tool = ?cut(tool), through, depth, ms,
+                "failed: {}", error.message
+            );
+            return;
+        }
         match outcome {
-            Ok(answer) => self.write(tool, result(answer.result.bytes()), None),
-            Err(error) if unreachable => self.write_error(tool, &error.message, true),
+            Ok(answer) => self.write(tool, if answer.is_error() { "told" } else { "ok" }, None),
             // The words are the server's own, and may hold what nobody else should read.
             Err(error) => self.write(tool, "error", Some(&format!("JSON-RPC error {}", error.code.0))),
         }
     }
 
-    /// It has ended with an error. `warn` where the operator should see it.
-    pub(crate) fn write_error(&self, tool: &str, why: &str, warn: bool) {
-        if warn {
-            let (key, depth, ms) = self.facts();
-            let (server, through) = (self.server, self.through);
-            let method = crate::mcp::method::TOOLS_CALL;
-            tracing::warn!(
-                target: "aih::call", key, server, method, tool = ?cut(tool), through, depth, ms,
-                "failed: {why}"
-            );
-            return;
+    /// The call was not let through; the words are the hub's.
+    pub(crate) fn refused(&self, tool: &str, why: &str) {
+        if is_read() {
+            self.write(tool, "error", Some(why));
         }
-        self.write(tool, "error", Some(why));
     }
 
-    /// It has ended.
-    pub(crate) fn write(&self, tool: &str, outcome: &str, why: Option<&str>) {
+    fn write(&self, tool: &str, outcome: &str, why: Option<&str>) {
         let (key, depth, ms) = self.facts();
         let (server, through) = (self.server, self.through);
         tracing::debug!(
@@ -75,19 +70,9 @@ impl Row<'_> {
     }
 }
 
-/// What a result of `tools/call` is to whoever called.
-pub(crate) fn result(result: impl AsRef<[u8]>) -> &'static str {
-    let told = RawJson::parse(result.as_ref().to_vec())
-        .ok()
-        .and_then(|result| RawObject::parse(&result).ok()?.read::<bool>("isError"));
-    match told {
-        Some(true) => "told",
-        _ => "ok",
-    }
-}
-
-fn is_unreachable(error: &ErrorObject) -> bool {
-    matches!(error.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT)
+/// Whether somebody reads the rows of calls that did not find their server gone.
+fn is_read() -> bool {
+    tracing::enabled!(target: "aih::call", tracing::Level::DEBUG)
 }
 
 /// A name that somebody made up may be of any length.

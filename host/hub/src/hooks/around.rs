@@ -4,7 +4,7 @@
 //! What a hook denies is an answer that the model can read where MCP has one (a tool result with `isError`),
 //! and an error with the reason where it has none.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Denied, Hooks, Scene, Trigger, decide,
@@ -211,7 +211,7 @@ impl Hooks {
             };
             self.tell(Trigger::ToolAfter, scene, &payload);
         }
-        if self.concerns(Trigger::ToolError, scene) && is_error(&answer.result) {
+        if self.concerns(Trigger::ToolError, scene) && answer.is_error() {
             let payload = event::ToolError {
                 server,
                 tool,
@@ -334,10 +334,6 @@ fn with(params: &RawJson, key: &'static str, value: &RawJson) -> RawJson {
     }
 }
 
-fn is_error(result: &RawJson) -> bool {
-    RawObject::parse(result).is_ok_and(|object| object.read::<Value>("isError") == Some(Value::Bool(true)))
-}
-
 /// Whether a modern server answered with a question to the client: the call is not over.
 fn asks_for_input(answer: &Answer) -> bool {
     answer.era == Era::Modern
@@ -376,7 +372,7 @@ mod tests {
         let result = denied.as_result().result.to_value();
         assert_eq!(result["isError"], true);
         assert_eq!(result["content"][0]["text"], "no deletes");
-        assert!(is_error(&denied.as_result().result));
+        assert!(denied.as_result().is_error());
         assert_eq!(denied.as_error().message, "no deletes");
     }
 

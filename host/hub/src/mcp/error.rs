@@ -68,6 +68,11 @@ impl ErrorObject {
         self
     }
 
+    /// Whether it says that the server was not reached, or did not answer in time.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.code, ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT)
+    }
+
     /// `-32601` for `method`.
     pub fn method_not_found(method: &str) -> Self {
         Self::new(ErrorCode::METHOD_NOT_FOUND, format!("method not found: {method}"))

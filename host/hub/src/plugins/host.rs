@@ -1,9 +1,6 @@
 //! What one call of a component may ask of this hub, in the name of its caller.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aih_runtime::host::{
     ClientError, ClientFeatures, Entry, Level, Log, McpError, Progress, SecretError, Secrets, Servers, State,
@@ -19,7 +16,6 @@ use crate::{
     access::PermissionSet,
     catalogue::provider::{Call, LogLevel},
     config,
-    gateway::record::{self, Row},
     mcp::{ErrorCode, ErrorObject, RawJson, method},
     store::{
         Store,
@@ -240,34 +236,10 @@ impl Servers for CallHost {
     async fn call_tool(&self, server: &str, tool: &str, arguments: String) -> Result<String, McpError> {
         let call = self.call.as_ref().ok_or_else(no_client)?;
         let around = &self.around;
-        let row = Row {
-            call,
-            server,
-            through: Some(&around.name),
-            begun: Instant::now(),
-        };
-        let outcome = around
+        around
             .neighbours
-            .call_tool(server, tool, &arguments, &around.mcps, call)
-            .await;
-        match &outcome {
-            Ok(answer) if Row::is_read() => row.write(tool, record::result(answer), None),
-            Ok(_) => {}
-            Err((error, unreachable)) => row.write_error(tool, &said(error), *unreachable),
-        }
-        outcome.map_err(|(error, _)| error)
-    }
-}
-
-/// The text of an error, for the log. What a server itself says is left out: it may hold what nobody else should read.
-fn said(error: &McpError) -> String {
-    match error {
-        McpError::NotGranted(why) | McpError::NotFound(why) | McpError::Other(why) => why.clone(),
-        McpError::InvalidArguments(_) => "the arguments were refused".to_owned(),
-        McpError::Upstream(_) => "the server answered with an error".to_owned(),
-        McpError::TimedOut => "timed out".to_owned(),
-        McpError::Cancelled => "cancelled".to_owned(),
-        McpError::DepthExceeded => "calls are nested too deep".to_owned(),
+            .call_tool(&around.name, server, tool, &arguments, &around.mcps, call)
+            .await
     }
 }
 

@@ -1,7 +1,10 @@
 //! Calls that a component makes through `aih:host/mcp`: with the caller's permissions and the component's
 //! grants together, and never too deep.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Instant,
+};
 
 use aih_runtime::host::McpError;
 use async_trait::async_trait;
@@ -13,7 +16,7 @@ use crate::{
         Catalogue, ListKind, Offering,
         provider::{Call, Peer, ProviderKind, ProviderState},
     },
-    gateway::dispatch::complete,
+    gateway::{bridge::complete, record::Row},
     hooks::Hooks,
     mcp::{ErrorCode, ErrorObject, RawJson, method},
 };
@@ -72,45 +75,28 @@ impl Neighbours {
         serde_json::to_string(&tools).map_err(|error| McpError::Other(error.to_string()))
     }
 
-    /// Calls a tool and answers its result as JSON.
+    /// Calls a tool for the component `through` and answers its result as JSON. It leaves the log row of a client's call.
     ///
     /// # Errors
-    /// See `aih:host/mcp`; and whether it is that the server could not be reached.
+    /// See `aih:host/mcp`.
     pub(crate) async fn call_tool(
         &self,
+        through: &str,
         server: &str,
         tool: &str,
         arguments: &str,
         grants: &PermissionSet,
         call: &Call,
-    ) -> Result<String, (McpError, bool)> {
-        let refused = |error| (error, false);
-        if call.depth >= MAX_DEPTH {
-            return Err(refused(McpError::DepthExceeded));
-        }
-        let offering = self.find(server, grants, call).map_err(refused)?;
-        if !granted(grants, server, tool) {
-            let why = format!("grants.mcps does not allow `{server}/{tool}`");
-            return Err(refused(McpError::NotGranted(why)));
-        }
-        let known = offering.tool(tool).is_some() && permitted(&offering, tool, call);
-        if !known {
-            let state = offering.provider.status().state;
-            return Err(refused(McpError::NotFound(match state {
-                ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
-                _ => format!("`{server}` is not up"),
-            })));
-        }
-        let arguments: Value = match arguments {
-            "" => json!({}),
-            text => serde_json::from_str(text)
-                .map_err(|error| refused(McpError::InvalidArguments(format!("no JSON: {error}"))))?,
+    ) -> Result<String, McpError> {
+        let row = Row {
+            call,
+            server,
+            through: Some(through),
+            begun: Instant::now(),
         };
-        if !arguments.is_object() {
-            let why = "not a JSON object".to_owned();
-            return Err(refused(McpError::InvalidArguments(why)));
-        }
-        let params = RawJson::of(&json!({ "name": tool, "arguments": arguments }));
+        let (offering, params) = self
+            .admit(server, tool, arguments, grants, call)
+            .inspect_err(|error| row.refused(tool, said(error)))?;
         let cancel = call.cancel.child_token();
         // Dropped when the component's own time is over: what it called then ends too.
         let _ended = cancel.clone().drop_guard();
@@ -122,19 +108,56 @@ impl Neighbours {
             trail: call.trail.clone(),
         };
         let hooks = self.hooks().unwrap_or_default();
-        let answer = hooks
-            .around(&offering, method::TOOLS_CALL, Some(params), &nested, |params| {
-                complete(&offering, method::TOOLS_CALL, params, &nested)
-            })
-            .await
-            .map_err(|failed| {
-                let unreachable = matches!(
-                    failed.code,
-                    ErrorCode::UPSTREAM_UNAVAILABLE | ErrorCode::TIMED_OUT
-                );
-                (error(failed), unreachable)
-            })?;
+        let outcome = hooks
+            .around(
+                &offering,
+                method::TOOLS_CALL,
+                Some(params.clone()),
+                &nested,
+                |params| complete(&offering, method::TOOLS_CALL, params, &nested),
+            )
+            .await;
+        row.ended(Some(&params), &outcome);
+        let answer = outcome.map_err(error)?;
         Ok(answer.result.text().into_owned())
+    }
+
+    /// Whether a call may be made: where it goes, and its parameters.
+    fn admit(
+        &self,
+        server: &str,
+        tool: &str,
+        arguments: &str,
+        grants: &PermissionSet,
+        call: &Call,
+    ) -> Result<(Arc<Offering>, RawJson), McpError> {
+        if call.depth >= MAX_DEPTH {
+            return Err(McpError::DepthExceeded);
+        }
+        let offering = self.find(server, grants, call)?;
+        if !granted(grants, server, tool) {
+            return Err(McpError::NotGranted(format!(
+                "grants.mcps does not allow `{server}/{tool}`"
+            )));
+        }
+        let known = offering.tool(tool).is_some() && permitted(&offering, tool, call);
+        if !known {
+            let state = offering.provider.status().state;
+            return Err(McpError::NotFound(match state {
+                ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
+                _ => format!("`{server}` is not up"),
+            }));
+        }
+        let arguments: Value = match arguments {
+            "" => json!({}),
+            text => serde_json::from_str(text)
+                .map_err(|error| McpError::InvalidArguments(format!("no JSON: {error}")))?,
+        };
+        if !arguments.is_object() {
+            return Err(McpError::InvalidArguments("not a JSON object".to_owned()));
+        }
+        let params = RawJson::of(&json!({ "name": tool, "arguments": arguments }));
+        Ok((offering, params))
     }
 }
 
@@ -160,6 +183,20 @@ fn permitted(offering: &Offering, tool: &str, call: &Call) -> bool {
             .principal
             .permissions
             .allows(&offering.permission(tool))
+}
+
+/// The text of a refusal, for the log.
+fn said(error: &McpError) -> &str {
+    match error {
+        McpError::NotGranted(why)
+        | McpError::NotFound(why)
+        | McpError::InvalidArguments(why)
+        | McpError::Upstream(why)
+        | McpError::Other(why) => why,
+        McpError::TimedOut => "timed out",
+        McpError::Cancelled => "cancelled",
+        McpError::DepthExceeded => "calls are nested too deep",
+    }
 }
 
 fn error(error: ErrorObject) -> McpError {

@@ -1,0 +1,145 @@
+//! One request to a server of another era than its client's: what the two call by other names is renamed, and what a
+//! modern server asks on its way is asked where the client, or the plugin's caller, can be asked.
+
+use crate::{
+    catalogue::{
+        Offering,
+        provider::{Answer, Call},
+    },
+    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method},
+};
+
+/// How often an `input_required` answer may ask again before the hub gives up (the SDKs' number).
+const MAX_ROUNDS: usize = 10;
+
+/// An upstream's error with the code that the client's era has for it: a resource that is not there got
+/// another one with 2026-07-28 (SEP-2164). All else stays as it is.
+fn in_era(mut error: ErrorObject, era: Era) -> ErrorObject {
+    if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
+        error.code = ErrorCode::INVALID_PARAMS;
+    }
+    error
+}
+
+/// A legacy result with what every modern one must carry.
+pub(super) fn as_modern(method: &str, result: &RawJson) -> RawJson {
+    if RawObject::parse(result).is_ok_and(|o| o.get("resultType").is_some()) {
+        return result.clone();
+    }
+    match method {
+        method::RESOURCES_READ => {
+            result.with_leading_fields(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#)
+        }
+        _ => result.with_leading_fields(r#""resultType":"complete""#),
+    }
+}
+
+/// A request of a client: what a modern server asks a legacy client on its way is asked here.
+pub(super) async fn ask_provider(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+) -> Result<Answer, ErrorObject> {
+    let answer = offering.provider.request(method, params.clone(), call).await;
+    let answer = answer.map_err(|e| {
+        // Calls of tools have a row of their own.
+        if e.is_unreachable() && method != method::TOOLS_CALL {
+            let (server, key) = (offering.provider.name(), &call.client.principal.name);
+            tracing::warn!(target: "aih::gateway", server, method, %key, "failed: {}", e.message);
+        }
+        in_era(e, call.client.era())
+    })?;
+    match call.client.era() {
+        Era::Legacy if answer.era == Era::Modern => ask_client(offering, method, params, call, answer).await,
+        _ => Ok(answer),
+    }
+}
+
+/// A request that a plugin makes in the name of a client: what the server asks on its way goes to the client.
+///
+/// # Errors
+/// The server's or the client's.
+pub(crate) async fn complete(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+) -> Result<Answer, ErrorObject> {
+    let answer = offering.provider.request(method, params.clone(), call).await?;
+    match answer.era {
+        Era::Modern => ask_client(offering, method, params, call, answer).await,
+        Era::Legacy => Ok(answer),
+    }
+}
+
+/// A modern server asked for input, and the caller cannot pass the question on as it is: the client is asked,
+/// and the server's request is sent again with the answers.
+async fn ask_client(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+    mut answer: Answer,
+) -> Result<Answer, ErrorObject> {
+    for _ in 0..MAX_ROUNDS {
+        let Some((questions, state)) = input_required(&answer.result) else {
+            return Ok(answer);
+        };
+        let mut responses = serde_json::Map::new();
+        for (key, question) in questions {
+            let question = RawObject::parse(&question).map_err(|_| bad_question(offering))?;
+            let ask = question
+                .read::<String>("method")
+                .ok_or_else(|| bad_question(offering))?;
+            let asked = call
+                .peer
+                .ask(offering.provider.name(), &ask, question.raw("params"));
+            let response = tokio::select! {
+                response = asked => response?,
+                () = call.cancel.cancelled() => {
+                    return Err(ErrorObject::new(ErrorCode::CANCELLED, "the request was cancelled"));
+                }
+            };
+            responses.insert(key, response.to_value());
+        }
+        let base = params.clone().unwrap_or(RawJson::EMPTY_OBJECT);
+        let mut again =
+            RawObject::parse(&base).map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
+        let responses = RawJson::of(&responses);
+        again.set("inputResponses", &responses);
+        if let Some(state) = &state {
+            again.set("requestState", state);
+        }
+        let again = again.to_json();
+        answer = offering.provider.request(method, Some(again), call).await?;
+    }
+    Err(ErrorObject::internal(format!(
+        "server `{}` asked for input more than {MAX_ROUNDS} times",
+        offering.provider.name()
+    )))
+}
+
+fn bad_question(offering: &Offering) -> ErrorObject {
+    ErrorObject::internal(format!(
+        "server `{}` asked for input in a form that is not MCP",
+        offering.provider.name()
+    ))
+}
+
+type Questions = Vec<(String, RawJson)>;
+
+/// The questions and the state of an `input_required` result.
+fn input_required(result: &RawJson) -> Option<(Questions, Option<RawJson>)> {
+    let object = RawObject::parse(result).ok()?;
+    if object.str("resultType")? != "input_required" {
+        return None;
+    }
+    let requests = object.raw("inputRequests").unwrap_or(RawJson::EMPTY_OBJECT);
+    let questions = RawObject::parse(&requests).ok()?;
+    let questions = questions
+        .iter()
+        .map(|(k, v)| (k.to_owned(), RawJson::of(v)))
+        .collect();
+    Some((questions, object.raw("requestState")))
+}
