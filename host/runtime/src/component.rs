@@ -12,7 +12,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component
 
 use crate::{
     bindings::{
-        Decision, Event, Failure, Outcome, Output, Tool, ToolCall,
+        Event, Failure, Outcome, Output, Tool, ToolCall,
         hook::{Hook, HookPre},
         plugin::{Plugin, PluginPre},
     },
@@ -208,14 +208,7 @@ impl Loaded {
         };
         let limit = self.inner.spec.limits.output;
         let outcome = answer.map_err(|failure| output::failure(failure, limit))?;
-        let answered = outcome.event_result_json.as_ref().map_or(0, String::len);
-        let decided = match &outcome.decision {
-            Decision::Proceed => 0,
-            Decision::Replace(text) | Decision::Deny(text) => text.len(),
-        };
-        if (answered + decided) as u64 > limit {
-            return Err(output::too_large(limit));
-        }
+        output::check_outcome(&outcome, limit)?;
         Ok(outcome)
     }
 

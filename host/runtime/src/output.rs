@@ -1,7 +1,7 @@
 //! How large an answer is.
 
 use crate::{
-    bindings::{Content, Failure, Output},
+    bindings::{Content, Decision, Failure, Outcome, Output},
     error::CallError,
 };
 
@@ -14,6 +14,22 @@ const BLOCKS: usize = 10_000;
 /// [`CallError::TooLarge`].
 pub(crate) fn check(output: &Output, limit: u64) -> Result<(), CallError> {
     if output.content.len() > BLOCKS || size(output) > limit {
+        return Err(too_large(limit));
+    }
+    Ok(())
+}
+
+/// Whether what a hook decided and answered may be passed on.
+///
+/// # Errors
+/// [`CallError::TooLarge`].
+pub(crate) fn check_outcome(outcome: &Outcome, limit: u64) -> Result<(), CallError> {
+    let decided = match &outcome.decision {
+        Decision::Proceed => 0,
+        Decision::Replace(text) | Decision::Deny(text) => text.len(),
+    };
+    let answered = outcome.event_result_json.as_ref().map_or(0, String::len);
+    if (decided + answered) as u64 > limit {
         return Err(too_large(limit));
     }
     Ok(())

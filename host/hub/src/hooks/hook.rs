@@ -249,15 +249,7 @@ impl Hook {
             cancel,
             deadline: Some(deadline),
         };
-        let outcome = component.on_event(sent, context).await?;
-        let size = size(&outcome);
-        let limit = component.spec().limits.output;
-        if size > limit {
-            return Err(Failed::again(format!(
-                "its answer has {size} bytes; limits.output allows {limit}"
-            )));
-        }
-        Ok(outcome)
+        Ok(component.on_event(sent, context).await?)
     }
 
     /// The component, for which a hub that has just started may have to wait.
@@ -285,14 +277,6 @@ pub(crate) fn is_blocking(trigger: Trigger, mode: Option<HookMode>) -> bool {
         Some(HookMode::Background) => false,
         None => trigger.blocks_by_default(),
     }
-}
-
-fn size(outcome: &Outcome) -> u64 {
-    let decision = match &outcome.decision {
-        aih_runtime::Decision::Proceed => 0,
-        aih_runtime::Decision::Replace(text) | aih_runtime::Decision::Deny(text) => text.len(),
-    };
-    (decision + outcome.event_result_json.as_ref().map_or(0, String::len)) as u64
 }
 
 /// A call of `principal` that no MCP client stands behind.
