@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use aih_benches::{http::Connection, process::Program, report::Report, session::Endpoint};
+use aih_benches::{http::Connection, report::Report};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -58,12 +58,7 @@ impl Run<'_> {
     /// Calls with and without hooks, and the queue.
     pub(crate) async fn hooks(&self, report: &mut Report) -> Result<()> {
         let Some(path) = &self.hub else { return Ok(()) };
-        let upstream = Program::start("echo-upstream", &self.upstream, &[], &std::env::temp_dir()).await?;
-        let direct = Endpoint {
-            address: upstream.address,
-            key: None,
-            prefix: "",
-        };
+        let (upstream, direct) = self.upstream(&[]).await?;
         progress("building and loading the hooks");
         let hub = Hub::start(path, upstream.address, &configuration()?).await?;
         all_up(&hub).await?;

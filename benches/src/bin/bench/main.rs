@@ -162,16 +162,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// An echo server that lists so many tools in all, and the hub in front of it.
-    async fn servers(&self, tools: usize) -> Result<(Program, Endpoint, Option<Hub>)> {
-        let arguments = ["--tools".to_owned(), tools.saturating_sub(OWN_TOOLS).to_string()];
+    /// The echo server, and where its own clients go.
+    async fn upstream(&self, arguments: &[String]) -> Result<(Program, Endpoint)> {
         let upstream =
-            Program::start("echo-upstream", &self.upstream, &arguments, &std::env::temp_dir()).await?;
+            Program::start("echo-upstream", &self.upstream, arguments, &std::env::temp_dir()).await?;
         let direct = Endpoint {
             address: upstream.address,
             key: None,
             prefix: "",
         };
+        Ok((upstream, direct))
+    }
+
+    /// An echo server that lists so many tools in all, and the hub in front of it.
+    async fn servers(&self, tools: usize) -> Result<(Program, Endpoint, Option<Hub>)> {
+        let arguments = ["--tools".to_owned(), tools.saturating_sub(OWN_TOOLS).to_string()];
+        let (upstream, direct) = self.upstream(&arguments).await?;
         let hub = match &self.hub {
             Some(path) => {
                 let hub = Hub::start(path, upstream.address, &Extras::default()).await?;
@@ -290,7 +296,7 @@ impl Run<'_> {
     async fn startup(&self, report: &mut Report) -> Result<()> {
         let Some(path) = &self.hub else { return Ok(()) };
         progress("startup");
-        let upstream = Program::start("echo-upstream", &self.upstream, &[], &std::env::temp_dir()).await?;
+        let (upstream, _) = self.upstream(&[]).await?;
         let mut times = Vec::new();
         for _ in 0..STARTS {
             let hub = Hub::start(path, upstream.address, &Extras::default()).await?;

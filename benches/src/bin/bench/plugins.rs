@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aih_benches::{process::Program, report::Report, session::Endpoint};
+use aih_benches::{process::Program, report::Report};
 use anyhow::{Context, Result};
 
 use crate::{
@@ -47,12 +47,7 @@ impl Run<'_> {
     /// Calls over MCP, and the start of a hub with many plugins.
     pub(crate) async fn plugins(&self, report: &mut Report) -> Result<()> {
         let Some(path) = &self.hub else { return Ok(()) };
-        let upstream = Program::start("echo-upstream", &self.upstream, &[], &std::env::temp_dir()).await?;
-        let direct = Endpoint {
-            address: upstream.address,
-            key: None,
-            prefix: "",
-        };
+        let (upstream, direct) = self.upstream(&[]).await?;
         let mut extras = Extras {
             yaml: "plugins:\n".to_owned(),
             ..Extras::default()
