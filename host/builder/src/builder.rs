@@ -13,13 +13,15 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use crate::{
-    BuildCache, BuildError, BuildOptions, Digest, Progress, Protections, Source,
-    cache::read_component,
+    BuildCache, BuildError, BuildOptions, CompileError, Digest, Progress, Protections, Source,
+    cache::read_made,
     digest::{self, Known},
-    job::{COMPONENT, Input, Job, Message},
+    job::{CODE, COMPONENT, Compile, Input, Job, Message, Task},
     supervise::{self, Event, Usage},
 };
 
+/// Most code of one component, in bytes: the largest component that a source can become gives less.
+const MAX_CODE: u64 = 1 << 30;
 /// How often a source that changes while it is built is tried again.
 const ATTEMPTS: usize = 3;
 
@@ -32,6 +34,8 @@ pub struct Builder {
     /// A lock for each digest that is being built.
     busy: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
     places: Semaphore,
+    /// Apart from those of builds: a component that is there need not wait for a source that takes long.
+    compiling: Semaphore,
 }
 
 /// A component, and what is known of it.
@@ -68,13 +72,15 @@ struct Finished {
 impl Builder {
     /// A builder with its cache.
     pub fn new(cache: BuildCache, options: BuildOptions) -> Self {
-        let places = Semaphore::new(options.parallel.max(1));
+        let places = || Semaphore::new(options.parallel.max(1));
+        let (places, compiling) = (places(), places());
         Self {
             cache,
             options,
             known: Known::default(),
             busy: Mutex::default(),
             places,
+            compiling,
         }
     }
 
@@ -134,6 +140,28 @@ impl Builder {
         })
     }
 
+    /// Compiles a component for this machine, in a confined child with a limit on its time and its memory: a
+    /// component can be made to need much of both.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+        // It is never closed.
+        let _place = self.compiling.acquire().await;
+        let folder = scratch(&self.options)?;
+        tokio::fs::write(folder.path().join(COMPONENT), component)
+            .await
+            .map_err(|e| BuildError::io("cannot write the component", &e))?;
+        let job = Compile {
+            folder: canonical(&folder)?,
+            max_code: MAX_CODE,
+            max_memory: self.options.memory,
+            parent: std::process::id(),
+        };
+        let finished = child(Task::Compile(job), folder, &self.options, &|_| ()).await?;
+        Ok(read_made(&finished.folder.path().join(CODE), MAX_CODE)?)
+    }
+
     async fn look(&self, source: &Source) -> Result<(Digest, Vec<PathBuf>), BuildError> {
         if let Some(known) = self.known.get(source) {
             return Ok(known);
@@ -186,7 +214,7 @@ pub async fn build(
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<(Vec<u8>, Protections), BuildError> {
     let finished = run(source, false, options, &progress).await?;
-    let component = read_component(&finished.folder.path().join(COMPONENT), options.max_component)?;
+    let component = read_made(&finished.folder.path().join(COMPONENT), options.max_component)?;
     progress(Progress::Done);
     Ok((component, finished.protections))
 }
@@ -201,7 +229,24 @@ async fn run(
     options: &BuildOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Finished, BuildError> {
-    let folder = tempfile::Builder::new()
+    let folder = scratch(options)?;
+    let job = Job {
+        file: source.file.clone(),
+        root: source.root.clone(),
+        language: source.language,
+        world: source.world,
+        folder: canonical(&folder)?,
+        scan,
+        max_component: options.max_component,
+        max_memory: options.memory,
+        parent: std::process::id(),
+    };
+    child(Task::Build(job), folder, options, progress).await
+}
+
+/// A folder for one child.
+fn scratch(options: &BuildOptions) -> Result<TempDir, BuildError> {
+    tempfile::Builder::new()
         .prefix("aih-build-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&options.scratch)
@@ -210,22 +255,23 @@ async fn run(
                 &format!("cannot make a folder in {}", options.scratch.display()),
                 &e,
             )
-        })?;
-    let job = Job {
-        file: source.file.clone(),
-        root: source.root.clone(),
-        language: source.language,
-        world: source.world,
-        folder: folder
-            .path()
-            .canonicalize()
-            .map_err(|e| BuildError::io("cannot find the build's folder", &e))?,
-        scan,
-        max_component: options.max_component,
-        max_memory: options.memory,
-        parent: std::process::id(),
-    };
-    let (_running, mut events) = supervise::start(job, folder, options.clone())?;
+        })
+}
+
+fn canonical(folder: &TempDir) -> Result<PathBuf, BuildError> {
+    folder
+        .path()
+        .canonicalize()
+        .map_err(|e| BuildError::io("cannot find the build's folder", &e))
+}
+
+async fn child(
+    task: Task,
+    folder: TempDir,
+    options: &BuildOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Finished, BuildError> {
+    let (_running, mut events) = supervise::start(task, folder, options.clone())?;
     let mut inputs = Vec::new();
     let mut protections = Protections::default();
     while let Some(event) = events.recv().await {

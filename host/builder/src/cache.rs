@@ -74,7 +74,7 @@ impl BuildCache {
     /// # Errors
     /// When it is not such a file, or the folder cannot be written.
     pub(crate) fn put(&self, digest: &Digest, from: &Path, limit: u64) -> Result<PathBuf, BuildError> {
-        let content = read_component(from, limit)?;
+        let content = read_made(from, limit)?;
         let path = self.path(digest);
         let write = || -> io::Result<()> {
             let mut file = tempfile::Builder::new()
@@ -123,8 +123,8 @@ impl BuildCache {
 }
 
 /// The bytes of a component that an untrusted process has left: no link is followed, no pipe is read.
-pub(crate) fn read_component(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> {
-    let unreadable = |e: &io::Error| BuildError::Crashed(format!("its component cannot be read: {e}"));
+pub(crate) fn read_made(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> {
+    let unreadable = |e: &io::Error| BuildError::Crashed(format!("what it made cannot be read: {e}"));
     let file = fs::File::options()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits() | nix::fcntl::OFlag::O_NONBLOCK.bits())
@@ -132,7 +132,7 @@ pub(crate) fn read_component(from: &Path, limit: u64) -> Result<Vec<u8>, BuildEr
         .map_err(|e| unreadable(&e))?;
     let data = file.metadata().map_err(|e| unreadable(&e))?;
     if !data.is_file() {
-        return Err(BuildError::Crashed("its component is not a file".to_owned()));
+        return Err(BuildError::Crashed("what it made is not a file".to_owned()));
     }
     let mut content = Vec::new();
     file.take(limit.saturating_add(1))
@@ -140,7 +140,7 @@ pub(crate) fn read_component(from: &Path, limit: u64) -> Result<Vec<u8>, BuildEr
         .map_err(|e| unreadable(&e))?;
     if content.len() as u64 > limit {
         return Err(BuildError::TooLarge {
-            what: "the component".to_owned(),
+            what: "what was made".to_owned(),
             limit,
         });
     }

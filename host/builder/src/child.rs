@@ -1,6 +1,6 @@
-//! The child process: reads its job, lets itself be confined, builds, and says how it went.
+//! The child process: reads its task, lets itself be confined, builds or compiles, and says how it went.
 //!
-//! In it, the source is read (as a native process that sees the project's folder) and then run (in
+//! In it, a source is read (as a native process that sees the project's folder) and then run (in
 //! WebAssembly, in a process that sees its build folder only).
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
     BuildError, Language, Progress,
     confine::{self, Limits},
     javascript,
-    job::{COMPONENT, Input, Job, Message},
+    job::{CODE, COMPONENT, Compile, Input, Job, Message, Task},
     python,
 };
 
@@ -32,10 +32,16 @@ pub fn is_child(argument: &OsStr) -> bool {
     argument == CHILD_ARGUMENT
 }
 
+/// Compiles a component for this machine, or says why it cannot be.
+pub type Compiler = fn(&[u8]) -> Result<Vec<u8>, String>;
+
 /// The child: what `main` runs, and nothing else, when [`is_child`] says so. It must be called before any
-/// thread is started.
-pub fn child_main() -> ExitCode {
-    let outcome = job().and_then(|job| work(&job));
+/// thread is started. `compiler` is what [`crate::Builder::compile`] runs in it.
+pub fn child_main(compiler: Compiler) -> ExitCode {
+    let outcome = task().and_then(|task| match task {
+        Task::Build(job) => build(&job),
+        Task::Compile(job) => compile(&job, compiler),
+    });
     let (message, code) = match outcome {
         Ok(()) => (Message::Done, ExitCode::SUCCESS),
         Err(error) => (Message::Failed(error), ExitCode::FAILURE),
@@ -53,7 +59,7 @@ fn say(message: &Message) {
     }
 }
 
-fn job() -> Result<Job, BuildError> {
+fn task() -> Result<Task, BuildError> {
     let mut line = String::new();
     io::BufReader::new(io::stdin().take(MAX_JOB))
         .read_line(&mut line)
@@ -65,14 +71,31 @@ fn job() -> Result<Job, BuildError> {
     })
 }
 
-fn work(job: &Job) -> Result<(), BuildError> {
+fn enter(root: &Path, folder: &Path, limits: Limits, parent: u32) -> Result<(), BuildError> {
+    let protections = confine::enter(root, folder, limits, parent)
+        .map_err(|e| BuildError::io("cannot confine the build", &e))?;
+    say(&Message::Confined(protections));
+    Ok(())
+}
+
+fn compile(job: &Compile, compiler: Compiler) -> Result<(), BuildError> {
+    let limits = Limits {
+        memory: job.max_memory,
+        file: job.max_code,
+    };
+    enter(&job.folder, &job.folder, limits, job.parent)?;
+    let component =
+        fs::read(job.folder.join(COMPONENT)).map_err(|e| BuildError::io("cannot read the component", &e))?;
+    let code = compiler(&component).map_err(BuildError::Other)?;
+    fs::write(job.folder.join(CODE), code).map_err(|e| BuildError::io("cannot write the code", &e))
+}
+
+fn build(job: &Job) -> Result<(), BuildError> {
     let limits = Limits {
         memory: job.max_memory,
         file: job.max_component,
     };
-    let protections = confine::enter(&job.root, &job.folder, limits, job.parent)
-        .map_err(|e| BuildError::io("cannot confine the build", &e))?;
-    say(&Message::Confined(protections));
+    enter(&job.root, &job.folder, limits, job.parent)?;
     say(&Message::Progress(Progress::Reading));
     let mut staged = on_a_deep_stack(|| match job.language {
         Language::JavaScript | Language::TypeScript => javascript::stage(job),

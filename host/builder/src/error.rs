@@ -121,3 +121,28 @@ impl BuildError {
         !matches!(self, Self::Cancelled | Self::Other(_))
     }
 }
+
+/// Why a component did not become code for this machine.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CompileError {
+    /// It did not come to an end.
+    #[error("it took more than {} s of processor time", .0.as_secs())]
+    TimedOut(Duration),
+    /// It wanted more memory than it may have: the limit in bytes.
+    #[error("it needed more than {} MiB of memory", .0 / (1024 * 1024))]
+    OutOfMemory(u64),
+    /// The compiler refuses it, or the machine failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<BuildError> for CompileError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::TimedOut(limit) => Self::TimedOut(limit),
+            BuildError::OutOfMemory(limit) => Self::OutOfMemory(limit),
+            BuildError::Crashed(how) => Self::Failed(format!("the compiler ended without an answer ({how})")),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}

@@ -3,13 +3,47 @@
 //!
 //! What comes from the child is not to be believed: it may be under the control of the source that it builds.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{BuildError, Language, Protections, World};
 
 /// What the child is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// A component of a source.
+    Build(Job),
+    /// Code for this machine of a component.
+    Compile(Compile),
+}
+
+impl Task {
+    /// The child's own folder: all that it may write.
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Build(job) => &job.folder,
+            Self::Compile(job) => &job.folder,
+        }
+    }
+}
+
+/// A component to compile: [`COMPONENT`] in the folder, which becomes [`CODE`] beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Compile {
+    pub(crate) folder: PathBuf,
+    /// Most code, in bytes.
+    pub(crate) max_code: u64,
+    /// Most memory, in bytes.
+    pub(crate) max_memory: u64,
+    /// The process that the child must not outlive.
+    pub(crate) parent: u32,
+}
+
+/// A source to build.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// The entry file.
@@ -30,8 +64,10 @@ pub(crate) struct Job {
     pub(crate) parent: u32,
 }
 
-/// Where the child leaves the component, in its folder.
+/// Where a component lies in the child's folder.
 pub(crate) const COMPONENT: &str = "component.wasm";
+/// Where the child leaves compiled code, in its folder.
+pub(crate) const CODE: &str = "component.cwasm";
 
 /// What the child says.
 #[derive(Debug, Serialize, Deserialize)]

@@ -18,6 +18,8 @@
 //! # }
 //! ```
 //!
+//! Compiling a component for this machine ([`Builder::compile`]) happens in the same kind of child.
+//!
 //! The binary that embeds this crate calls [`child_main`] first of all when [`is_child`] says so.
 
 mod builder;
@@ -35,9 +37,9 @@ mod supervise;
 
 pub use builder::{Builder, Built, build};
 pub use cache::{BuildCache, Digest};
-pub use child::{CHILD_ARGUMENT, child_main, is_child};
+pub use child::{CHILD_ARGUMENT, Compiler, child_main, is_child};
 pub use confine::Protections;
-pub use error::{BuildError, Place};
+pub use error::{BuildError, CompileError, Place};
 pub use job::Progress;
 pub use source::{Language, Source, World};
 pub use supervise::BuildOptions;

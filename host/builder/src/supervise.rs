@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     BuildError, CHILD_ARGUMENT,
-    job::{Job, Message},
+    job::{Message, Task},
 };
 
 /// How a source is built.
@@ -45,7 +45,7 @@ pub struct BuildOptions {
     pub max_component: u64,
     /// Where build folders are made. By default the system's folder for temporary files.
     pub scratch: PathBuf,
-    /// How many builds run at once. Default: half of the machine's processors, at least one.
+    /// How many builds run at once, and as many compilations beside them. Default: half of the machine's processors, at least one.
     pub parallel: usize,
 }
 
@@ -105,9 +105,9 @@ pub(crate) enum Event {
     Ended(Result<(Usage, TempDir), BuildError>),
 }
 
-/// Starts a child on a job, in its build folder.
+/// Starts a child on a task, in its folder.
 pub(crate) fn start(
-    job: Job,
+    task: Task,
     folder: TempDir,
     options: BuildOptions,
 ) -> Result<(Running, mpsc::UnboundedReceiver<Event>), BuildError> {
@@ -117,7 +117,7 @@ pub(crate) fn start(
     thread::Builder::new()
         .name("aih-build".to_owned())
         .spawn(move || {
-            let ended = run(&job, &options, &flag, &events);
+            let ended = run(&task, &options, &flag, &events);
             // Nobody listens any more: then nobody has to know.
             let _ = events.send(Event::Ended(ended.map(|usage| (usage, folder))));
         })
@@ -126,7 +126,7 @@ pub(crate) fn start(
 }
 
 fn run(
-    job: &Job,
+    task: &Task,
     options: &BuildOptions,
     given_up: &AtomicBool,
     events: &mpsc::UnboundedSender<Event>,
@@ -137,8 +137,8 @@ fn run(
         .arg0("aih")
         .arg(CHILD_ARGUMENT)
         .env_clear()
-        .env("TMPDIR", &job.folder)
-        .current_dir(&job.folder)
+        .env("TMPDIR", task.folder())
+        .current_dir(task.folder())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -156,7 +156,7 @@ fn run(
     };
     let words = thread::spawn(move || words.map_or_else(String::new, last_words));
     // A child that died at once is seen below.
-    let stdin = child.stdin.take().and_then(|to| send(to, job).ok());
+    let stdin = child.stdin.take().and_then(|to| send(to, task).ok());
     let watched = watch(&child, options, given_up, started);
     // All of its group, before its number can be given to somebody else.
     if let Ok(id) = i32::try_from(child.id()) {
@@ -179,8 +179,8 @@ fn run(
     }
 }
 
-fn send(mut to: ChildStdin, job: &Job) -> io::Result<ChildStdin> {
-    let mut line = serde_json::to_vec(job)?;
+fn send(mut to: ChildStdin, task: &Task) -> io::Result<ChildStdin> {
+    let mut line = serde_json::to_vec(task)?;
     line.push(b'\n');
     to.write_all(&line)?;
     Ok(to)

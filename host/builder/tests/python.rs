@@ -24,6 +24,14 @@ async fn the_sdk_and_packages_are_importable() {
     assert!(component.starts_with(b"\0asm"));
 }
 
+/// The last step of a build is a rehearsal of calls, which must neither fail a build nor ask a host that is not there.
+#[tokio::test]
+async fn a_rehearsal_that_fails_fails_no_build() {
+    let source = "import json\nfrom aih_plugin import tool\n\ndef none(*_args, **_kwargs):\n    raise RuntimeError('none')\n\njson.loads = none\n\n@tool\ndef hello() -> str:\n    return 'hello'\n";
+    let project = Project::new(&[("plugin.py", source)]);
+    project.build("plugin.py").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_plugin_of_the_contracts_own_shape() {
     let project = Project::new(&[("plugin.py", RAW_PY)]);

@@ -2,8 +2,6 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use aih_builder::{BuildCache, BuildOptions, Builder};
-use aih_runtime::{Runtime, RuntimeOptions};
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
@@ -133,19 +131,9 @@ async fn workshop(config: &LoadedConfig) -> anyhow::Result<Option<Workshop>> {
         return Ok(None);
     }
     let cache = data_dir(config).join("cache");
-    let workshop = tokio::task::spawn_blocking(move || {
-        let runtime = Runtime::new(&RuntimeOptions {
-            cache: Some(cache.join("code")),
-            ..RuntimeOptions::default()
-        })?;
-        let components = BuildCache::new(cache.join("components"))?;
-        anyhow::Ok(Workshop {
-            runtime,
-            builder: Arc::new(Builder::new(components, BuildOptions::default())),
-        })
-    })
-    .await?
-    .context("plugins and hooks cannot be run on this machine")?;
+    let workshop = tokio::task::spawn_blocking(move || Workshop::new(&cache, None))
+        .await?
+        .context("plugins and hooks cannot be run on this machine")?;
     Ok(Some(workshop))
 }
 

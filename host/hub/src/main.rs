@@ -13,7 +13,9 @@ fn main() -> ExitCode {
     // before there is a second thread.
     match arguments.next() {
         Some(first) if first == GUARD_ARGUMENT => return guard_main(arguments),
-        Some(first) if aih_builder::is_child(&first) => return aih_builder::child_main(),
+        Some(first) if aih_builder::is_child(&first) => {
+            return aih_builder::child_main(aih_runtime::precompile);
+        }
         _ => {}
     }
     // The allocator asks for huge pages: an idle hub holds 14 MB of them and uses a third. Without this switch of the

@@ -58,47 +58,74 @@ impl CompileCache {
         })
     }
 
-    /// The compiled component: from the folder, or compiled now. Blocks for seconds in the second case.
+    /// The compiled component, if it is in the folder.
     ///
     /// # Errors
-    /// The bytes are no component, or one that the compiler refuses.
-    pub(crate) fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Component, LoadError> {
+    /// The bytes are no component.
+    pub(crate) fn find(&self, engine: &Engine, wasm: &[u8]) -> Result<Option<Component>, LoadError> {
         check_kind(wasm)?;
         let Some(place) = &self.place else {
-            return Component::new(engine, wasm).map_err(compile_error);
+            return Ok(None);
         };
-        let stem = format!("{}-{}", blake3::hash(wasm).to_hex(), place.engine);
-        let code_file = place.folder.join(format!("{stem}.cwasm"));
-        let mark_file = place.folder.join(format!("{stem}.mark"));
-        match place.load(engine, &code_file, &mark_file) {
-            Ok(Some(component)) => return Ok(component),
-            Ok(None) => {}
-            Err(why) => {
-                tracing::warn!(
-                    target: "aih::plugin",
-                    file = %code_file.display(),
-                    "a compiled component is not used and made anew: {why}"
-                );
-            }
-        }
-        let code = engine.precompile_component(wasm).map_err(compile_error)?;
-        let mark = blake3::keyed_hash(&place.key, &code).to_hex();
-        // A full disk costs the next start some seconds, nothing else.
-        let kept = write(&code_file, &code).and_then(|()| write(&mark_file, mark.as_bytes()));
-        if let Err(error) = kept {
+        let (code_file, mark_file) = place.files(wasm);
+        Ok(place.load(engine, &code_file, &mark_file).unwrap_or_else(|why| {
             tracing::warn!(
                 target: "aih::plugin",
                 file = %code_file.display(),
-                "a compiled component cannot be kept: {error}"
+                "a compiled component is not used and made anew: {why}"
             );
+            None
+        }))
+    }
+
+    /// The component of code that was made a moment ago from `wasm`, which is kept for the next time.
+    ///
+    /// # Errors
+    /// The code is of another engine.
+    ///
+    /// # Safety
+    /// `code` comes from [`compile`].
+    #[expect(unsafe_code, reason = "what is loaded is run as native code")]
+    pub(crate) unsafe fn keep(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        code: &[u8],
+    ) -> Result<Component, LoadError> {
+        if let Some(place) = &self.place {
+            let (code_file, mark_file) = place.files(wasm);
+            let mark = blake3::keyed_hash(&place.key, code).to_hex();
+            // A full disk costs the next start some seconds, nothing else.
+            let kept = write(&code_file, code).and_then(|()| write(&mark_file, mark.as_bytes()));
+            if let Err(error) = kept {
+                tracing::warn!(
+                    target: "aih::plugin",
+                    file = %code_file.display(),
+                    "a compiled component cannot be kept: {error}"
+                );
+            }
         }
-        // SAFETY: these bytes were made by `precompile_component` of this engine a moment ago.
-        #[expect(unsafe_code, reason = "deserialize trusts its bytes; see the safety comment")]
-        unsafe { Component::deserialize(engine, &code) }.map_err(compile_error)
+        // SAFETY: the caller's promise.
+        unsafe { Component::deserialize(engine, code) }.map_err(compile_error)
     }
 }
 
+/// Compiles a component. Blocks for seconds.
+///
+/// # Errors
+/// The compiler refuses it.
+pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
+    engine.precompile_component(wasm).map_err(compile_error)
+}
+
 impl Place {
+    /// The files of a component's code and of its mark.
+    fn files(&self, wasm: &[u8]) -> (PathBuf, PathBuf) {
+        let stem = format!("{}-{}", blake3::hash(wasm).to_hex(), self.engine);
+        let file = |kind: &str| self.folder.join(format!("{stem}.{kind}"));
+        (file("cwasm"), file("mark"))
+    }
+
     fn load(&self, engine: &Engine, code_file: &Path, mark_file: &Path) -> Result<Option<Component>, String> {
         let mark = match fs::read_to_string(mark_file) {
             Ok(mark) => mark,
@@ -117,7 +144,7 @@ impl Place {
         if hasher.finalize() != expected {
             return Err("its mark is not this hub's".to_owned());
         }
-        // SAFETY: the file was written by `compile` with bytes from `precompile_component`: its keyed hash, whose
+        // SAFETY: the file was written by `keep` with bytes from `compile`: its keyed hash, whose
         // key only this hub's user can read, says so; nobody else can write into the folder (0700). wasmtime
         // itself refuses code of another engine.
         #[expect(unsafe_code, reason = "deserialize trusts its bytes; see the safety comment")]

@@ -17,7 +17,7 @@ use crate::{
         plugin::{Plugin, PluginPre},
     },
     egress::Egress,
-    engine::{Inner, Runtime},
+    engine::{Inner, Runtime, blocking},
     error::{CallError, LoadError, Stop},
     grants::Grants,
     host::{Host, Nothing},
@@ -123,13 +123,13 @@ impl Runtime {
     /// See [`LoadError`].
     pub async fn load(&self, wasm: Vec<u8>, world: World, spec: Spec) -> Result<Loaded, LoadError> {
         let runtime = self.inner.clone();
-        tokio::task::spawn_blocking(move || {
+        let spec = blocking(move || {
             spec.grants.check_files(&spec.reserved, &spec.code)?;
-            let component = runtime.cache.compile(&runtime.engine, &wasm)?;
-            Loaded::link(runtime, &component, world, spec)
+            Ok(spec)
         })
-        .await
-        .map_err(|error| LoadError::Compile(format!("the compiler failed: {error}")))?
+        .await?;
+        let component = runtime.component(wasm).await?;
+        blocking(move || Loaded::link(runtime, &component, world, spec)).await
     }
 }
 

@@ -10,13 +10,15 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    component::{Component, Linker},
 };
 
 use crate::{
-    cache::CompileCache,
+    cache::{self, CompileCache},
     error::LoadError,
     sandbox::{Sandbox, add_to_linker},
 };
@@ -24,11 +26,40 @@ use crate::{
 /// How often running guests are looked at: how late a deadline can be noticed.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Compiles components in another process, where one that was made to need much memory or time harms nobody.
+///
+/// # Safety
+/// What is answered is run as native code: it must be what [`precompile`] made of the same bytes in the same build of
+/// this crate.
+#[expect(unsafe_code, reason = "who implements it promises something: see Safety")]
+#[async_trait]
+pub unsafe trait Compiler: Send + Sync {
+    /// What [`precompile`] makes of a component.
+    ///
+    /// # Errors
+    /// Why there is no code, for the operator.
+    async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// Compiles a component for this machine. Blocks for seconds.
+///
+/// # Errors
+/// Why the compiler refuses it.
+pub fn precompile(component: &[u8]) -> Result<Vec<u8>, String> {
+    // Without a pool: where instances will get their memory from changes nothing of the code.
+    let engine = engine(None).map_err(|error| format!("{error:#}"))?;
+    engine
+        .precompile_component(component)
+        .map_err(|error| format!("{error:#}"))
+}
+
 /// How the runtime is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RuntimeOptions {
     /// Where compiled components are kept. `None` compiles each time.
     pub cache: Option<PathBuf>,
+    /// Compiles components. `None` compiles them in this process.
+    pub compiler: Option<Arc<dyn Compiler>>,
     /// Calls at once of all components together.
     pub instances: u32,
 }
@@ -37,6 +68,7 @@ impl Default for RuntimeOptions {
     fn default() -> Self {
         Self {
             cache: None,
+            compiler: None,
             instances: 1_000,
         }
     }
@@ -61,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Sandbox>,
     pub(crate) cache: CompileCache,
+    compiler: Option<Arc<dyn Compiler>>,
     /// One permit for each call that may run.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) tls: rustls::ClientConfig,
@@ -102,6 +135,7 @@ impl Runtime {
                 engine,
                 linker,
                 cache,
+                compiler: options.compiler.clone(),
                 slots: Arc::new(Semaphore::new(options.instances as usize)),
                 tls,
                 allocation,
@@ -117,10 +151,43 @@ impl Runtime {
 }
 
 impl Inner {
+    /// A component, from the cache or compiled now.
+    pub(crate) async fn component(self: &Arc<Self>, wasm: Vec<u8>) -> Result<Component, LoadError> {
+        let wasm = Arc::new(wasm);
+        let (inner, bytes) = (self.clone(), wasm.clone());
+        let found = blocking(move || inner.cache.find(&inner.engine, &bytes)).await?;
+        if let Some(component) = found {
+            return Ok(component);
+        }
+        let (inner, bytes) = (self.clone(), wasm.clone());
+        let code = match &self.compiler {
+            Some(compiler) => compiler.compile(&wasm).await.map_err(LoadError::Compile)?,
+            None => blocking(move || cache::compile(&inner.engine, &bytes)).await?,
+        };
+        let inner = self.clone();
+        blocking(move || {
+            // SAFETY: it was made a line ago, here or by a `Compiler`, whose implementation promises it.
+            #[expect(unsafe_code, reason = "loading code is trusting it; see the safety comment")]
+            unsafe {
+                inner.cache.keep(&inner.engine, &wasm, &code)
+            }
+        })
+        .await
+    }
+
     /// The clock ticks for as long as the guard lives.
     pub(crate) fn running(&self) -> Running {
         self.clock.running()
     }
+}
+
+/// Runs what takes long on a thread that may wait.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(LoadError::Compile(format!("it was cut off: {error}"))))
 }
 
 fn engine(pool: Option<u32>) -> wasmtime::Result<Engine> {
@@ -218,5 +285,59 @@ pub(crate) struct Running(Arc<AtomicUsize>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shortest component.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    struct Elsewhere(AtomicUsize);
+
+    // SAFETY: it is `precompile` itself.
+    #[expect(unsafe_code, reason = "see the safety comment")]
+    #[async_trait]
+    unsafe impl Compiler for Elsewhere {
+        async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, String> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            precompile(component)
+        }
+    }
+
+    #[tokio::test]
+    async fn code_that_was_made_elsewhere_fits_and_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = Arc::new(Elsewhere(AtomicUsize::new(0)));
+        let runtime = Runtime::new(&RuntimeOptions {
+            cache: Some(folder.path().join("code")),
+            compiler: Some(elsewhere.clone()),
+            instances: 2,
+        })
+        .unwrap();
+        for _ in 0..2 {
+            runtime.inner.component(EMPTY.to_vec()).await.unwrap();
+        }
+        assert_eq!(elsewhere.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn code_fits_with_and_without_a_pool() {
+        let code = precompile(EMPTY).unwrap();
+        for pool in [None, Some(2)] {
+            let engine = engine(pool).unwrap();
+            let cache = CompileCache::open(None, &engine).unwrap();
+            // SAFETY: it was made above.
+            #[expect(unsafe_code, reason = "see the safety comment")]
+            unsafe { cache.keep(&engine, EMPTY, &code) }.unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_component_is_told() {
+        let error = precompile(b"\0asm\x0d\0\x01\0rest").unwrap_err();
+        assert!(!error.is_empty());
     }
 }

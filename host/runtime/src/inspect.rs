@@ -22,10 +22,9 @@ pub struct Inspection {
 ///
 /// # Errors
 /// It is no component, or the compiler refuses it.
-pub fn inspect(runtime: &crate::Runtime, wasm: &[u8]) -> Result<Inspection, LoadError> {
-    let engine = &runtime.inner.engine;
-    let component = runtime.inner.cache.compile(engine, wasm)?;
-    Ok(read(&component, engine))
+pub async fn inspect(runtime: &crate::Runtime, wasm: Vec<u8>) -> Result<Inspection, LoadError> {
+    let component = runtime.inner.component(wasm).await?;
+    Ok(read(&component, &runtime.inner.engine))
 }
 
 fn read(component: &Component, engine: &Engine) -> Inspection {

@@ -25,7 +25,7 @@ mod tools;
 pub use bindings::{Content, Decision, Event, Failure, Outcome, Output, Tool, ToolCall};
 pub use cache::CompileCache;
 pub use component::{Context, Loaded, Spec, World};
-pub use engine::{Allocation, Runtime, RuntimeOptions};
+pub use engine::{Allocation, Compiler, Runtime, RuntimeOptions, precompile};
 pub use error::{CallError, LoadError};
 pub use grants::{ClientFeature, FileGrant, FileMode, GrantError, Grants};
 pub use inspect::{Inspection, inspect};

@@ -93,7 +93,7 @@ fn main() -> Result<ExitCode> {
         match become_child(arguments)? {}
     }
     if aih_builder::is_child(&first) {
-        return Ok(aih_builder::child_main());
+        return Ok(aih_builder::child_main(aih_runtime::precompile));
     }
     // Programs are started from this thread, which lives as long as the process: the kernel takes the end
     // of the thread that started a child for the death of its parent.
@@ -114,6 +114,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let run = Run {
         arguments: &arguments,
         upstream,
+        relay: build("relay").await?,
         hub,
     };
     let mut report = Report::default();
@@ -158,6 +159,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 struct Run<'a> {
     arguments: &'a Arguments,
     upstream: PathBuf,
+    relay: PathBuf,
     hub: Option<PathBuf>,
 }
 
@@ -192,29 +194,43 @@ impl Run<'_> {
 
     async fn calls(&self, report: &mut Report) -> Result<()> {
         let (upstream, direct, hub) = self.servers(10).await?;
+        let to = ["--to".to_owned(), upstream.address.to_string()];
+        let relay = Program::start("the relay", &self.relay, &to, &std::env::temp_dir()).await?;
         self.memory(report, hub.as_ref(), "memory, idle", Some(40.0))?;
-        if self.arguments.wants(Part::Calls) {
-            for era in [Era::Legacy, Era::Modern] {
-                self.cells(report, "echo", Work::Echo, era, &direct, hub.as_ref())
-                    .await?;
+        // Beside the hub, what any process between would add.
+        let mut ways = vec![Through {
+            path: "relay",
+            endpoint: Endpoint {
+                address: relay.address,
+                ..direct.clone()
+            },
+            program: &relay,
+        }];
+        ways.extend(hub.as_ref().map(|hub| hub.through(hub.endpoint())));
+        let works = [
+            (Part::Calls, "echo", Work::Echo),
+            (Part::Big, "100 kB", Work::Big),
+        ];
+        for (part, name, work) in works {
+            if !self.arguments.wants(part) {
+                continue;
             }
-        }
-        if self.arguments.wants(Part::Big) {
             for era in [Era::Legacy, Era::Modern] {
-                self.cells(report, "100 kB", Work::Big, era, &direct, hub.as_ref())
-                    .await?;
+                self.cells(report, name, work, era, &direct, &ways).await?;
             }
         }
         self.memory(report, hub.as_ref(), "memory, after load", None)?;
+        relay.stop().await?;
         self.stop(upstream, hub).await
     }
 
     async fn list(&self, report: &mut Report, tools: usize) -> Result<()> {
         let (upstream, direct, hub) = self.servers(tools).await?;
         let name = format!("list {tools}");
+        let ways: Vec<_> = hub.iter().map(|hub| hub.through(hub.endpoint())).collect();
         for era in [Era::Legacy, Era::Modern] {
-            self.cells(report, &name, Work::List { tools }, era, &direct, hub.as_ref())
-                .await?;
+            let work = Work::List { tools };
+            self.cells(report, &name, work, era, &direct, &ways).await?;
         }
         if tools > 100 {
             self.memory(report, hub.as_ref(), "memory, after list 1000", None)?;
@@ -230,7 +246,7 @@ impl Run<'_> {
         work: Work,
         era: Era,
         direct: &Endpoint,
-        hub: Option<&Hub>,
+        ways: &[Through<'_>],
     ) -> Result<()> {
         for connections in self.arguments.connections().iter().copied() {
             // Lists are asked for once in a session; many at once tell nothing new.
@@ -243,12 +259,7 @@ impl Run<'_> {
                 connections,
                 time: self.arguments.time(),
             };
-            let endpoint = hub.map(Hub::endpoint);
-            let through = hub.zip(endpoint.as_ref()).map(|(hub, endpoint)| Through {
-                endpoint,
-                program: &hub.program,
-            });
-            cell(report, name, plan, direct, through).await?;
+            cell(report, name, plan, direct, ways).await?;
         }
         Ok(())
     }
@@ -262,11 +273,7 @@ impl Run<'_> {
         hub: &Hub,
     ) -> Result<()> {
         for (title, prefix) in ways {
-            let endpoint = hub.endpoint_of(prefix);
-            let through = Through {
-                endpoint: &endpoint,
-                program: &hub.program,
-            };
+            let through = [hub.through(hub.endpoint_of(prefix))];
             for connections in [1, 32] {
                 let plan = Plan {
                     era: Era::Modern,
@@ -274,7 +281,7 @@ impl Run<'_> {
                     connections,
                     time: self.arguments.time(),
                 };
-                cell(report, title, plan, direct, Some(through)).await?;
+                cell(report, title, plan, direct, &through).await?;
             }
         }
         Ok(())
@@ -324,13 +331,16 @@ async fn cell(
     name: &str,
     plan: Plan,
     direct: &Endpoint,
-    hub: Option<Through<'_>>,
+    ways: &[Through<'_>],
 ) -> Result<()> {
     let what = format!("{name}, {}, {} connections", plan.era.name(), plan.connections);
     progress(&what);
-    let numbers = measure(direct, hub, plan).await.with_context(|| {
-        let said = hub.map(|hub| hub.program.last_lines()).unwrap_or_default();
-        format!("{what}; the hub's last lines:\n{said}")
+    let numbers = measure(direct, ways, plan).await.with_context(|| {
+        let said = ways
+            .last()
+            .map(|way| way.program.last_lines())
+            .unwrap_or_default();
+        format!("{what}; the last lines of what is between:\n{said}")
     })?;
     report.add(name, plan.era.name(), plan.connections, numbers);
     Ok(())

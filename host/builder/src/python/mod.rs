@@ -126,7 +126,7 @@ struct Report {
 
 fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
     let stage = job.folder.join(STAGE);
-    let report = crate::cache::read_component(&stage.join("entry").join(REPORT), MAX_REPORT)
+    let report = crate::cache::read_made(&stage.join("entry").join(REPORT), MAX_REPORT)
         .ok()
         .and_then(|text| serde_json::from_slice::<Report>(&text).ok());
     let own = job

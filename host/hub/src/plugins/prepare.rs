@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use aih_runtime::{LoadError, Loaded, Runtime, Spec, World};
+use aih_builder::{BuildCache, BuildOptions, Builder};
+use aih_runtime::{Compiler, LoadError, Loaded, Runtime, RuntimeOptions, Spec, World};
+use async_trait::async_trait;
 
 use crate::config;
 
@@ -19,7 +21,7 @@ pub struct Workshop {
     /// Runs components.
     pub runtime: Runtime,
     /// Makes components from sources.
-    pub builder: Arc<aih_builder::Builder>,
+    pub builder: Arc<Builder>,
 }
 
 /// A component, and the files that it was made from.
@@ -57,7 +59,37 @@ pub enum PrepareError {
     Grant(#[from] aih_runtime::GrantError),
 }
 
+/// Compiles in a child of this program.
+struct Child(Arc<Builder>);
+
+// SAFETY: the child is this very program (`BuildOptions::program`), whose `main` gives it `aih_runtime::precompile`;
+// it reads the bytes from and writes the code to a folder of its own (0700), and the builder gives that code on.
+#[expect(unsafe_code, reason = "code that is run; see the safety comment")]
+#[async_trait]
+unsafe impl Compiler for Child {
+    async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, String> {
+        self.0.compile(component).await.map_err(|error| error.to_string())
+    }
+}
+
 impl Workshop {
+    /// Sets it up; `cache` is a folder for what it makes. Reserves address space, not memory, but may take some
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// The machine can run no WebAssembly, or the folders cannot be made.
+    pub fn new(cache: &Path, instances: Option<u32>) -> anyhow::Result<Self> {
+        let components = BuildCache::new(cache.join("components"))?;
+        let builder = Arc::new(Builder::new(components, BuildOptions::default()));
+        let defaults = RuntimeOptions::default();
+        let runtime = Runtime::new(&RuntimeOptions {
+            cache: Some(cache.join("code")),
+            compiler: Some(Arc::new(Child(builder.clone()))),
+            instances: instances.unwrap_or(defaults.instances),
+        })?;
+        Ok(Self { runtime, builder })
+    }
+
     /// The component of a file.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl Inspect {
             }
         };
         let size = wasm.len();
-        let found = aih_runtime::inspect(&workshop.runtime, &wasm)?;
+        let found = aih_runtime::inspect(&workshop.runtime, wasm.clone()).await?;
         let manifest = Manifest::find(&self.file, Some(&wasm))?;
         let mut tools = Vec::new();
         if found.world == Some(World::Plugin) {

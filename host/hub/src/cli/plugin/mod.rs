@@ -5,10 +5,8 @@ pub mod inspect;
 pub mod new;
 pub mod run;
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode};
 
-use aih_builder::{BuildCache, BuildOptions, Builder};
-use aih_runtime::{Runtime, RuntimeOptions};
 use anyhow::Context as _;
 use clap::Subcommand;
 
@@ -53,15 +51,8 @@ pub(super) fn bench() -> anyhow::Result<Workshop> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
         .join("aih");
-    let runtime = Runtime::new(&RuntimeOptions {
-        cache: Some(base.join("code")),
-        instances: 8,
-    })?;
-    let cache = BuildCache::new(base.join("components"))?;
-    Ok(Workshop {
-        runtime,
-        builder: Arc::new(Builder::new(cache, BuildOptions::default())),
-    })
+    // One command calls little at once.
+    Workshop::new(&base, Some(8))
 }
 
 /// The language of a file by its extension.

@@ -1,0 +1,62 @@
+//! The child that compiles components: what it may use, and what it may see. Its compiler is a stand-in.
+
+#![expect(clippy::panic, reason = "a test fails by it")]
+
+mod common;
+
+use std::time::Duration;
+
+use aih_builder::{BuildCache, BuildOptions, Builder, CompileError};
+use common::options;
+
+async fn compile(component: &[u8], options: BuildOptions) -> Result<Vec<u8>, CompileError> {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = BuildCache::new(folder.path().join("cache")).unwrap();
+    Builder::new(cache, options).compile(component).await
+}
+
+async fn error_of(component: &[u8], options: BuildOptions) -> CompileError {
+    match compile(component, options).await {
+        Ok(code) => panic!("it became {} bytes of code", code.len()),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn code_comes_back_and_a_refusal_says_why() {
+    assert_eq!(compile(b"component", options()).await.unwrap(), b"COMPONENT");
+    assert_eq!(error_of(b"bad", options()).await.to_string(), "it is bad");
+}
+
+#[tokio::test]
+async fn a_component_that_takes_too_long_is_stopped() {
+    let options = BuildOptions {
+        time: Duration::from_secs(1),
+        ..options()
+    };
+    let error = error_of(b"loop", options).await;
+    assert!(matches!(error, CompileError::TimedOut(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_that_takes_too_much_memory_is_stopped() {
+    let options = BuildOptions {
+        memory: 256 << 20,
+        ..options()
+    };
+    let error = error_of(b"memory", options).await;
+    assert!(matches!(error, CompileError::OutOfMemory(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_compiler_that_dies_takes_only_its_process_down() {
+    let error = error_of(b"abort", options()).await;
+    assert!(error.to_string().contains("SIGABRT"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_compiler_sees_no_files_but_its_own() {
+    let error = error_of(b"/etc/passwd", options()).await;
+    assert!(error.to_string().contains("Permission denied"), "{error}");
+}

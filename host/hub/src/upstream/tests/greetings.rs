@@ -1,0 +1,106 @@
+//! How the era and the transport of a server are found.
+
+use super::*;
+
+#[tokio::test]
+async fn an_old_server_is_found_over_sse() {
+    let fake = Fake::new(true, |seen| match (seen.way, seen.method.as_str()) {
+        (crate::upstream::Way::Http, _) => Reply::Fail(TransportError::Status {
+            status: 405,
+            detail: String::new(),
+        }),
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, http_spec()).await;
+    assert_eq!(server.status().transport, "sse");
+    assert_eq!(fake.opened(), 3);
+    // The next one knows.
+    fake.lose(2, TransportError::Closed("restart".to_owned()));
+    fake.nth("tools/list", 2).await;
+    assert_eq!(fake.opened(), 4);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_of_the_newer_greeting_gets_the_older() {
+    let fake = Fake::new(true, |seen| match (seen.connection, seen.method.as_str()) {
+        (0, _) => Reply::Fail(TransportError::Closed("exit status 1".to_owned())),
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, stdio_spec()).await;
+    assert_eq!(server.status().protocol.as_deref(), Some("2025-11-25"));
+    assert!(fake.closed().contains(&0));
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_silent_process_is_greeted_in_both_ways() {
+    let fake = Fake::new(true, |seen| match seen.method.as_str() {
+        "server/discover" => Reply::Never,
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, stdio_spec()).await;
+    assert_eq!(
+        (fake.opened(), fake.seen("notifications/initialized").len()),
+        (1, 1)
+    );
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_modern_server_is_listened_to() {
+    let fake = Fake::new(false, |seen| match seen.method.as_str() {
+        "server/discover" => Reply::Result(json!({
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": { "tools": { "listChanged": true }, "resources": { "subscribe": true } },
+            "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "fake" } },
+        })),
+        "tools/list" => Reply::Result(json!({ "tools": [{ "name": "t" }] })),
+        "resources/list" => Reply::Result(json!({ "resources": [] })),
+        "resources/templates/list" => Reply::Result(json!({ "resourceTemplates": [] })),
+        "subscriptions/listen" => Reply::Never,
+        _ => Reply::Result(json!({ "resultType": "complete" })),
+    });
+    let server = up(&fake, http_spec()).await;
+    assert_eq!(
+        server.offers().server_info.as_ref().unwrap().text(),
+        r#"{"name":"fake"}"#
+    );
+    let first = fake.nth("subscriptions/listen", 1).await;
+    assert_eq!(first.params["notifications"], json!({ "toolsListChanged": true }));
+    assert_eq!(first.params["_meta"][meta::PROTOCOL_VERSION], "2026-07-28");
+    let ack = |id: u64| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{}":{id}}}}}}}"#,
+            meta::SUBSCRIPTION_ID
+        )
+    };
+    fake.say(0, None, &ack(first.id));
+    let peer = recorder("c");
+    let client = client_with("c", MODERN, "{}", peer.clone());
+    let subscribing = {
+        let (server, client) = (server.clone(), client.clone());
+        tokio::spawn(async move { server.subscribe("file:///a", &client).await })
+    };
+    let second = fake.nth("subscriptions/listen", 2).await;
+    assert_eq!(
+        second.params["notifications"]["resourceSubscriptions"],
+        json!(["file:///a"])
+    );
+    fake.say(0, Some(second.id), &ack(second.id));
+    subscribing.await.unwrap().unwrap();
+    let updated = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"file:///a","_meta":{{"{}":{}}}}}}}"#,
+        meta::SUBSCRIPTION_ID,
+        second.id
+    );
+    fake.say(0, Some(second.id), &updated);
+    assert_eq!(
+        *peer.heard.lock().unwrap(),
+        [(
+            "notifications/resources/updated".to_owned(),
+            r#"{"uri":"file:///a"}"#.to_owned()
+        )]
+    );
+    server.shutdown(Duration::from_secs(5)).await;
+}
