@@ -66,7 +66,7 @@ class Handler:
 
     def wants(self, name: str) -> bool:
         """Whether the event is one of its own."""
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
+        return name in self.patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 registry: list[Handler] = []

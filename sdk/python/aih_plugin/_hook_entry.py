@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
-from . import _hook, _run, _start, _wit  # noqa: F401
+from . import _hook, _rehearsal, _run, _start, _wit  # noqa: F401
 from ._errors import Denied, Unavailable
 from ._values import dumps
 
@@ -63,3 +64,20 @@ def _run_all(event: Any) -> Any:
                 raise TypeError(f"the hook `{getattr(handler.function, '__name__', '?')}` returned "
                                 f"{type(said).__name__}; it may return None, Replace, Deny or Result")
     return _types.Outcome(decision, answer)
+
+
+def _rehearse() -> None:
+    def rehearsal(event: _hook.Event) -> _hook.Result:
+        return _hook.Result(event.get("tool"))
+
+    event = _types.Event("rehearsal", "rehearsal", '{"server":"s","tool":"t","arguments":{}}', [("attempt", "1")])
+    registered = _hook.registry[:]
+    _hook.registry[:] = [_hook.Handler(("rehearsal",), rehearsal)]
+    try:
+        _rehearsal.run(lambda: Hooks().on_event(event))
+    finally:
+        _hook.registry[:] = registered
+
+
+if sys.platform == "wasi":
+    _rehearse()

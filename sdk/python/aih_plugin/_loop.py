@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import asyncio.events
 import asyncio.tasks
-import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -50,23 +49,26 @@ class Loop(asyncio.BaseEventLoop):
         """There is none."""
 
 
-@contextlib.contextmanager
-def outside() -> Iterator[None]:
-    """Leaves the loop that is running, so that another may run within."""
+def leave() -> tuple[Any, Any] | None:
+    """Leaves the loop that is running, so that another may run within: what `back` wants to know."""
     outer = asyncio.events._get_running_loop()
     if outer is None:
-        yield
-        return
+        return None
     task = asyncio.tasks.current_task(outer)
     if task is not None:
         asyncio.tasks._leave_task(outer, task)
     asyncio.events._set_running_loop(None)
-    try:
-        yield
-    finally:
-        asyncio.events._set_running_loop(outer)
-        if task is not None:
-            asyncio.tasks._enter_task(outer, task)
+    return outer, task
+
+
+def back(left: tuple[Any, Any] | None) -> None:
+    """Goes back to the loop that was left."""
+    if left is None:
+        return
+    outer, task = left
+    asyncio.events._set_running_loop(outer)
+    if task is not None:
+        asyncio.tasks._enter_task(outer, task)
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

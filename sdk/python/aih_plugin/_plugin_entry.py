@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
-from . import _content, _run, _start, _tool, _values, _wit  # noqa: F401
+from . import _content, _rehearsal, _run, _start, _tool, _values, _wit  # noqa: F401
 from ._errors import AihError, Denied, HostError, InvalidArguments, Unavailable
 
 try:
@@ -75,3 +76,19 @@ def _call(call: Any) -> Any:
     if output.structured is not None and not output.is_error:
         tool.check_output(_values.to_json(output.structured))
     return _content.to_wit(output)
+
+
+def _rehearse() -> None:
+    def rehearsal(text: str, count: int = 1) -> str:
+        return text * count
+
+    _tool.tool("aih-rehearsal")(rehearsal)
+    call = _wit.types("types").Call("rehearsal", "aih-rehearsal", '{"text":"a","count":2}', 1000, [])
+    try:
+        _rehearsal.run(lambda: Tools().call_tool(call))
+    finally:
+        del _tool.registry["aih-rehearsal"]
+
+
+if sys.platform == "wasi":
+    _rehearse()

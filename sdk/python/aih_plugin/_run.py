@@ -11,26 +11,38 @@ import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from . import _loop, _wit, context, log
 
 
-@contextlib.contextmanager
-def call(call_id: str, name: str, deadline_ms: int | None, extras: list[tuple[str, str]]) -> Iterator[None]:
-    """The frame of a call: the host may be asked, chance is fresh, `print` is on its way at the end."""
-    _fresh_chance()
-    deadline = None if deadline_ms is None else time.monotonic() + deadline_ms / 1000
-    _wit.set_active(True)
-    context._set(context.Context(call_id, name, deadline, dict(extras)))
-    try:
-        with _loop.outside():
-            yield
-    finally:
+class call:  # noqa: N801
+    """The frame of a call: the host may be asked, chance is fresh, `print` is on its way at the end.
+
+    A class, as a generator with a decorator takes three times as many pages of a sandbox that starts from a snapshot.
+    """
+
+    __slots__ = ("_context", "_left")
+
+    def __init__(self, call_id: str, name: str, deadline_ms: int | None, extras: list[tuple[str, str]]) -> None:
+        deadline = None if deadline_ms is None else time.monotonic() + deadline_ms / 1000
+        self._context = context.Context(call_id, name, deadline, dict(extras))
+        self._left: tuple[Any, Any] | None = None
+
+    def __enter__(self) -> None:
+        _fresh_chance()
+        _wit.set_active(True)
+        context._set(self._context)
+        self._left = _loop.leave()
+
+    def __exit__(self, *_: object) -> None:
+        _loop.back(self._left)
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
+            try:
                 stream.flush()
+            except Exception:  # noqa: S110
+                pass
         context._set(None)
         _wit.set_active(False)
 

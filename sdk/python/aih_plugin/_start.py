@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 from . import _deferred, _loop, log
@@ -17,6 +16,3 @@ import _aih_user  # type: ignore[import-not-found]  # noqa: E402, F401
 
 if sys.platform == "wasi":
     _deferred.load_all()
-    # What is there now stays: a collection within a call need not walk it, which would copy each page of it.
-    gc.collect()
-    gc.freeze()

@@ -20,6 +20,7 @@ class _Modules:
         self.table: dict[str, Any] = {}
         self.err: type[BaseException] = type("Err", (Exception,), {})
         self.active = False
+        self.rehearsing = False
         try:
             self.err = importlib.import_module("componentize_py_types").Err
             for name in _INTERFACES:
@@ -58,8 +59,13 @@ def active() -> bool:
 
 
 def set_active(value: bool) -> None:
-    """Said by the entry modules, at a call's begin and end."""
-    _modules.active = value
+    """Said at a call's begin and end. In a rehearsal there is no host."""
+    _modules.active = value and not _modules.rehearsing
+
+
+def set_rehearsing(value: bool) -> None:
+    """Said while the calls are not real ones."""
+    _modules.rehearsing = value
 
 
 def err_type() -> type[BaseException]:

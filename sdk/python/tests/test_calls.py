@@ -253,8 +253,9 @@ class Loop(unittest.TestCase):
         from aih_plugin import _loop
 
         async def outer() -> str:
-            with _loop.outside():
-                inner = _loop.run(asyncio.sleep(0.001, "inner"))
+            left = _loop.leave()
+            inner = _loop.run(asyncio.sleep(0.001, "inner"))
+            _loop.back(left)
             await asyncio.sleep(0)
             return inner
 
