@@ -1,7 +1,7 @@
-//! One cell of the table: so many clients doing one kind of work, directly and through the hub.
+//! One cell of the table: so many clients doing one kind of work, directly and through what stands between.
 //!
-//! The two ways take turns (direct, hub, direct, hub), so that what else happens on the machine meets
-//! both. Calls that begin within a turn count, and a turn lasts until the last of them has its answer.
+//! The ways take turns (direct, hub, direct, hub), so that what else happens on the machine meets
+//! all of them. Calls that begin within a turn count, and a turn lasts until the last of them has its answer.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use crate::process::Program;
 use crate::session::{Endpoint, Era, Session, Work};
 
-/// How often the two ways take turns.
+/// How often the ways take turns.
 const TURNS: u32 = 2;
 /// Runs before each turn and is not counted.
 const WARM_UP: Duration = Duration::from_millis(150);
@@ -45,59 +45,61 @@ pub struct Numbers {
     pub p95: f64,
     /// 99 of 100 calls took no longer.
     pub p99: f64,
-    /// CPU time of the hub's process for a call, in its turns, warm-up included.
+    /// CPU time for a call of the process that stands between, in its turns, warm-up included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hub_cpu: Option<f64>,
+    pub cpu: Option<f64>,
 }
 
-/// The hub's side of a cell.
-#[derive(Debug, Clone, Copy)]
+/// What stands between clients and the server.
+#[derive(Debug, Clone)]
 pub struct Through<'a> {
+    /// What the table calls it.
+    pub path: &'static str,
     /// Where its clients go.
-    pub endpoint: &'a Endpoint,
+    pub endpoint: Endpoint,
     /// Its process, whose CPU time is read around each turn.
     pub program: &'a Program,
 }
 
-/// Measures `direct`, and `hub` in turns with it.
+/// What came out.
+#[derive(Debug)]
+pub struct Cell {
+    /// With nothing between.
+    pub direct: Numbers,
+    /// The others, by what the table calls them.
+    pub ways: Vec<(&'static str, Numbers)>,
+}
+
+/// Measures `direct`, and the others in turns with it.
 ///
 /// # Errors
 /// When a client cannot be opened, or any answer is wrong or missing.
-pub async fn measure(
-    direct: &Endpoint,
-    hub: Option<Through<'_>>,
-    plan: Plan,
-) -> Result<(Numbers, Option<Numbers>)> {
+pub async fn measure(direct: &Endpoint, ways: &[Through<'_>], plan: Plan) -> Result<Cell> {
     let mut direct = Side::open(direct, plan).await.context("direct")?;
-    let mut hub = match hub {
-        Some(hub) => Some((
-            hub.program,
-            Side::open(hub.endpoint, plan).await.context("through the hub")?,
-        )),
-        None => None,
-    };
-    let mut cpu = Duration::ZERO;
+    let mut sides = Vec::with_capacity(ways.len());
+    for way in ways {
+        let side = Side::open(&way.endpoint, plan).await.context(way.path)?;
+        sides.push((way, side, Duration::ZERO));
+    }
     for _ in 0..TURNS {
         direct.turn(plan.time / TURNS).await.context("direct")?;
-        if let Some((program, hub)) = &mut hub {
-            let before = program.cpu()?;
-            hub.turn(plan.time / TURNS).await.context("through the hub")?;
-            cpu += program.cpu()?.saturating_sub(before);
+        for (way, side, cpu) in &mut sides {
+            let before = way.program.cpu()?;
+            side.turn(plan.time / TURNS).await.context(way.path)?;
+            *cpu += way.program.cpu()?.saturating_sub(before);
         }
     }
-    let numbers = direct.close().await?;
-    let Some((_, hub)) = hub else {
-        return Ok((numbers, None));
-    };
-    let all_calls = hub.calls as f64;
-    let through = hub.close().await?;
-    Ok((
-        numbers,
-        Some(Numbers {
-            hub_cpu: Some(cpu.as_secs_f64() * 1e6 / all_calls),
-            ..through
-        }),
-    ))
+    let direct = direct.close().await?;
+    let mut ways = Vec::with_capacity(sides.len());
+    for (way, side, cpu) in sides {
+        let calls = side.calls as f64;
+        let numbers = Numbers {
+            cpu: Some(cpu.as_secs_f64() * 1e6 / calls),
+            ..side.close().await?
+        };
+        ways.push((way.path, numbers));
+    }
+    Ok(Cell { direct, ways })
 }
 
 /// All clients of one way, and what they have measured.
@@ -169,7 +171,7 @@ impl Side {
             p50: at(0.50),
             p95: at(0.95),
             p99: at(0.99),
-            hub_cpu: None,
+            cpu: None,
         })
     }
 }

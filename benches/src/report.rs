@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cell::Numbers;
+use crate::cell::{Cell, Numbers};
 
 /// One row: a cell the one or the other way.
 #[derive(Debug, Clone, Serialize)]
@@ -15,14 +15,14 @@ pub struct Row {
     pub era: &'static str,
     /// How many clients at once.
     pub connections: usize,
-    /// `direct` or `hub`.
+    /// `direct`, `relay` or `hub`.
     pub path: &'static str,
     /// What was measured.
     #[serde(flatten)]
     pub numbers: Numbers,
-    /// Calls a second, as a share of direct's. Only through the hub.
+    /// Calls a second, as a share of direct's. Not for direct itself.
     pub ratio: Option<f64>,
-    /// Microseconds more than direct at p50. Only through the hub.
+    /// Microseconds more than direct at p50. Not for direct itself.
     pub added_p50: Option<f64>,
 }
 
@@ -58,7 +58,7 @@ pub struct SandboxRow {
     pub fresh_p95: f64,
     /// What `fresh_p50` should be below.
     pub aim: f64,
-    /// Half of the calls in a sandbox made ready before took no longer.
+    /// Half of the calls in a sandbox that was used before took no longer.
     pub warm_p50: f64,
     /// 95 of 100 of them took no longer.
     pub warm_p95: f64,
@@ -76,15 +76,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a cell's two rows (one, where only direct was measured).
-    pub fn add(
-        &mut self,
-        work: &str,
-        era: &'static str,
-        connections: usize,
-        cell: (Numbers, Option<Numbers>),
-    ) {
-        let (direct, hub) = cell;
+    /// Adds a cell's rows.
+    pub fn add(&mut self, work: &str, era: &'static str, connections: usize, cell: Cell) {
+        let Cell { direct, ways } = cell;
         let row = |path, numbers| Row {
             work: work.to_owned(),
             era,
@@ -96,11 +90,11 @@ impl Report {
         };
         let (rate, p50) = (direct.calls_per_second, direct.p50);
         self.rows.push(row("direct", direct));
-        if let Some(hub) = hub {
+        for (path, numbers) in ways {
             self.rows.push(Row {
-                ratio: Some(hub.calls_per_second / rate),
-                added_p50: Some(hub.p50 - p50),
-                ..row("hub", hub)
+                ratio: Some(numbers.calls_per_second / rate),
+                added_p50: Some(numbers.p50 - p50),
+                ..row(path, numbers)
             });
         }
     }
@@ -194,7 +188,7 @@ impl Report {
                 "p99 µs",
                 "ratio",
                 "added p50 µs",
-                "hub CPU µs",
+                "its CPU µs",
             ]
             .map(str::to_owned),
         ];
@@ -213,7 +207,7 @@ impl Report {
                 row.added_p50
                     .map(|added| format!("{added:.0}"))
                     .unwrap_or_default(),
-                numbers.hub_cpu.map(|cpu| format!("{cpu:.0}")).unwrap_or_default(),
+                numbers.cpu.map(|cpu| format!("{cpu:.0}")).unwrap_or_default(),
             ]
         }));
         draw(&lines, &[0, 1, 3])
@@ -261,14 +255,17 @@ mod tests {
             p50,
             p95: 1.0,
             p99: 1.0,
-            hub_cpu: None,
+            cpu: None,
         };
         let mut report = Report::default();
         report.add(
             "echo",
             "legacy",
             8,
-            (numbers(1000.0, 100.0), Some(numbers(500.0, 180.0))),
+            Cell {
+                direct: numbers(1000.0, 100.0),
+                ways: vec![("hub", numbers(500.0, 180.0))],
+            },
         );
         assert_eq!(report.rows[1].ratio, Some(0.5));
         assert_eq!(report.rows[1].added_p50, Some(80.0));

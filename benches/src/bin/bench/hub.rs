@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aih_benches::cell::Through;
 use aih_benches::http::Connection;
 use aih_benches::process::Program;
 use aih_benches::session::{Endpoint, Session};
@@ -85,6 +86,15 @@ impl Hub {
     /// Where clients go.
     pub(crate) fn endpoint(&self) -> Endpoint {
         self.endpoint_of(PREFIX)
+    }
+
+    /// The hub as one way of a measurement.
+    pub(crate) fn through(&self, endpoint: Endpoint) -> Through<'_> {
+        Through {
+            path: "hub",
+            endpoint,
+            program: &self.program,
+        }
     }
 
     /// Where clients go who call the tools with this in front of their names.

@@ -177,6 +177,7 @@ async fn at_once(report: &mut Report, runtime: &Runtime, subjects: &[Subject]) -
     for subject in subjects.iter().cycle().take(PLUGINS) {
         plugins.push(load(runtime, subject, 0).await?);
     }
+    let before = megabytes();
     let began = Instant::now();
     let mut calls = tokio::task::JoinSet::new();
     for plugin in plugins.iter().cycle().take(AT_ONCE) {
@@ -192,7 +193,7 @@ async fn at_once(report: &mut Report, runtime: &Runtime, subjects: &[Subject]) -
         "s",
         None,
     );
-    report.value("memory of this process after them", megabytes(), "MB", None);
+    report.value("memory that they left behind", megabytes() - before, "MB", None);
     Ok(())
 }
 
