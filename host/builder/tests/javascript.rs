@@ -172,6 +172,20 @@ async fn an_error_says_where_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_import_of_typescript_is_told_with_its_line() {
+    let source = "interface Gone {\n    a: string;\n}\n\nimport { pad } from 'left-pad';\n";
+    let project = Project::new(&[(
+        "plugin.ts",
+        &format!("{source}export const used = pad;\n{RAW_JS}"),
+    )]);
+    let error = project.error("plugin.ts").await.to_string();
+    assert!(
+        error.starts_with("plugin.ts:5:21: cannot find `left-pad`"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_outside_of_the_project_is_read() {
     let outside = Project::new(&[("secret.json", "{}"), ("project/plugin.js", "")]);
     outside.write(

@@ -224,15 +224,12 @@ impl Graph {
             .requests
             .iter()
             .map(|request| {
-                (
-                    request.name.clone(),
-                    parse::position(&parsed.text, request.replace.start),
-                )
+                // Lines of what types were stripped from are not those of the file.
+                let written = parsed.written.get(&request.name).copied();
+                let here = || parse::position(&parsed.text, request.replace.start);
+                (request.name.clone(), written.unwrap_or_else(here))
             })
             .collect();
-        let is_typescript = path
-            .extension()
-            .is_some_and(|e| e == "ts" || e == "mts" || e == "cts");
         let dynamic: Vec<String> = parsed
             .dynamic
             .iter()
@@ -244,11 +241,10 @@ impl Graph {
         let mut imports = BTreeMap::new();
         for (name, (line, column)) in requests {
             let target = self.resolver.resolve(&path, &name, false);
-            // Lines of what types were stripped from are not those of the file.
             let place = Place {
                 file: shown.clone(),
-                line: if is_typescript { 0 } else { line },
-                column: if is_typescript { 0 } else { column },
+                line,
+                column,
             };
             match &target {
                 Target::Missing(why) => return Err(missing(place, &name, why.as_deref())),

@@ -1,6 +1,9 @@
 //! One module's text: its syntax, its imports, and its types away.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use oxc::{
     allocator::Allocator,
@@ -67,6 +70,9 @@ pub(super) struct Wanted {
     pub(super) all: bool,
 }
 
+/// Line and column, from 1, of requests by their names.
+pub(super) type Places = BTreeMap<String, (u32, u32)>;
+
 /// A module that was read.
 #[derive(Debug)]
 pub(super) struct Parsed {
@@ -74,6 +80,8 @@ pub(super) struct Parsed {
     /// JavaScript.
     pub(super) text: String,
     pub(super) requests: Vec<Request>,
+    /// Where requests stand in the file, if `text` is not what stands there.
+    pub(super) written: Places,
     pub(super) wants: Vec<(String, Wanted)>,
     pub(super) dynamic: Vec<Dynamic>,
     pub(super) metas: Vec<Range>,
@@ -92,13 +100,14 @@ pub(super) fn parse(path: &Path, name: &str, source: &str, hint: Hint) -> Result
     let allocator = Allocator::default();
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     if matches!(extension, "ts" | "mts" | "cts") {
-        let text = strip_types(&allocator, path, name, source)?;
+        let (text, written) = strip_types(&allocator, path, name, source)?;
         let hint = if extension == "cts" {
             Hint::CommonJs
         } else {
             Hint::Module
         };
-        return analyse(&Allocator::default(), name, text, hint);
+        let parsed = analyse(&Allocator::default(), name, text, hint)?;
+        return Ok(Parsed { written, ..parsed });
     }
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     analyse(&allocator, name, source.to_owned(), hint)
@@ -148,6 +157,7 @@ fn collect(
         kind: if is_module { Kind::Module } else { Kind::CommonJs },
         text: text.to_owned(),
         requests: Vec::new(),
+        written: Places::new(),
         wants: Vec::new(),
         dynamic: Vec::new(),
         metas: record.import_metas.iter().map(|span| range(*span)).collect(),
@@ -256,12 +266,25 @@ fn unquote(literal: &str) -> Option<String> {
     (!inner.contains(['\\', '$', quote])).then(|| inner.to_owned())
 }
 
-fn strip_types(allocator: &Allocator, path: &Path, name: &str, source: &str) -> Result<String, BuildError> {
+/// JavaScript, and where its requests stand in the source.
+fn strip_types(
+    allocator: &Allocator,
+    path: &Path,
+    name: &str,
+    source: &str,
+) -> Result<(String, Places), BuildError> {
     let parsed = Parser::new(allocator, source, SourceType::ts()).parse();
     let fail = |problem: &OxcDiagnostic| Err(syntax(name, source, problem));
     if let Some(problem) = parsed.diagnostics.first() {
         return fail(problem);
     }
+    let requested = parsed.module_record.requested_modules.iter();
+    let written = requested
+        .filter_map(|(name, all)| {
+            let first = all.first()?;
+            Some((name.to_string(), position(source, first.span.start as usize)))
+        })
+        .collect();
     let mut program = parsed.program;
     let checked = SemanticBuilder::new()
         .with_check_syntax_error(true)
@@ -280,7 +303,7 @@ fn strip_types(allocator: &Allocator, path: &Path, name: &str, source: &str) -> 
     if let Some(problem) = transformed.diagnostics.first() {
         return fail(problem);
     }
-    Ok(Codegen::new().build(&program).code)
+    Ok((Codegen::new().build(&program).code, written))
 }
 
 fn syntax(name: &str, source: &str, problem: &OxcDiagnostic) -> BuildError {

@@ -99,8 +99,9 @@ impl Catalogue {
         }
     }
 
-    /// Makes a new picture now, and says what is different. Offerings whose lists did not change are kept.
-    pub fn refresh(&self) {
+    /// Makes a new picture now, and tells what is different. Offerings whose lists did not change are kept. Answers
+    /// whether anything is different; cheap where nothing is.
+    pub fn refresh(&self) -> bool {
         let _one = self
             .refreshing
             .lock()
@@ -129,13 +130,14 @@ impl Catalogue {
             });
         let offerings: Vec<_> = offerings.collect();
         if changed.is_empty() && offerings.len() == old.offerings().len() {
-            return;
+            return false;
         }
         self.snapshot.store(Arc::new(Snapshot::new(offerings)));
         for change in changed {
             // No receiver is no error: nobody is connected.
             let _ = self.changes.send(change);
         }
+        true
     }
 }
 

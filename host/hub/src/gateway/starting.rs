@@ -54,7 +54,8 @@ impl Gateway {
         self.catalogue.refresh();
     }
 
-    /// Finds the way of a request. What is not known in the hub's first moments may be known in the next.
+    /// Finds the way of a request. What is not known in the hub's first moments may be known in the next; later, a
+    /// server that has just come up may not be in the picture yet.
     pub(super) async fn route_young(
         &self,
         request: &Request,
@@ -65,6 +66,10 @@ impl Gateway {
                 self.until_warm(&request.scope, &request.client.principal).await;
                 route(request)
             }
+            Err(unknown) => match self.catalogue.refresh() {
+                true => route(request),
+                false => Err(unknown),
+            },
             found => found,
         }
     }
@@ -210,5 +215,24 @@ mod tests {
             "not asked",
             "the server was reached"
         );
+    }
+
+    #[tokio::test]
+    async fn a_call_right_after_a_server_came_up_finds_its_tool() {
+        let signal = ChangeSignal::default();
+        let late = Lister::new("late", offers(&[]));
+        let mut gateway = gateway(&[&late], &signal);
+        Arc::get_mut(&mut gateway).unwrap().born -= WARM_UP;
+        let call = |name: &str| {
+            let params = RawJson::of(&serde_json::json!({ "name": name }));
+            gateway.answer(request(method::TOOLS_CALL, Some(params), &["*"]))
+        };
+        assert_eq!(
+            call("late__b").await.unwrap_err().message,
+            "unknown tool: late__b"
+        );
+        // Nobody runs the catalogue here: its next picture is made for this call.
+        come_up(&late, &signal);
+        assert_eq!(call("late__b").await.unwrap_err().message, "not asked");
     }
 }
