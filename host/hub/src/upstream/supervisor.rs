@@ -120,6 +120,8 @@ impl Core {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
+        // Before the attempt has ended for whoever waits: who sees the server down sees why.
+        self.note(text.clone());
         let before = {
             let mut attempts = lock(&slot.attempts);
             attempts.running = false;
@@ -130,7 +132,6 @@ impl Core {
         // One row a change, not one an attempt.
         if before.is_none_or(|(error, _)| error.to_string() != text) {
             tracing::warn!(server = %self.name, error = text, "not reachable; the hub keeps trying");
-            self.note(text);
             self.changes.mark();
         }
     }
