@@ -89,3 +89,18 @@ async fn sources_are_built_without_node_and_python_and_again_when_they_change() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_hub_without_a_folder_for_temporary_files_builds_beside_its_cache() {
+    let start = Start {
+        config: "plugins:\n  - { name: js, file: ./plugins/hello.js }\n",
+        files: &[("plugins/hello.js", JS)],
+        env: &[("TMPDIR", "/there/is/no/such/folder")],
+        own_cache: true,
+        ..Start::default()
+    };
+    let hub = start.run().await;
+    until_state(&hub, "js", "up").await;
+    let answer = text(&hub.legacy().await, "js__greet", json!({"name": "Ada"})).await;
+    assert_eq!(answer, "Hello, Ada!");
+}

@@ -80,7 +80,11 @@ impl Workshop {
     /// The machine can run no WebAssembly, or the folders cannot be made.
     pub fn new(cache: &Path, instances: Option<u32>) -> anyhow::Result<Self> {
         let components = BuildCache::new(cache.join("components"))?;
-        let builder = Arc::new(Builder::new(components, BuildOptions::default()));
+        let options = BuildOptions {
+            scratch: scratch(cache)?,
+            ..BuildOptions::default()
+        };
+        let builder = Arc::new(Builder::new(components, options));
         let defaults = RuntimeOptions::default();
         let runtime = Runtime::new(&RuntimeOptions {
             cache: Some(cache.join("code")),
@@ -154,6 +158,18 @@ impl Workshop {
         let inputs = built.inputs.iter().map(|input| root.join(input)).collect();
         Ok((read(&built.component).await?, inputs))
     }
+}
+
+/// Where children work: the system's folder for temporary files, or one beside the cache where that cannot be written,
+/// as in a container whose file system is read-only.
+fn scratch(cache: &Path) -> io::Result<PathBuf> {
+    let usual = std::env::temp_dir();
+    if tempfile::tempdir_in(&usual).is_ok() {
+        return Ok(usual);
+    }
+    let own = cache.join("build");
+    std::fs::create_dir_all(&own)?;
+    Ok(own)
 }
 
 async fn read(file: &Path) -> Result<Vec<u8>, PrepareError> {
