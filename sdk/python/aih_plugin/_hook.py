@@ -66,7 +66,9 @@ class Handler:
 
     def wants(self, name: str) -> bool:
         """Whether the event is one of its own."""
-        return name in self.patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
+        if name in self.patterns or "*" in self.patterns:
+            return True
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 registry: list[Handler] = []
