@@ -84,7 +84,7 @@ impl CompileCache {
     /// The code is of another engine.
     ///
     /// # Safety
-    /// `code` comes from [`compile`].
+    /// `code` comes from [`crate::precompile`].
     #[expect(unsafe_code, reason = "what is loaded is run as native code")]
     pub(crate) unsafe fn keep(
         &self,
@@ -106,16 +106,9 @@ impl CompileCache {
             }
         }
         // SAFETY: the caller's promise.
-        unsafe { Component::deserialize(engine, code) }.map_err(compile_error)
+        unsafe { Component::deserialize(engine, code) }
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))
     }
-}
-
-/// Compiles a component. Blocks for seconds.
-///
-/// # Errors
-/// The compiler refuses it.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
-    engine.precompile_component(wasm).map_err(compile_error)
 }
 
 impl Place {
@@ -144,7 +137,7 @@ impl Place {
         if hasher.finalize() != expected {
             return Err("its mark is not this hub's".to_owned());
         }
-        // SAFETY: the file was written by `keep` with bytes from `compile`: its keyed hash, whose
+        // SAFETY: the file was written by `keep` with bytes from `precompile`: its keyed hash, whose
         // key only this hub's user can read, says so; nobody else can write into the folder (0700). wasmtime
         // itself refuses code of another engine.
         #[expect(unsafe_code, reason = "deserialize trusts its bytes; see the safety comment")]
@@ -152,10 +145,6 @@ impl Place {
             .map(Some)
             .map_err(|error| format!("{error:#}"))
     }
-}
-
-fn compile_error(error: wasmtime::Error) -> LoadError {
-    LoadError::Compile(format!("{error:#}"))
 }
 
 /// Says what a file is that is no component.

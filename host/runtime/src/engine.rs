@@ -18,7 +18,7 @@ use wasmtime::{
 };
 
 use crate::{
-    cache::{self, CompileCache},
+    cache::CompileCache,
     error::LoadError,
     sandbox::{Sandbox, add_to_linker},
 };
@@ -159,10 +159,10 @@ impl Inner {
         if let Some(component) = found {
             return Ok(component);
         }
-        let (inner, bytes) = (self.clone(), wasm.clone());
+        let bytes = wasm.clone();
         let code = match &self.compiler {
             Some(compiler) => compiler.compile(&wasm).await.map_err(LoadError::Compile)?,
-            None => blocking(move || cache::compile(&inner.engine, &bytes)).await?,
+            None => blocking(move || precompile(&bytes).map_err(LoadError::Compile)).await?,
         };
         let inner = self.clone();
         blocking(move || {
