@@ -82,12 +82,15 @@ def _rehearse() -> None:
     def rehearsal(text: str, count: int = 1) -> str:
         return text * count
 
-    _tool.tool("aih-rehearsal")(rehearsal)
-    call = _wit.types("types").Call("rehearsal", "aih-rehearsal", '{"text":"a","count":2}', 1000, [])
+    call = _wit.types("types").Call("rehearsal", "rehearsal", '{"text":"a","count":2}', 1000, [])
+    registered = _tool.registry.copy()
+    _tool.registry.clear()
+    _tool.tool(rehearsal)
     try:
         _rehearsal.run(lambda: Tools().call_tool(call))
     finally:
-        del _tool.registry["aih-rehearsal"]
+        _tool.registry.clear()
+        _tool.registry.update(registered)
 
 
 if sys.platform == "wasi":

@@ -20,7 +20,8 @@ from . import _loop, _wit, context, log
 class call:  # noqa: N801
     """The frame of a call: the host may be asked, chance is fresh, `print` is on its way at the end.
 
-    A class, as a generator with a decorator takes three times as many pages of a sandbox that starts from a snapshot.
+    A class: a generator with a decorator runs more of Python, each object of which is one more page to copy in a sandbox
+    that starts from a snapshot.
     """
 
     __slots__ = ("_context", "_left")
