@@ -1,6 +1,6 @@
 //! One cell of the table: so many clients doing one kind of work, directly and through what stands between.
 //!
-//! The ways take turns (direct, hub, direct, hub), so that what else happens on the machine meets
+//! The ways take turns (direct, relay, hub, direct, relay, hub), so that what else happens on the machine meets
 //! all of them. Calls that begin within a turn count, and a turn lasts until the last of them has its answer.
 
 use std::time::Duration;

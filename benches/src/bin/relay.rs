@@ -1,5 +1,5 @@
 //! A hop that does nothing: bytes of one connection go on to another, unread. What it adds to a call is the price of
-//! one more process on this machine, which nothing that stands between a client and a server can be below.
+//! one more process on this machine. With one connection nothing that stands between can add less.
 
 use std::net::SocketAddr;
 
