@@ -122,7 +122,7 @@ impl BuildCache {
     }
 }
 
-/// The bytes of a component that an untrusted process has left: no link is followed, no pipe is read.
+/// The bytes of a file that an untrusted process has left: no link is followed, no pipe is read.
 pub(crate) fn read_made(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> {
     let unreadable = |e: &io::Error| BuildError::Crashed(format!("what it made cannot be read: {e}"));
     let file = fs::File::options()

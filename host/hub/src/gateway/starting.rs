@@ -66,10 +66,7 @@ impl Gateway {
                 self.until_warm(&request.scope, &request.client.principal).await;
                 route(request)
             }
-            Err(unknown) => match self.catalogue.refresh() {
-                true => route(request),
-                false => Err(unknown),
-            },
+            Err(_) if self.catalogue.refresh() => route(request),
             found => found,
         }
     }
