@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header as h};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use super::{
@@ -27,7 +27,7 @@ use crate::mcp::{
 
 /// How long the server may take to say where to POST.
 const OPENING: Duration = Duration::from_secs(10);
-/// How long a POST may still take when its answer has come over the stream already.
+/// How long a POST may still take when its answer has come over the stream already, or none can come any more.
 const ENDING: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -35,6 +35,8 @@ pub struct SseTransport {
     address: Target,
     headers: HeaderMap,
     pending: Arc<Pending>,
+    /// The POSTs on their way.
+    posts: TaskTracker,
     end: CancellationToken,
 }
 
@@ -54,10 +56,18 @@ impl SseTransport {
         let (address, events) = opened.map_err(|_| silent())??;
         let pending = Arc::<Pending>::default();
         let end = CancellationToken::new();
-        let (table, ended) = (pending.clone(), end.clone());
+        let posts = TaskTracker::new();
+        let (table, sending, ended) = (pending.clone(), posts.clone(), end.clone());
         tokio::spawn(async move {
+            let over = async {
+                let error = read(events, &table, &*inbox).await;
+                // A server that forgot the session refuses what is being sent: it may be sent once more.
+                sending.close();
+                let _ = tokio::time::timeout(ENDING, sending.wait()).await;
+                error
+            };
             let error = tokio::select! {
-                error = read(events, &table, &*inbox) => error,
+                error = over => error,
                 () = ended.cancelled() => TransportError::Closed("the hub closed it".to_owned()),
             };
             table.close(&error);
@@ -69,6 +79,7 @@ impl SseTransport {
             address,
             headers,
             pending,
+            posts,
             end,
         }))
     }
@@ -77,7 +88,9 @@ impl SseTransport {
     fn post(&self, body: Bytes) -> impl Future<Output = Result<(), TransportError>> + Send + 'static {
         let (mut headers, address) = (self.headers.clone(), self.address.clone());
         headers.insert(h::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let sending = self.posts.token();
         async move {
+            let _sending = sending;
             let response = address.send(Method::POST, headers.clone(), body).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Err(TransportError::SessionLost);
@@ -221,7 +234,8 @@ impl Transport for SseTransport {
         params: Option<RawJson>,
         _: &[ParamHeader],
     ) -> Result<Outcome, TransportError> {
-        let mut waiting = self.pending.expect(id)?;
+        // The stream is the session: without it nothing is sent.
+        let mut waiting = self.pending.expect(id).map_err(|_| TransportError::SessionLost)?;
         let message = Message::Request {
             id: Id::number(id),
             method: method.into(),

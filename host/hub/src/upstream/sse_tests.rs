@@ -96,7 +96,43 @@ async fn when_the_stream_ends_nobody_waits_any_longer() {
         Some(Said::Closed(TransportError::Closed(_)))
     ));
     let error = soon(transport.request(2, "m", None, &[])).await.unwrap_err();
-    assert!(matches!(error, TransportError::Closed(_)), "{error}");
+    assert!(matches!(error, TransportError::SessionLost), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_when_the_stream_ends_meets_its_own_fate() {
+    let (came, refuse) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (coming, refusing) = (came.clone(), refuse.clone());
+    let server = Server::start(move |seen| {
+        let (coming, refusing) = (coming.clone(), refusing.clone());
+        async move {
+            if seen.method == "GET" {
+                let last = futures::stream::once(async move { coming.notified().await });
+                let last = last.map(|()| ": bye\n\n".to_owned());
+                return stream(futures::stream::iter([told("/messages")]).chain(last));
+            }
+            coming.notify_one();
+            refusing.notified().await;
+            answer(404, "", "")
+        }
+    })
+    .await;
+    let (transport, mut heard) = to(&server).await;
+    let transport = transport.unwrap();
+    let asking = tokio::spawn({
+        let transport = transport.clone();
+        async move { transport.request(1, "m", None, &[]).await }
+    });
+    let ended = async {
+        while !transport.posts.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(ended).await;
+    refuse.notify_one();
+    let error = soon(asking).await.unwrap().unwrap_err();
+    assert!(matches!(error, TransportError::SessionLost), "{error}");
+    assert!(matches!(soon(heard.recv()).await, Some(Said::Closed(_))));
 }
 
 #[tokio::test]
