@@ -188,9 +188,11 @@ fn session(server: &Server, headers: &HeaderMap) -> Option<Arc<Session>> {
 }
 
 fn standing(server: &Server, session: &Session) -> Response {
-    server.note(json!({ "method": "GET" }));
     // Ends when the session is forgotten: then its sender is dropped.
-    let messages = stream::unfold(session.standing.subscribe(), |mut receiver| async move {
+    let receiver = session.standing.subscribe();
+    // After it hears: who sees the note may count on that.
+    server.note(json!({ "method": "GET" }));
+    let messages = stream::unfold(receiver, |mut receiver| async move {
         let text = receiver.recv().await.ok()?;
         Some((text, receiver))
     });

@@ -46,6 +46,7 @@ async fn forgets(path: &str, more: &str) {
     let first = Legacy::connect(&hub, "/mcp", KEY).await;
     hub.until_tools(&first, &["up__echo"]).await;
     let (client, mut events, uri) = subscribed(&hub, "up").await;
+    listening(&fixture, path, 0).await;
     client
         .call("up__touch", json!({ "uri": "test://a" }))
         .await
@@ -70,7 +71,22 @@ async fn forgets(path: &str, more: &str) {
     );
 }
 
+/// The server has the stream on which it tells of changes: what it tells before goes nowhere.
+async fn listening(fixture: &Fixture, path: &str, from: usize) {
+    if path.starts_with("sse/") {
+        // There, nothing is said without it.
+        return;
+    }
+    eventually("the hub listens", || async {
+        let record = fixture.record(path).await;
+        let new = record.get(from..).unwrap_or_default();
+        (!with_method(new, "GET").is_empty()).then_some(())
+    })
+    .await;
+}
+
 async fn replayed(fixture: &Fixture, path: &str, from: usize) {
+    listening(fixture, path, from).await;
     eventually("level and subscription are replayed", || async {
         let record = fixture.record(path).await;
         let new = record.get(from..).unwrap_or_default();
