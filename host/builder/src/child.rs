@@ -17,7 +17,7 @@ use crate::{
     confine::{self, Limits},
     javascript,
     job::{CODE, COMPONENT, Compile, Input, Job, Message, Task},
-    python,
+    link, python,
 };
 
 /// The first argument that makes a program the child. Not for people: it is in no help.
@@ -119,6 +119,10 @@ fn build(job: &Job) -> Result<(), BuildError> {
             Language::Python => python::build(job).await,
         }
     })?;
+    let component = link::together(&component).unwrap_or_else(|why| {
+        tracing::debug!(%why, "the component's libraries stay apart");
+        component
+    });
     if component.len() as u64 > job.max_component {
         return Err(BuildError::TooLarge {
             what: "the component".to_owned(),

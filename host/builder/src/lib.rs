@@ -31,6 +31,7 @@ mod embedded;
 mod error;
 mod javascript;
 mod job;
+mod link;
 mod python;
 mod source;
 mod supervise;

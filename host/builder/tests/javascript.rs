@@ -13,6 +13,7 @@ async fn a_plugin_of_the_contracts_own_shape() {
     let project = Project::new(&[("plugin.js", RAW_JS)]);
     let (component, protections) = project.build("plugin.js").await.unwrap();
     assert!(component.starts_with(b"\0asm"));
+    assert_eq!(common::libraries(&component), 0, "they are linked to one module");
     assert!(protections.limits, "{protections:?}");
 }
 

@@ -35,7 +35,8 @@ async fn a_rehearsal_that_fails_fails_no_build() {
 #[tokio::test]
 async fn a_plugin_of_the_contracts_own_shape() {
     let project = Project::new(&[("plugin.py", RAW_PY)]);
-    project.build("plugin.py").await.unwrap();
+    let (component, _) = project.build("plugin.py").await.unwrap();
+    assert_eq!(common::libraries(&component), 0, "they are linked to one module");
 }
 
 #[tokio::test]

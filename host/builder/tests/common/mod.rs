@@ -69,3 +69,12 @@ pub fn options() -> BuildOptions {
 pub const RAW_JS: &str = "export const tools = { listTools() { return []; }, async callTool(call) { return { content: [], structuredJson: undefined, isError: false, extras: [] }; } };\n";
 /// The same in Python.
 pub const RAW_PY: &str = "class Tools:\n    def list_tools(self):\n        return []\n\n    async def call_tool(self, call):\n        raise NotImplementedError\n";
+
+/// How many dynamic libraries a component still consists of.
+pub fn libraries(component: &[u8]) -> usize {
+    let payloads = wasmparser::Parser::new(0).parse_all(component).map(Result::unwrap);
+    let is_mark = |payload: &wasmparser::Payload<'_>| {
+        matches!(payload, wasmparser::Payload::CustomSection(custom) if custom.name() == "dylink.0")
+    };
+    payloads.filter(is_mark).count()
+}
