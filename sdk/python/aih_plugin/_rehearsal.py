@@ -7,7 +7,6 @@ is there for every sandbox; what is not, every call would make anew, each write 
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,7 +17,7 @@ _TIMES = 20
 
 
 def run(make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """Runs a call to its end some times, and then sets apart from the collector what is there."""
+    """Runs a call to its end some times."""
     _wit.set_rehearsing(True)
     for _ in range(_TIMES):
         coroutine = make()
@@ -27,6 +26,3 @@ def run(make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
             coroutine.send(None)
         coroutine.close()
     _wit.set_rehearsing(False)
-    # A collection within a call need not walk what is there now, which would copy each page of it.
-    gc.collect()
-    gc.freeze()

@@ -214,6 +214,50 @@ async fn packages_of_python_are_bundled_from_a_wheel_and_from_a_folder() {
     );
 }
 
+#[tokio::test]
+async fn what_the_top_level_of_python_makes_is_immortal_and_what_a_call_makes_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(
+        folder,
+        "plugin.py",
+        r#"
+import sys
+
+from aih_plugin import tool
+
+
+class Counted:
+    freed = 0
+
+    def __del__(self):
+        Counted.freed += 1
+
+
+TABLE = {"a": [object(), "text" * 3], "b": lambda: TABLE}
+COUNTED = Counted()
+
+
+@tool
+def go() -> dict:
+    """Goes."""
+    global COUNTED
+    made = [TABLE, TABLE["a"], TABLE["a"][0], TABLE["a"][1], TABLE["b"], TABLE["b"].__code__, Counted, go]
+    immortal = [sys.getrefcount(item) >= 1 << 30 for item in made]
+    own = Counted()
+    counted = sys.getrefcount(own) < 10
+    del own
+    # It stays, though nothing refers to it any more.
+    COUNTED = None
+    return {"immortal": immortal, "counted": counted, "freed": Counted.freed}
+"#,
+    );
+    assert_eq!(
+        answer(folder, "plugin.py").await,
+        json!({"immortal": vec![true; 8], "counted": true, "freed": 1})
+    );
+}
+
 /// Copies an installed package of PyPI, as `pip install --target site-packages` leaves it.
 fn python(folder: &Path, package: &str) {
     let lib = tools::python("python").parent().unwrap().join("../lib");

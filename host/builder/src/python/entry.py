@@ -1,5 +1,9 @@
 """What componentize-py is given: the author's exports, or the SDK's, which are made of what the author defined."""
 
+import contextlib
+
+import _aih_lasting
+
 _WORLD = "@WORLD@"
 
 
@@ -32,3 +36,7 @@ try:
 except BaseException as _error:
     _report(_error)
     raise
+
+# Without it, calls are slower and no more.
+with contextlib.suppress(Exception):
+    _aih_lasting.write("/0/objects")

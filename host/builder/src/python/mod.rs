@@ -3,6 +3,7 @@
 //! The engine imports modules from folders while it is snapshotted. Those folders are copies, made here, of
 //! what the source can reach: the modules beside it and the packages that were installed for it.
 
+mod lasting;
 mod packages;
 mod stage;
 
@@ -30,6 +31,10 @@ const ENTRY: &str = "aih_entry";
 const REPORT: &str = "failure.json";
 /// Most bytes of that.
 const MAX_REPORT: u64 = 64 << 10;
+/// Where it writes which objects are there, in the same folder.
+const OBJECTS: &str = "objects";
+/// Most bytes of that: those of two million objects.
+const MAX_OBJECTS: u64 = 16 << 20;
 
 /// Copies what the source can reach into the build folder.
 pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
@@ -45,6 +50,7 @@ pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
             let entry = stage.join("entry");
             let user = include_str!("user.py").replace("\"@FILE@\"", &python_string(&reached.entry));
             std::fs::write(entry.join("_aih_user.py"), user)?;
+            std::fs::write(entry.join("_aih_lasting.py"), include_str!("lasting.py"))?;
             let world = if reached.uses_sdk { job.world.name() } else { "" };
             let start = include_str!("entry.py").replace("\"@WORLD@\"", &python_string(world));
             std::fs::write(entry.join(format!("{ENTRY}.py")), start)?;
@@ -100,7 +106,16 @@ pub(crate) async fn build(job: &Job) -> Result<Vec<u8>, BuildError> {
     .generate()
     .await;
     match made {
-        Ok(()) => std::fs::read(&output).map_err(|e| BuildError::io("cannot read the component", &e)),
+        Ok(()) => {
+            let read = std::fs::read(&output);
+            let mut component = read.map_err(|e| BuildError::io("cannot read the component", &e))?;
+            // Without the list, or where it is of no use, calls are slower and no more.
+            if let Ok(list) = crate::cache::read_made(&stage.join("entry").join(OBJECTS), MAX_OBJECTS) {
+                let immortal = lasting::immortalize(&mut component, &list);
+                tracing::debug!(?immortal, "objects of the snapshot");
+            }
+            Ok(component)
+        }
         Err(error) => Err(failure(job, &error)),
     }
 }

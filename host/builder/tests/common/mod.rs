@@ -72,9 +72,9 @@ pub const RAW_PY: &str = "class Tools:\n    def list_tools(self):\n        retur
 
 /// How many dynamic libraries a component still consists of.
 pub fn libraries(component: &[u8]) -> usize {
-    let payloads = wasmparser::Parser::new(0).parse_all(component).map(Result::unwrap);
-    let is_mark = |payload: &wasmparser::Payload<'_>| {
-        matches!(payload, wasmparser::Payload::CustomSection(custom) if custom.name() == "dylink.0")
-    };
+    let payloads = wasmparser::Parser::new(0)
+        .parse_all(component)
+        .map(Result::unwrap);
+    let is_mark = |payload: &wasmparser::Payload<'_>| matches!(payload, wasmparser::Payload::CustomSection(custom) if custom.name() == "dylink.0");
     payloads.filter(is_mark).count()
 }
