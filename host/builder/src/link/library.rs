@@ -308,8 +308,17 @@ impl<'a> Library<'a> {
         })
     }
 
-    /// Whether one of its functions looks into a table, other than as a trampoline.
-    pub(super) fn looks_into_tables(&self) -> Result<bool> {
+    /// Checks that its one table is its own, at first empty, and used by trampolines alone.
+    ///
+    /// # Errors
+    /// When it is not so.
+    pub(super) fn holds_only_trampolines(&self) -> Result<()> {
+        let own = self.imported_tables.is_empty() && self.tables.len() == 1 && self.elements.is_empty();
+        if self.strange || !own {
+            return Err(Apart::because(
+                "the module with the memory has more than expected",
+            ));
+        }
         for (func, body) in (self.first_func()..).zip(&self.bodies) {
             if self.trampoline(func)?.is_some() {
                 continue;
@@ -323,11 +332,13 @@ impl<'a> Library<'a> {
                         | Operator::TableGet { .. }
                 );
                 if looks {
-                    return Ok(true);
+                    return Err(Apart::because(
+                        "the module with the memory does more than expected",
+                    ));
                 }
             }
         }
-        Ok(false)
+        Ok(())
     }
 }
 

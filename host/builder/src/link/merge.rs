@@ -1,9 +1,6 @@
 //! The libraries as one core module: who calls whom, and the module's text.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    ops::Not as _,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use wasm_encoder::{
     CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, EntityType,
@@ -55,51 +52,25 @@ impl<'i, 'a> Merge<'i, 'a> {
     /// # Errors
     /// What is not as expected.
     pub(super) fn new(inner: &'i Inner<'a>) -> Result<Self> {
-        let mut libs = Vec::new();
-        let mut others = Vec::new();
-        let mut seen = HashSet::new();
-        for (instance, module) in inner.instantiated() {
-            let bytes = inner.module(module)?;
-            let part = Part {
-                instance,
-                library: Library::new(bytes)?,
-            };
-            if Library::is_one(bytes)? {
-                if seen.insert(module).not() {
-                    return Err(Apart::because("a library is instantiated twice"));
-                }
-                libs.push(part);
-            } else {
-                others.push(part);
-            }
-        }
+        let (libs, mut others) = parts(inner)?;
         let (Some(first), Some(last)) = (libs.first(), libs.last()) else {
             return Err(Apart::because("no library is instantiated"));
         };
         let (first, last) = (first.instance, last.instance);
-        if others
-            .iter()
-            .any(|part| part.library.starts && (first..last).contains(&part.instance))
-        {
+        let between = |part: &Part<'a>| (first..last).contains(&part.instance);
+        if others.iter().any(|part| part.library.starts && between(part)) {
             return Err(Apart::because("something runs before the last library is there"));
         }
         let (memory, table) = ground(inner, &libs)?;
-        let (Source::Export { instance, .. }, Source::Export { instance: home, .. }) = (memory, table) else {
-            return Err(Apart::because("the memory is no module's"));
+        let home = |source| match source {
+            Source::Export { instance, .. } => others.iter().position(|part| part.instance == instance),
+            Source::Made(_) => None,
         };
-        let env = others
-            .iter()
-            .position(|part| part.instance == instance && instance == home);
-        let env =
-            others.swap_remove(env.ok_or_else(|| Apart::because("memory and table are of two modules"))?);
-        if env.library.strange
-            || env.library.imported_tables.is_empty().not()
-            || env.library.looks_into_tables()?
-        {
-            return Err(Apart::because(
-                "the module with the memory does more than expected",
-            ));
-        }
+        let env = match (home(memory), home(table)) {
+            (Some(env), Some(same)) if env == same => others.swap_remove(env),
+            _ => return Err(Apart::because("memory and table are not of one module")),
+        };
+        env.library.holds_only_trampolines()?;
         let mut merge = Self {
             inner,
             libs,
@@ -134,11 +105,10 @@ impl<'i, 'a> Merge<'i, 'a> {
     /// Takes the part that writes into the libraries' table.
     fn fill(&mut self, part: Part<'a>, last: u32) -> Result<()> {
         let module = &part.library;
-        if self.filler.is_some() || !module.is_passive() || !module.exports.is_empty() || part.instance < last
-        {
-            return Err(Apart::because(
-                "more than one module writes into the libraries' table",
-            ));
+        let only_fills = module.is_passive() && module.exports.is_empty() && part.instance > last;
+        let has_one_table = module.imported_tables.len() == 1 && module.tables.is_empty();
+        if self.filler.is_some() || !only_fills || !has_one_table {
+            return Err(Apart::because("more than one module uses the libraries' table"));
         }
         for element in &module.elements {
             let Some((first, funcs)) = module.written(element, &|_| None)? else {
@@ -336,15 +306,6 @@ impl<'i, 'a> Merge<'i, 'a> {
     /// The one module.
     pub(super) fn module(&self, plan: &mut Plan<'a>, exports: &BTreeSet<Export<'a>>) -> Result<Vec<u8>> {
         let shared = self.shared(plan)?;
-        let types = self.libs.iter().zip(&mut plan.views).try_fold(
-            TypeSection::new(),
-            |mut types, (part, view)| {
-                for group in &part.library.groups {
-                    utils::parse_recursive_type_group(view, types.ty(), group.clone())?;
-                }
-                Ok::<_, Apart>(types)
-            },
-        )?;
         let mut imports = ImportSection::new();
         for (number, (.., ty)) in plan.imports.items.iter().enumerate() {
             imports.import(IMPORTS, &number.to_string(), *ty);
@@ -354,6 +315,7 @@ impl<'i, 'a> Merge<'i, 'a> {
         let table = at(&self.env.library.tables, 0)?;
         tables.table((*table).try_into()?);
 
+        let mut types = TypeSection::new();
         let mut functions = FunctionSection::new();
         let mut globals = GlobalSection::new();
         let mut code = CodeSection::new();
@@ -362,6 +324,9 @@ impl<'i, 'a> Merge<'i, 'a> {
         for (part, view) in self.libs.iter().zip(&mut plan.views) {
             let library = &part.library;
             view.table = own_table;
+            for group in &library.groups {
+                utils::parse_recursive_type_group(view, types.ty(), group.clone())?;
+            }
             for ty in &library.funcs {
                 functions.function(view.type_index(*ty)?);
             }
@@ -384,19 +349,13 @@ impl<'i, 'a> Merge<'i, 'a> {
                 utils::parse_function_body(view, &mut code, body.clone())?;
             }
         }
-        // What the filler writes, after the libraries as before.
-        for (place, source) in &self.slots {
-            let func = plan.slot(self.target(Sort::Func, *source)?)?;
-            write(&mut elements, own_table, *place, &[func])?;
-        }
-        // Last: only what comes before is prepared.
-        for place in shared {
-            let source = self
-                .slots
-                .get(&place)
-                .ok_or_else(|| Apart::because("a trampoline leads nowhere"))?;
-            let func = plan.slot(self.target(Sort::Func, *source)?)?;
-            write(&mut elements, 0, place, &[func])?;
+        // What the filler writes, after the libraries as before; what the module's own table is not prepared with comes last.
+        let own = self.slots.keys().map(|place| (own_table, *place));
+        for (table, place) in own.chain(shared.into_iter().map(|place| (0, place))) {
+            let source = self.slots.get(&place);
+            let source = *source.ok_or_else(|| Apart::because("a trampoline leads nowhere"))?;
+            let func = plan.index(Sort::Func, self.target(Sort::Func, source)?)?;
+            write(&mut elements, table, place, &[func])?;
         }
 
         let mut exported = ExportSection::new();
@@ -414,12 +373,13 @@ impl<'i, 'a> Merge<'i, 'a> {
             .section(&imports)
             .section(&functions)
             .section(&tables)
-            .section(&globals);
-        module
+            .section(&globals)
             .section(&exported)
             .section(&elements)
-            .section(&DataCountSection { count: data.len() });
-        module.section(&code).section(&data).section(&self.names(plan));
+            .section(&DataCountSection { count: data.len() })
+            .section(&code)
+            .section(&data)
+            .section(&self.names(plan));
         Ok(module.finish())
     }
 
@@ -445,7 +405,7 @@ impl<'i, 'a> Merge<'i, 'a> {
             places.extend(self.place(*source)?);
         }
         places.retain(|place| self.slots.contains_key(place));
-        if places.is_empty().not() {
+        if !places.is_empty() {
             let (_, table) = ground(self.inner, &self.libs)?;
             let ty = *at(&self.env.library.tables, 0)?;
             let ty = ty.try_into()?;
@@ -465,6 +425,25 @@ fn write(elements: &mut ElementSection, table: u32, first: u32, funcs: &[u32]) -
         Elements::Functions(funcs.into()),
     );
     Ok(())
+}
+
+/// The libraries, and the other instances of modules.
+fn parts<'a>(inner: &Inner<'a>) -> Result<(Vec<Part<'a>>, Vec<Part<'a>>)> {
+    let (mut libs, mut others) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    for (instance, module) in inner.instantiated() {
+        let bytes = inner.module(module)?;
+        let library = Library::new(bytes)?;
+        let part = Part { instance, library };
+        if !Library::is_one(bytes)? {
+            others.push(part);
+        } else if seen.insert(module) {
+            libs.push(part);
+        } else {
+            return Err(Apart::because("a library is instantiated twice"));
+        }
+    }
+    Ok((libs, others))
 }
 
 /// The memory and the table of all libraries.

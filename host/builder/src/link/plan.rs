@@ -157,11 +157,6 @@ impl<'a> Plan<'a> {
             Target::Constant(_) => Err(Apart::because("an export is a number")),
         }
     }
-
-    /// The function at a place of the table.
-    pub(super) fn slot(&self, target: Target<'a>) -> Result<u32> {
-        self.index(Sort::Func, target)
-    }
 }
 
 /// What an index of a library is in the one module.

@@ -19,7 +19,7 @@ const LINKED: &str = r#"
     (global (export "b:table_base") i32 (i32.const 3))
     (global (export "stack") (mut i32) (i32.const 512))
     (global (export "GOT:square") (mut i32) (i32.const 6))
-    (func (export "later") (type $f) (call_indirect (type $f) (local.get 0) (i32.const 5)))
+    (func $later (export "later") (type $f) (call_indirect (type $f) (local.get 0) (i32.const 5)))
     (func (export "outside") (type $f) (call_indirect (type $f) (local.get 0) (i32.const 6)))
     ;; ENV
   )
@@ -213,10 +213,11 @@ fn what_is_not_as_expected_stays_apart() {
             "(func (result i32) (call_indirect (type $f) (i32.const 1) (i32.const 1)))",
             "more than expected",
         ),
+        ("ENV", "(elem (i32.const 8) $later)", "more than expected"),
         (
             "FILL",
             "(func $begin) (start $begin)",
-            "more than one module writes",
+            "more than one module uses",
         ),
         (
             "BETWEEN",
@@ -226,7 +227,7 @@ fn what_is_not_as_expected_stays_apart() {
         (
             "INSTANCES",
             r#"(core instance (instantiate $fill (with "env" (instance $e)) (with "b" (instance $b))))"#,
-            "more than one module writes",
+            "more than one module uses",
         ),
     ] {
         let component = with(place, more);
