@@ -1,4 +1,4 @@
-"""The last step of a build: what a call does is done some times before the component becomes a snapshot.
+"""The SDK's last step of a build: what a call does is done some times before the component becomes a snapshot.
 
 Python specialises code that has run, and fills caches of types and of dictionaries as it goes. What is in the snapshot
 is there for every sandbox; what is not, every call would make anew, each write of it a page that the kernel has to copy.

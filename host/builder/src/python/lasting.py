@@ -11,6 +11,9 @@ import types
 # What the builder writes is right for counts of 32 bits as this version has them: that of None is fixed.
 _KNOWN = sys.version_info[:2] == (3, 14) and sys.maxsize < 2**32 and sys.getrefcount(None) == 7 << 28
 
+# More than this the builder does not read.
+_MOST = 2_000_000
+
 _dict = type.__dict__["__dict__"].__get__
 _mro = type.__dict__["__mro__"].__get__
 
@@ -49,10 +52,12 @@ def _parts(item):
 
 def _write(file, seen):
     todo = gc.get_objects()
-    while todo:
+    found = 0
+    while todo and found < _MOST:
         item = todo.pop()
         # What runs now is gone when the snapshot is taken.
         if seen.add(id(item)) and type(item) is not types.FrameType:
+            found += 1
             file.write(id(item).to_bytes(4, "little") + id(type(item)).to_bytes(4, "little"))
             todo.extend(gc.get_referents(item))
             todo.extend(_parts(item))

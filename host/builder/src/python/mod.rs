@@ -33,7 +33,7 @@ const REPORT: &str = "failure.json";
 const MAX_REPORT: u64 = 64 << 10;
 /// Where it writes which objects are there, in the same folder.
 const OBJECTS: &str = "objects";
-/// Most bytes of that: those of two million objects.
+/// Most bytes of that: those of two million objects, where `lasting.py` stops.
 const MAX_OBJECTS: u64 = 16 << 20;
 
 /// Copies what the source can reach into the build folder.
