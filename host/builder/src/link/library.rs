@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use wasm_encoder::ExportKind;
 use wasmparser::{
     CompositeInnerType, ConstExpr, Data, DataKind, Element, ElementItems, ElementKind, ExternalKind,
-    FuncType, FunctionBody, Global, Import, KnownCustom, Name, Operator, Parser, Payload, RecGroup,
-    TableType, TypeRef,
+    FromReader, FuncType, FunctionBody, Global, Import, KnownCustom, Name, Operator, Parser, Payload,
+    RecGroup, SectionLimited, TableType, TypeRef,
 };
 
 use super::{Apart, Result, at};
@@ -66,6 +66,8 @@ pub(super) struct Library<'a> {
     pub(super) bodies: Vec<FunctionBody<'a>>,
     /// Names of functions, by index.
     pub(super) names: BTreeMap<u32, &'a str>,
+    /// It is one of those that are linked dynamically.
+    pub(super) dynamic: bool,
     /// It has what this linker does not know: tags, tables that are not empty at first.
     pub(super) strange: bool,
 }
@@ -117,11 +119,7 @@ impl<'a> Library<'a> {
                     }
                 }
             }
-            Payload::FunctionSection(funcs) => {
-                for ty in funcs {
-                    self.funcs.push(ty?);
-                }
-            }
+            Payload::FunctionSection(funcs) => take_all(&mut self.funcs, funcs)?,
             Payload::TableSection(tables) => {
                 for table in tables {
                     let table = table?;
@@ -130,11 +128,7 @@ impl<'a> Library<'a> {
                 }
             }
             Payload::MemorySection(memories) => self.memories = memories.count(),
-            Payload::GlobalSection(globals) => {
-                for global in globals {
-                    self.globals.push(global?);
-                }
-            }
+            Payload::GlobalSection(globals) => take_all(&mut self.globals, globals)?,
             Payload::ExportSection(exports) => {
                 for export in exports {
                     let export = export?;
@@ -143,18 +137,11 @@ impl<'a> Library<'a> {
                 }
             }
             Payload::StartSection { .. } => self.starts = true,
-            Payload::ElementSection(elements) => {
-                for element in elements {
-                    self.elements.push(element?);
-                }
-            }
-            Payload::DataSection(data) => {
-                for data in data {
-                    self.data.push(data?);
-                }
-            }
+            Payload::ElementSection(elements) => take_all(&mut self.elements, elements)?,
+            Payload::DataSection(data) => take_all(&mut self.data, data)?,
             Payload::CodeSectionEntry(body) => self.bodies.push(body),
             Payload::CustomSection(custom) => {
+                self.dynamic |= custom.name() == DYNAMIC;
                 if let KnownCustom::Name(names) = custom.as_known() {
                     // Of no use but to people: bad ones are none.
                     let functions = names.filter_map(|names| match names {
@@ -340,6 +327,13 @@ impl<'a> Library<'a> {
         }
         Ok(())
     }
+}
+
+fn take_all<'a, T: FromReader<'a>>(items: &mut Vec<T>, section: SectionLimited<'a, T>) -> Result<()> {
+    for item in section {
+        items.push(item?);
+    }
+    Ok(())
 }
 
 pub(super) fn func_type(import: &Import<'_>) -> Result<u32> {

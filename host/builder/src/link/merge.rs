@@ -36,6 +36,8 @@ pub(super) struct Merge<'i, 'a> {
     libs: Vec<Part<'a>>,
     /// The one with the memory, the table and the trampolines.
     env: Part<'a>,
+    /// That table.
+    table: Source<'a>,
     /// The one that writes into the table what the libraries want of each other.
     filler: Option<Part<'a>>,
     /// What it writes, by place.
@@ -75,6 +77,7 @@ impl<'i, 'a> Merge<'i, 'a> {
             inner,
             libs,
             env,
+            table,
             filler: None,
             slots: BTreeMap::new(),
             constants: HashMap::new(),
@@ -406,10 +409,10 @@ impl<'i, 'a> Merge<'i, 'a> {
         }
         places.retain(|place| self.slots.contains_key(place));
         if !places.is_empty() {
-            let (_, table) = ground(self.inner, &self.libs)?;
             let ty = *at(&self.env.library.tables, 0)?;
             let ty = ty.try_into()?;
-            plan.imports.number(Sort::Table, table, EntityType::Table(ty));
+            plan.imports
+                .number(Sort::Table, self.table, EntityType::Table(ty));
         }
         Ok(places)
     }
@@ -432,10 +435,9 @@ fn parts<'a>(inner: &Inner<'a>) -> Result<(Vec<Part<'a>>, Vec<Part<'a>>)> {
     let (mut libs, mut others) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for (instance, module) in inner.instantiated() {
-        let bytes = inner.module(module)?;
-        let library = Library::new(bytes)?;
+        let library = Library::new(inner.module(module)?)?;
         let part = Part { instance, library };
-        if !Library::is_one(bytes)? {
+        if !part.library.dynamic {
             others.push(part);
         } else if seen.insert(module) {
             libs.push(part);
