@@ -13,7 +13,7 @@ use crate::process::Program;
 use crate::session::{Endpoint, Era, Session, Work};
 
 /// How often the ways take turns.
-const TURNS: u32 = 2;
+const TURNS: u32 = 6;
 /// Runs before each turn and is not counted.
 const WARM_UP: Duration = Duration::from_millis(150);
 /// The most that opening all clients, or the last calls of a turn, may take.

@@ -15,7 +15,7 @@ pub struct Row {
     pub era: &'static str,
     /// How many clients at once.
     pub connections: usize,
-    /// `direct`, `relay` or `hub`.
+    /// `direct`, `relay`, `hub`, or what of a hub: `no hook`, `hook`, `plugin`.
     pub path: &'static str,
     /// What was measured.
     #[serde(flatten)]

@@ -2,7 +2,9 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{self, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -17,11 +19,11 @@ use crate::{
         plugin::{Plugin, PluginPre},
     },
     egress::Egress,
-    engine::{Inner, Runtime, blocking},
+    engine::{Inner, Runtime, Spare, blocking},
     error::{CallError, LoadError, Stop},
     grants::Grants,
     host::{Host, Nothing},
-    inspect,
+    idle, inspect,
     limits::Limits,
     output,
     sandbox::{Begin, Sandbox},
@@ -93,11 +95,15 @@ struct LoadedInner {
     runtime: Arc<Inner>,
     spec: Arc<Spec>,
     exports: Exports,
-    egress: Egress,
+    /// What calls are made with.
+    full: (Arc<Spec>, Egress),
     /// What tools are listed with: no grants.
     bare: (Arc<Spec>, Egress),
     gate: Arc<Semaphore>,
+    /// Instances that calls left, for further ones: see [`Limits::warm`].
     warm: Mutex<Vec<Live>>,
+    /// An instance that no call used, for the next one.
+    spare: Mutex<Option<(Live, Spare)>>,
 }
 
 enum Exports {
@@ -148,15 +154,17 @@ impl Loaded {
             ..spec.clone()
         };
         let bare = (Arc::new(bare), Egress::new(&[], runtime.tls.clone()));
+        let spec = Arc::new(spec);
         Ok(Self {
             inner: Arc::new(LoadedInner {
                 gate: Arc::new(Semaphore::new(spec.limits.concurrency.max(1) as usize)),
                 runtime,
-                spec: Arc::new(spec),
+                full: (spec.clone(), egress),
+                spec,
                 exports,
-                egress,
                 bare,
                 warm: Mutex::default(),
+                spare: Mutex::default(),
             }),
         })
     }
@@ -239,12 +247,12 @@ enum Done {
 
 impl LoadedInner {
     /// Waits for a place, then runs the guest to its end, its deadline, or some time after the caller gave up.
-    async fn run(&self, job: Job, context: Context) -> Result<Done, CallError> {
+    async fn run(self: &Arc<Self>, job: Job, context: Context) -> Result<Done, CallError> {
         let limits = &self.spec.limits;
         let latest = Instant::now() + limits.time;
         let deadline = context.deadline.map_or(latest, |given| given.min(latest));
         let _places = self.places(deadline, &context.cancel).await?;
-        let _running = self.runtime.running();
+        let running = self.runtime.running();
         let listing = matches!(job, Job::ListTools);
         let mut job = Some(job);
         let (mut wait, longest) = POOL_WAIT;
@@ -254,9 +262,9 @@ impl LoadedInner {
                 deadline,
                 cancel: context.cancel.clone(),
             };
-            let (mut store, warm) = self.store(begin, listing)?;
+            let (mut store, made) = self.store(begin, listing)?;
             let work = async {
-                let instance = match warm {
+                let instance = match made {
                     Some(instance) => instance,
                     None => self.instantiate(&mut store).await?,
                 };
@@ -275,15 +283,17 @@ impl LoadedInner {
             let printed = store.data().finish();
             match outcome {
                 Ok((instance, done)) => {
+                    drop(running);
                     if !listing {
-                        self.keep(store, instance);
+                        self.end(Live { store, instance });
                     }
                     return Ok(done);
                 }
                 // Nothing of it ran: other calls hold what it needs of the pool, and give it back.
                 Err(error) if job.is_some() && error.is::<PoolConcurrencyLimitError>() => {
                     drop(store);
-                    self.warm.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    held(&self.warm).clear();
+                    held(&self.spare).take();
                     tokio::select! {
                         biased;
                         () = context.cancel.cancelled() => return Err(CallError::Cancelled),
@@ -317,21 +327,21 @@ impl LoadedInner {
         }
     }
 
-    /// A warm store with its instance, or a fresh one.
+    /// A store with an instance that is there already, or a store alone.
     fn store(&self, begin: Begin, listing: bool) -> Result<(Store<Sandbox>, Option<Instance>), CallError> {
-        let warm = match listing {
-            true => None,
-            false => self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop(),
-        };
-        if let Some(mut live) = warm {
+        if listing {
+            return Ok((self.fresh(&self.bare, begin)?, None));
+        }
+        let warm = held(&self.warm).pop();
+        if let Some(mut live) = warm.or_else(|| held(&self.spare).take().map(|(live, _)| live)) {
             live.store.data_mut().begin(begin);
             live.store.set_epoch_deadline(1);
             return Ok((live.store, Some(live.instance)));
         }
-        let (spec, egress) = match listing {
-            true => (&self.bare.0, &self.bare.1),
-            false => (&self.spec, &self.egress),
-        };
+        Ok((self.fresh(&self.full, begin)?, None))
+    }
+
+    fn fresh(&self, (spec, egress): &(Arc<Spec>, Egress), begin: Begin) -> Result<Store<Sandbox>, CallError> {
         let sandbox = Sandbox::new(spec.clone(), egress.clone(), begin)
             .map_err(|error| CallError::Host(format!("{error:#}")))?;
         let mut store = Store::new(&self.runtime.engine, sandbox);
@@ -346,7 +356,7 @@ impl LoadedInner {
             Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
-        Ok((store, None))
+        Ok(store)
     }
 
     /// Bytes that a guest may hand to the host at once.
@@ -362,14 +372,50 @@ impl LoadedInner {
         })
     }
 
-    /// Keeps an instance for the next call where the operator asked for it.
-    fn keep(&self, store: Store<Sandbox>, instance: Instance) {
-        if self.spec.limits.warm == 0 {
+    /// Keeps an instance for further calls where the operator asked for it. Else the thread takes it down when it has
+    /// nothing better to do, and makes the next one. Beside other guests it is taken down at once: there is a call that
+    /// wants its place, whose memory is in the processor's cache.
+    fn end(self: &Arc<Self>, live: Live) {
+        let mut warm = held(&self.warm);
+        if warm.len() < self.spec.limits.warm as usize {
+            return warm.push(live);
+        }
+        drop(warm);
+        if self.runtime.busy() {
             return;
         }
-        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
-        if warm.len() < self.spec.limits.warm as usize {
-            warm.push(Live { store, instance });
+        let inner = self.clone();
+        idle::later(move || {
+            drop(live);
+            inner.prepare();
+        });
+    }
+
+    /// Makes the instance for the next call, if that can be done at once.
+    fn prepare(&self) {
+        // A folder is opened when the sandbox is made: by its call another may stand in its place.
+        if !idle::attended() || self.spec.limits.warm > 0 || !self.spec.grants.files.is_empty() {
+            return;
+        }
+        let Some(place) = held(&self.spare).is_none().then(|| self.runtime.spare()).flatten() else {
+            return;
+        };
+        // It stops a guest that computes while it is made.
+        let _running = self.runtime.running();
+        let Context { host, cancel, .. } = Context::default();
+        let deadline = Instant::now();
+        let begin = Begin {
+            host,
+            deadline,
+            cancel,
+        };
+        let Ok(mut store) = self.fresh(&self.full, begin) else {
+            return;
+        };
+        let made = pin!(self.instantiate(&mut store)).poll(&mut task::Context::from_waker(Waker::noop()));
+        // What fails here fails again in the call, which tells of it.
+        if let Poll::Ready(Ok(instance)) = made {
+            *held(&self.spare) = Some((Live { store, instance }, place));
         }
     }
 
@@ -400,6 +446,11 @@ impl LoadedInner {
             printed => format!("{what}; it printed: {printed}"),
         })
     }
+}
+
+/// The lists are whole at every point where code under their lock could panic.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The caller gave up, and the guest had its time to notice.

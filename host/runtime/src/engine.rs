@@ -25,6 +25,8 @@ use crate::{
 
 /// How often running guests are looked at: how late a deadline can be noticed.
 const TICK: Duration = Duration::from_millis(10);
+/// Instances that may wait for their call, of all components together.
+const SPARES: u32 = 64;
 
 /// Compiles components in another process, where one that was made to need much memory or time harms nobody.
 ///
@@ -99,6 +101,8 @@ pub(crate) struct Inner {
     pub(crate) tls: rustls::ClientConfig,
     allocation: Allocation,
     clock: Clock,
+    /// Instances that wait for their call.
+    spares: Arc<AtomicUsize>,
 }
 
 impl Runtime {
@@ -108,7 +112,7 @@ impl Runtime {
     /// The machine can run no WebAssembly, or the cache folder cannot be made.
     pub fn new(options: &RuntimeOptions) -> Result<Self, LoadError> {
         let fault = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
-        let pooled = engine(Some(options.instances));
+        let pooled = engine(Some(options.instances.saturating_add(SPARES)));
         let (engine, allocation) = match pooled {
             Ok(engine) => (engine, Allocation::Pooled),
             Err(error) => {
@@ -140,6 +144,7 @@ impl Runtime {
                 tls,
                 allocation,
                 clock,
+                spares: Arc::default(),
             }),
         })
     }
@@ -173,6 +178,17 @@ impl Inner {
             }
         })
         .await
+    }
+
+    /// A place for an instance that waits for its call.
+    pub(crate) fn spare(&self) -> Option<Spare> {
+        let spare = Spare(self.spares.clone());
+        (self.spares.fetch_add(1, Ordering::AcqRel) < SPARES as usize).then_some(spare)
+    }
+
+    /// Whether any guest runs.
+    pub(crate) fn busy(&self) -> bool {
+        self.clock.running.load(Ordering::Acquire) > 0
     }
 
     /// The clock ticks for as long as the guard lives.
@@ -276,6 +292,15 @@ impl Clock {
             self.thread.unpark();
         }
         Running(self.running.clone())
+    }
+}
+
+/// The place of an instance that waits for its call.
+pub(crate) struct Spare(Arc<AtomicUsize>);
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

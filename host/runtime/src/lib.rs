@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod grants;
 pub mod host;
+pub mod idle;
 mod inspect;
 mod limits;
 mod output;

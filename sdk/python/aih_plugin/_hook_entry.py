@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import Any
@@ -66,15 +67,27 @@ def _run_all(event: Any) -> Any:
     return _types.Outcome(decision, answer)
 
 
-def _rehearse() -> None:
-    def rehearsal(event: _hook.Event) -> _hook.Result:
-        return _hook.Result(event.get("tool"))
+# An event as the hub sends them.
+_REHEARSAL = json.dumps({
+    "id": "e", "version": 1, "trigger": "tool.before", "at": "2026-01-01T00:00:00.000Z", "hub": "h", "principal": "p",
+    "client": {"info": {"name": "c", "version": "1"}, "protocol": "2026-07-28", "era": "modern"}, "trail": [],
+    "server": "s", "tool": "t", "arguments": {"text": "a"},
+})
 
-    event = _types.Event("rehearsal", "rehearsal", '{"server":"s","tool":"t","arguments":{}}', [("attempt", "1")])
+
+def _rehearse() -> None:
+    answers = itertools.cycle([None, _hook.Result("t")])
+
+    def rehearsal(event: _hook.Event) -> _hook.Result | None:
+        return next(answers) if event.get("tool") else None
+
+    def event() -> Any:
+        return _types.Event("e", "rehearsal", _REHEARSAL, [("attempt", "1")])
+
     registered = _hook.registry[:]
     _hook.registry[:] = [_hook.Handler(("rehearsal",), rehearsal)]
     try:
-        _rehearsal.run(lambda: Hooks().on_event(event))
+        _rehearsal.run(Hooks(), "on_event", event)
     finally:
         _hook.registry[:] = registered
 

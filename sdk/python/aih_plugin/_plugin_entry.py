@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import Any
@@ -82,12 +83,16 @@ def _rehearse() -> None:
     def rehearsal(text: str, count: int = 1) -> str:
         return text * count
 
-    call = _wit.types("types").Call("rehearsal", "rehearsal", '{"text":"a","count":2}', 1000, [])
+    arguments = itertools.cycle(['{"text":"a"}', '{"text":"a","count":2}'])
+
+    def call() -> Any:
+        return _wit.types("types").Call("c", "rehearsal", next(arguments), 1000, [("principal", "p")])
+
     registered = _tool.registry.copy()
     _tool.registry.clear()
     _tool.tool(rehearsal)
     try:
-        _rehearsal.run(lambda: Tools().call_tool(call))
+        _rehearsal.run(Tools(), "call_tool", call)
     finally:
         _tool.registry.clear()
         _tool.registry.update(registered)

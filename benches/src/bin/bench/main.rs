@@ -264,25 +264,31 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Calls of `echo` under several names of a hub, each with one connection and with many.
+    /// Calls of `echo` under several names of a hub, with one connection and with many. A way is what the table calls it, and
+    /// what stands in front of the tool.
     async fn ways(
         &self,
         report: &mut Report,
+        work: &str,
         ways: impl IntoIterator<Item = (&'static str, &'static str)>,
         direct: &Endpoint,
         hub: &Hub,
     ) -> Result<()> {
-        for (title, prefix) in ways {
-            let through = [hub.through(hub.endpoint_of(prefix))];
-            for connections in [1, 32] {
-                let plan = Plan {
-                    era: Era::Modern,
-                    work: Work::Echo,
-                    connections,
-                    time: self.arguments.time(),
-                };
-                cell(report, title, plan, direct, &through).await?;
-            }
+        let ways: Vec<_> = ways
+            .into_iter()
+            .map(|(path, prefix)| Through {
+                path,
+                ..hub.through(hub.endpoint_of(prefix))
+            })
+            .collect();
+        for connections in [1, 32] {
+            let plan = Plan {
+                era: Era::Modern,
+                work: Work::Echo,
+                connections,
+                time: self.arguments.time(),
+            };
+            cell(report, work, plan, direct, &ways).await?;
         }
         Ok(())
     }

@@ -63,7 +63,10 @@ impl Run<'_> {
             let tool = format!("{prefix}echo");
             hub.wait_for(&tool, 1, BUILDING).await?;
         }
-        self.ways(report, ways, &direct, &hub).await?;
+        for (title, prefix) in ways {
+            self.ways(report, title, [("hub", prefix)], &direct, &hub)
+                .await?;
+        }
         self.memory(report, Some(&hub), "memory, after load of plugins", None)?;
         hub.program.stop().await?;
         self.many(report, &upstream).await?;

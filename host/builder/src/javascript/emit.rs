@@ -13,6 +13,9 @@ use crate::{BuildError, Place, World};
 /// The name of the `import` that stands for an `import(…)`.
 const DYNAMIC: &str = "__aih_dynamic_";
 
+/// Bytes of free memory at the end of the snapshot, so that few calls have to grow it.
+const ROOM: usize = 256 << 10;
+
 /// Writes all modules and the entry.
 pub(super) fn emit(graph: &Graph, stage: &Path, world: World) -> Result<(), BuildError> {
     let write = |name: &str, text: &str| -> io::Result<()> {
@@ -83,6 +86,8 @@ fn entry(graph: &Graph, world: World) -> String {
             "if (!({raw})) throw new Error(\"it does not export `{export}`\");\nexport const {export} = author.{export};"
         );
     }
+    // Freed again, it stays at the end of the snapshot's heap.
+    let _ = writeln!(text, "new ArrayBuffer({ROOM});");
     text
 }
 

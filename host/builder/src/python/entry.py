@@ -2,6 +2,7 @@
 
 import contextlib
 
+import _aih_dense
 import _aih_lasting
 
 _WORLD = "@WORLD@"
@@ -40,3 +41,4 @@ except BaseException as _error:
 # Without it, calls are slower and no more.
 with contextlib.suppress(Exception):
     _aih_lasting.write("/0/objects")
+    _aih_dense.fill()

@@ -51,6 +51,7 @@ pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
             let user = include_str!("user.py").replace("\"@FILE@\"", &python_string(&reached.entry));
             std::fs::write(entry.join("_aih_user.py"), user)?;
             std::fs::write(entry.join("_aih_lasting.py"), include_str!("lasting.py"))?;
+            std::fs::write(entry.join("_aih_dense.py"), include_str!("dense.py"))?;
             let world = if reached.uses_sdk { job.world.name() } else { "" };
             let start = include_str!("entry.py").replace("\"@WORLD@\"", &python_string(world));
             std::fs::write(entry.join(format!("{ENTRY}.py")), start)?;

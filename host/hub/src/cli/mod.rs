@@ -134,10 +134,12 @@ async fn keep_time() {
     }
 }
 
-/// A runtime for the hub.
+/// A runtime for the hub, whose threads do what calls of plugins leave for when nobody waits.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("aih")
+        .on_thread_start(aih_runtime::idle::attend)
+        .on_thread_park(aih_runtime::idle::tidy)
         .build()
 }
