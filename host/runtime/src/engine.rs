@@ -153,6 +153,11 @@ impl Runtime {
     pub fn allocation(&self) -> Allocation {
         self.inner.allocation
     }
+
+    /// How many instances wait for their call, made when a thread was idle: see [`crate::idle`].
+    pub fn spares(&self) -> usize {
+        self.inner.spares.load(Ordering::Acquire)
+    }
 }
 
 impl Inner {

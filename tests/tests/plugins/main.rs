@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod ahead;
 mod bad_components;
 mod calls;
 mod documents;

@@ -258,6 +258,33 @@ def go() -> dict:
     );
 }
 
+#[tokio::test]
+async fn what_a_call_of_python_makes_lies_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(
+        folder,
+        "plugin.py",
+        r#"
+from aih_plugin import tool
+
+
+# Every second one of these leaves a hole when the top level ends.
+KEPT = [bytes(size % 200) for size in range(20_000)][::2]
+
+
+@tool
+def go() -> int:
+    """Goes."""
+    made = [item for n in range(200) for item in (f"number {n}", [n], {"n": n}, bytes(n))]
+    return len({id(item) >> 12 for item in made})
+"#,
+    );
+    // About 70 kB are made, which have room on 17 pages of 4 kB; in the holes it would be one page for each object or two.
+    let pages = answer(folder, "plugin.py").await;
+    assert!(pages.as_u64().unwrap() < 60, "{pages}");
+}
+
 /// Copies an installed package of PyPI, as `pip install --target site-packages` leaves it.
 fn python(folder: &Path, package: &str) {
     let lib = tools::python("python").parent().unwrap().join("../lib");
