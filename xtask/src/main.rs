@@ -143,5 +143,5 @@ fn bench(arguments: &[String]) -> anyhow::Result<()> {
         cargo().args(["build", "--release", "--workspace", "--bins"]),
     )?;
     let program = step::target().join("release/bench");
-    run("benchmark", std::process::Command::new(program).args(arguments))
+    run("benchmark", step::program(program).args(arguments))
 }

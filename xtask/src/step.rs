@@ -1,6 +1,7 @@
 //! One step of a task: what it is called, how long it took, what failed.
 
 use std::{
+    ffi::OsStr,
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
@@ -26,8 +27,14 @@ pub(crate) fn target() -> PathBuf {
 
 /// The cargo that runs this task, in the repository's root.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    command
+}
+
+/// A program that runs cargo, or is it.
+pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
     // What cargo said to this task about its own package: build scripts that look at it would be run again, and all
     // that depends on them be built again, each time after a cargo that a person started.
     for (name, _) in std::env::vars_os() {

@@ -397,7 +397,11 @@ impl LoadedInner {
         if !idle::attended() || self.spec.limits.warm > 0 || !self.spec.grants.files.is_empty() {
             return;
         }
-        let Some(place) = held(&self.spare).is_none().then(|| self.runtime.spare()).flatten() else {
+        let Some(place) = held(&self.spare)
+            .is_none()
+            .then(|| self.runtime.spare())
+            .flatten()
+        else {
             return;
         };
         // It stops a guest that computes while it is made.

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use aih_runtime::{
-    Content, Context, FileGrant, FileMode, Grants, Loaded, Runtime, RuntimeOptions, Spec, ToolCall, World, idle,
+    Content, Context, FileGrant, FileMode, Grants, Loaded, Runtime, RuntimeOptions, Spec, ToolCall, World,
+    idle,
 };
 use aih_tests::{eventually, tools};
 

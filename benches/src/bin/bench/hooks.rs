@@ -97,7 +97,12 @@ fn added(report: &mut Report) {
         let [Some(without), Some(with), Some(plugin)] = WAYS.map(p50) else {
             continue;
         };
-        report.value(format!("a {work} adds at p50"), with - without, "µs", Some(plugin + 20.0));
+        report.value(
+            format!("a {work} adds at p50"),
+            with - without,
+            "µs",
+            Some(plugin + 20.0),
+        );
     }
 }
 
@@ -106,7 +111,8 @@ async fn all_up(hub: &Hub) -> Result<()> {
     let end = Instant::now() + BUILDING;
     loop {
         let (_, health) = hub.rest("GET", "/api/v1/health", "").await?;
-        let parts = ["mcps", "plugins", "hooks"].map(|part| health.get(part).and_then(Value::as_array).cloned());
+        let parts =
+            ["mcps", "plugins", "hooks"].map(|part| health.get(part).and_then(Value::as_array).cloned());
         let states: Vec<_> = parts
             .into_iter()
             .flatten()

@@ -64,8 +64,7 @@ impl Run<'_> {
             hub.wait_for(&tool, 1, BUILDING).await?;
         }
         for (title, prefix) in ways {
-            self.ways(report, title, [("hub", prefix)], &direct, &hub)
-                .await?;
+            self.ways(report, title, [("hub", prefix)], &direct, &hub).await?;
         }
         self.memory(report, Some(&hub), "memory, after load of plugins", None)?;
         hub.program.stop().await?;
