@@ -19,7 +19,7 @@ use crate::{
         plugin::{Plugin, PluginPre},
     },
     egress::Egress,
-    engine::{Inner, Runtime, Spare, blocking},
+    engine::{Inner, Runtime, blocking},
     error::{CallError, LoadError, Stop},
     grants::Grants,
     host::{Host, Nothing},
@@ -103,7 +103,7 @@ struct LoadedInner {
     /// Instances that calls left, for further ones: see [`Limits::warm`].
     warm: Mutex<Vec<Live>>,
     /// An instance that no call used, for the next one.
-    spare: Mutex<Option<(Live, Spare)>>,
+    spare: Mutex<Option<(Live, OwnedSemaphorePermit)>>,
 }
 
 enum Exports {

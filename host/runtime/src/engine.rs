@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
     component::{Component, Linker},
@@ -26,7 +26,7 @@ use crate::{
 /// How often running guests are looked at: how late a deadline can be noticed.
 const TICK: Duration = Duration::from_millis(10);
 /// Instances that may wait for their call, of all components together.
-const SPARES: u32 = 64;
+const SPARES: usize = 64;
 
 /// Compiles components in another process, where one that was made to need much memory or time harms nobody.
 ///
@@ -101,8 +101,8 @@ pub(crate) struct Inner {
     pub(crate) tls: rustls::ClientConfig,
     allocation: Allocation,
     clock: Clock,
-    /// Instances that wait for their call.
-    spares: Arc<AtomicUsize>,
+    /// One permit for each instance that may wait for its call.
+    spares: Arc<Semaphore>,
 }
 
 impl Runtime {
@@ -112,7 +112,7 @@ impl Runtime {
     /// The machine can run no WebAssembly, or the cache folder cannot be made.
     pub fn new(options: &RuntimeOptions) -> Result<Self, LoadError> {
         let fault = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
-        let pooled = engine(Some(options.instances.saturating_add(SPARES)));
+        let pooled = engine(Some(options.instances.saturating_add(SPARES as u32)));
         let (engine, allocation) = match pooled {
             Ok(engine) => (engine, Allocation::Pooled),
             Err(error) => {
@@ -144,7 +144,7 @@ impl Runtime {
                 tls,
                 allocation,
                 clock,
-                spares: Arc::default(),
+                spares: Arc::new(Semaphore::new(SPARES)),
             }),
         })
     }
@@ -156,7 +156,7 @@ impl Runtime {
 
     /// How many instances wait for their call, made when a thread was idle: see [`crate::idle`].
     pub fn spares(&self) -> usize {
-        self.inner.spares.load(Ordering::Acquire)
+        SPARES.saturating_sub(self.inner.spares.available_permits())
     }
 }
 
@@ -186,9 +186,8 @@ impl Inner {
     }
 
     /// A place for an instance that waits for its call.
-    pub(crate) fn spare(&self) -> Option<Spare> {
-        let spare = Spare(self.spares.clone());
-        (self.spares.fetch_add(1, Ordering::AcqRel) < SPARES as usize).then_some(spare)
+    pub(crate) fn spare(&self) -> Option<OwnedSemaphorePermit> {
+        self.spares.clone().try_acquire_owned().ok()
     }
 
     /// Whether any guest runs.
@@ -297,15 +296,6 @@ impl Clock {
             self.thread.unpark();
         }
         Running(self.running.clone())
-    }
-}
-
-/// The place of an instance that waits for its call.
-pub(crate) struct Spare(Arc<AtomicUsize>);
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

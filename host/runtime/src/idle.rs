@@ -5,7 +5,7 @@
 //! pages of the sandbox are in the processor's cache, and a change of the address space interrupts no other processor.
 //!
 //! A thread says with [`attend`] that it calls [`tidy`] whenever it goes to sleep. On all others nothing is left for later.
-//! A thread that never sleeps leaves one thing at most, which the next call on it does first.
+//! A thread that never sleeps leaves one thing at most: whoever leaves the next one does it first.
 
 use std::cell::{Cell, RefCell};
 
