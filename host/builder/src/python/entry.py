@@ -1,6 +1,7 @@
 """What componentize-py is given: the author's exports, or the SDK's, which are made of what the author defined."""
 
 import contextlib
+import gc
 
 import _aih_dense
 import _aih_lasting
@@ -41,4 +42,7 @@ except BaseException as _error:
 # Without it, calls are slower and no more.
 with contextlib.suppress(Exception):
     _aih_lasting.write("/0/objects")
+    # A collection within a call need not walk what is there now, which would copy each page of it.
+    gc.collect()
     _aih_dense.fill()
+    gc.freeze()

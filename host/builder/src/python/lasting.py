@@ -71,6 +71,3 @@ def write(path):
         with open(path, "wb") as file:
             _write(file, seen)
         seen.clear()
-    # A collection within a call need not walk what is there now, which would copy each page of it.
-    gc.collect()
-    gc.freeze()
