@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::{
     Run,
     hub::{Extras, Hub},
-    progress,
+    plugins, progress,
     sandbox::{guest, own},
 };
 
@@ -36,21 +36,18 @@ const EVENTS_AIM: f64 = 5_000.0;
 
 fn configuration() -> Result<Extras> {
     let rust = guest("pass")?;
-    let (mut hooks, mut plugins) = ("hooks:\n".to_owned(), "plugins:\n".to_owned());
+    let (mut hooks, mut entries) = ("hooks:\n".to_owned(), "plugins:\n".to_owned());
     for (_, server, _, _) in LANGUAGES {
-        let (hook, plugin) = match server {
-            "js" => (own("hooks/pass.js"), own("plugins/echo.js")),
-            "python" => (own("hooks/pass.py"), own("plugins/echo.py")),
-            _ => (rust.clone(), guest("echo")?),
+        let file = match server {
+            "js" => own("hooks/pass.js"),
+            "python" => own("hooks/pass.py"),
+            _ => rust.clone(),
         };
         hooks.push_str(&format!(
             "  - {{ name: {server}, trigger: tool.before, action: \"{}\", match: {{ mcps: [{server}] }} }}\n",
-            hook.display()
+            file.display()
         ));
-        plugins.push_str(&format!(
-            "  - {{ name: {server}-plugin, file: \"{}\" }}\n",
-            plugin.display()
-        ));
+        entries.push_str(&plugins::entry(&format!("{server}-plugin"))?);
     }
     hooks.push_str(&format!(
         "  - {{ name: {BACKGROUND}, trigger: manual, mode: background, action: \"{}\" }}\n",
@@ -58,7 +55,7 @@ fn configuration() -> Result<Extras> {
     ));
     Ok(Extras {
         servers: LANGUAGES.map(|(_, server, _, _)| server).to_vec(),
-        yaml: plugins + &hooks,
+        yaml: entries + &hooks,
     })
 }
 
