@@ -35,7 +35,7 @@ pub(crate) fn hash_of(content: &[u8]) -> String {
 pub(crate) fn digest(source: &Source, inputs: &[Input]) -> Result<Option<Digest>, BuildError> {
     let inputs: BTreeSet<&Input> = inputs.iter().collect();
     let mut hash = Sha256::new();
-    hash.update(embedded::hash());
+    hash.update(embedded::BUILDER.to_le_bytes());
     let entry = source.file.strip_prefix(&source.root).unwrap_or(&source.file);
     for text in [
         source.world.name().as_bytes(),

@@ -84,7 +84,7 @@ pub(crate) async fn build(job: &Job) -> Result<Vec<u8>, BuildError> {
 }
 
 /// The worlds of the contract as the engine needs them.
-pub(crate) const WORLDS: &str = include_str!("worlds.wit");
+const WORLDS: &str = include_str!("worlds.wit");
 
 /// The name of the world in [`WORLDS`].
 fn world(world: World) -> &'static str {

@@ -17,17 +17,26 @@ _BESIDE = 21
 _kept = []
 
 
+def _last():
+    """The highest address of an object that is known to the collector, or to one that is."""
+    return max(id(part) for item in gc.get_objects() for part in (item, *gc.get_referents(item)))
+
+
 def fill():
     """Takes every piece of free memory that lies before the end."""
-    end = max(map(id, gc.get_objects()))
+    last = _last()
+    # The end is where the room begins. A hole may be as large as that.
+    while id(room := bytes(_ROOM)) < last:
+        _kept.append(room)
     size = _LARGEST
     while size >= _SMALLEST:
+        # The allocator takes the smallest hole that is large enough, so one from beyond the room says that none is left.
         piece = bytes(size - _BESIDE)
-        if id(piece) < end:
+        if id(piece) < id(room):
             _kept.append(piece)
         elif size > 1024:
             size //= 2
         else:
             size -= _STEP
-    del piece
-    bytes(_ROOM)
+        # Before the next is taken: else it would leave a hole beyond the room.
+        del piece
