@@ -25,6 +25,8 @@ def _last():
 def fill():
     """Takes every piece of free memory that lies before the end."""
     last = _last()
+    # What was just freed waits for its like in lists of Python's own; a collection gives those back.
+    gc.collect()
     # The end is where the room begins. A hole may be as large as that.
     while id(room := bytes(_ROOM)) < last:
         _kept.append(room)

@@ -42,7 +42,6 @@ except BaseException as _error:
 # Without it, calls are slower and no more.
 with contextlib.suppress(Exception):
     _aih_lasting.write("/0/objects")
-    # A collection within a call need not walk what is there now, which would copy each page of it.
-    gc.collect()
     _aih_dense.fill()
+    # A collection within a call need not walk what is there now, which would copy each page of it.
     gc.freeze()
