@@ -94,6 +94,41 @@ async fn a_burst_loses_nothing() {
     );
 }
 
+#[tokio::test]
+async fn a_hook_that_takes_long_holds_up_no_other() {
+    let receiver = Receiver {
+        delay: Duration::from_secs(3_600),
+        ..Receiver::default()
+    };
+    let (_receiver, url) = receiver.start().await;
+    let config = format!(
+        "hooks:\n{}{}",
+        record("slow", "manual", &url, "mode: background, limits: { time: 10m },"),
+        judge("quick", "trigger: manual, mode: background")
+    );
+    let hub = start_with_record(&config).await;
+    until_ready(&hub).await;
+    let runs = |name| {
+        let hub = &hub;
+        async move { hook(hub, name).await["runs"].as_u64().unwrap() }
+    };
+    for name in ["slow", "quick"] {
+        for _ in 0..100 {
+            let path = format!("/api/v1/hooks/{name}/trigger");
+            let (status, _) = post(&hub, &path, Some(KEY), &[JSON], "{}").await;
+            assert_eq!(status, 202);
+        }
+    }
+    eventually("all that is quick ran", || async {
+        (runs("quick").await == 100).then_some(())
+    })
+    .await;
+    eventually("half of the places are taken by what is slow", || async {
+        (runs("slow").await == 32).then_some(())
+    })
+    .await;
+}
+
 /// As many events as may wait, each for a time that does not come.
 const FILL: &str = "
 import sqlite3, sys

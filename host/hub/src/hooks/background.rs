@@ -4,13 +4,16 @@
 //! An event leaves the queue only when its hook answered or it was given up, so each one runs at least once.
 
 use std::{
-    collections::VecDeque,
+    collections::HashSet,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     mcp::RawJson,
-    store::queue::{Event, NewEvent, Queue},
+    store::queue::{Due, Event, NewEvent, Queue},
 };
 
 /// Attempts before an event is given up.
@@ -28,23 +31,65 @@ pub(crate) const ATTEMPTS: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 /// The longest time between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
+/// Events of calls that wait for the store before further ones are lost (and counted).
+const OUTBOX: usize = 8_192;
+/// Bytes of these.
+const OUTBOX_BYTES: usize = 64 << 20;
 /// Background hooks that run at one time.
 const RUNNING: usize = 64;
+/// Of these, runs of one hook.
+pub(super) const RUNNING_OF_ONE: usize = 32;
 /// Events that are stored, or taken from the store, in one transaction.
 const BATCH: usize = 256;
-/// Between two looks at a queue that nobody announced anything for.
+/// Between two looks at a queue of which there is no news.
 const LOOK: Duration = Duration::from_secs(5);
 /// What a lease has beyond the longest time of a hook.
 const LEASE_SLACK: Duration = Duration::from_secs(60);
 /// In whose name this hub claims events. One hub works on one store, so a hub that starts knows its own.
 const WORKER: &str = "hub";
 
+/// Events of calls on their way to the store, which the call does not wait for.
+pub(super) struct Outbox {
+    events: mpsc::Sender<Posted>,
+    bytes: Arc<Semaphore>,
+}
+
+/// An event in the [`Outbox`].
+pub(super) struct Posted {
+    event: NewEvent,
+    /// Given back when it is stored.
+    room: OwnedSemaphorePermit,
+}
+
+impl Outbox {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Posted>) {
+        let (events, inbox) = mpsc::channel(OUTBOX);
+        let bytes = Arc::new(Semaphore::new(OUTBOX_BYTES));
+        (Self { events, bytes }, inbox)
+    }
+
+    /// Posts an event, if there is room.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn post(&self, event: NewEvent) -> Result<(), String> {
+        let size = u32::try_from(event.payload.get().len()).unwrap_or(u32::MAX);
+        let full = |_| format!("{} MiB of events wait for the store", OUTBOX_BYTES >> 20);
+        let room = self.bytes.clone().try_acquire_many_owned(size).map_err(full)?;
+        let posted = Posted { event, room };
+        self.events.try_send(posted).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => format!("{OUTBOX} events wait for the store"),
+            mpsc::error::TrySendError::Closed(_) => "the hub is stopping".to_owned(),
+        })
+    }
+}
+
 /// Stores what [`Hooks::tell`] posted, in the order in which it came. When the hub stops, it stores what is
 /// there and ends.
 pub(super) async fn pump(
     hooks: Weak<Hooks>,
     queue: Arc<Queue>,
-    mut inbox: mpsc::Receiver<NewEvent>,
+    mut inbox: mpsc::Receiver<Posted>,
     stopping: CancellationToken,
 ) {
     let mut batch = Vec::new();
@@ -60,7 +105,8 @@ pub(super) async fn pump(
         if count == 0 {
             return;
         }
-        let events = std::mem::take(&mut batch);
+        let (events, _room): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|posted| (posted.event, posted.room)).unzip();
         let Err(error) = queue.push_all(events.clone()).await else {
             continue;
         };
@@ -82,50 +128,108 @@ pub(super) async fn pump(
 }
 
 /// Runs what is in the queue, until the hub stops.
+///
+/// Each hook that has something to do gets a task that does it, so that one whose runs take long holds up none of
+/// the others.
 pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
-    let places = Arc::new(Semaphore::new(RUNNING));
-    let longest = hooks.all.iter().map(|hook| hook.limit).max().unwrap_or_default();
-    // The last one of a batch waits until those before it had their places.
-    let turns = u32::try_from(BATCH / RUNNING + 1).unwrap_or(u32::MAX);
-    let lease = longest.saturating_mul(turns).saturating_add(LEASE_SLACK);
-    let mut taken = VecDeque::new();
-    let stopping = hooks.stopping.clone();
     // What this hub held when it was killed is ready at once.
     match queue.release(WORKER).await {
         Ok(0) => {}
         Ok(count) => tracing::info!(target: "aih::hook", count, "events that did not finish run again"),
         Err(error) => tracing::warn!(target: "aih::hook", "{error}"),
     }
+    let places = Arc::new(Semaphore::new(RUNNING));
+    let stopping = hooks.stopping.clone();
+    let mut draining = JoinSet::new();
+    let mut busy = HashSet::new();
     loop {
-        // The semaphore is never closed.
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place,
-            () = stopping.cancelled() => return,
-        };
-        if taken.is_empty() {
-            match queue.claim(WORKER, BATCH, lease).await {
-                Ok(events) => taken.extend(events),
-                Err(error) => {
-                    tracing::warn!(target: "aih::hook", "events cannot be taken from the store: {error}");
+        // From here on none is missed.
+        let news = queue.news();
+        let due = queue.due().await.unwrap_or_else(|error| {
+            tracing::warn!(target: "aih::hook", "events cannot be taken from the store: {error}");
+            Vec::new()
+        });
+        let now = Timestamp::now();
+        let mut wait = LOOK;
+        for Due { hook, ready } in due {
+            if busy.contains(&hook) {
+                continue;
+            }
+            match Duration::try_from(ready.duration_since(now)) {
+                Ok(early) if !early.is_zero() => wait = wait.min(early),
+                // It is time, or was.
+                _ => {
+                    busy.insert(hook.clone());
+                    let (hooks, queue, places) = (hooks.clone(), queue.clone(), places.clone());
+                    draining.spawn(async move {
+                        drain(&hooks, &queue, &hook, places).await;
+                        hook
+                    });
                 }
             }
         }
-        let Some(event) = taken.pop_front() else {
-            drop(place);
-            tokio::select! {
-                waited = queue.wait(LOOK) => if waited.is_err() {
-                    tokio::time::sleep(LOOK).await;
-                },
-                () = stopping.cancelled() => return,
-            }
-            continue;
-        };
-        let (hooks, queue) = (hooks.clone(), queue.clone());
-        hooks.tasks.clone().spawn(async move {
-            one(&hooks, &queue, event).await;
-            drop(place);
-        });
+        tokio::select! {
+            () = news => {}
+            Some(drained) = draining.join_next() => match drained {
+                Ok(hook) => {
+                    busy.remove(&hook);
+                }
+                Err(error) => {
+                    // No code of a hook runs in these tasks. All begin anew.
+                    tracing::error!(target: "aih::hook", "{error}");
+                    draining.abort_all();
+                    busy.clear();
+                }
+            },
+            () = tokio::time::sleep(wait) => {}
+            () = stopping.cancelled() => return,
+        }
     }
+}
+
+/// Starts what one hook has to do, until nothing of it is ready or the store fails.
+async fn drain(hooks: &Arc<Hooks>, queue: &Arc<Queue>, hook: &str, places: Arc<Semaphore>) {
+    let own = match hooks.get(hook) {
+        Some(hook) => hook.places.clone(),
+        // The configuration has none of that name any more: its events are only given up.
+        None => Arc::new(Semaphore::new(1)),
+    };
+    let lease = lease(hooks);
+    loop {
+        let events = match queue.claim(WORKER, hook, BATCH, lease).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(target: "aih::hook", hook, "events cannot be taken from the store: {error}");
+                tokio::time::sleep(LOOK).await;
+                return;
+            }
+        };
+        if events.is_empty() {
+            return;
+        }
+        for event in events {
+            // Neither semaphore is ever closed. Those who wait for a place get it in the order in which they came,
+            // each hook one at a time.
+            let held = (
+                own.clone().acquire_owned().await,
+                places.clone().acquire_owned().await,
+            );
+            let (hooks, queue) = (hooks.clone(), queue.clone());
+            hooks.tasks.clone().spawn(async move {
+                one(&hooks, &queue, event).await;
+                drop(held);
+            });
+        }
+    }
+}
+
+/// For how long an event is claimed: until all that were claimed with it have run, while every other hook wants places
+/// too and each run takes as long as the longest may.
+fn lease(hooks: &Hooks) -> Duration {
+    let longest = hooks.all.iter().map(|hook| hook.limit).max().unwrap_or_default();
+    let turns = 1 + BATCH / RUNNING_OF_ONE + BATCH * hooks.all.len() / RUNNING;
+    let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+    longest.saturating_mul(turns).saturating_add(LEASE_SLACK)
 }
 
 /// Runs one event, and says what becomes of it.
@@ -206,7 +310,10 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::store::Store;
+    use crate::store::{
+        Store,
+        queue::{LIMITS, Limits},
+    };
 
     fn failed(for_good: bool) -> Failed {
         Failed {
@@ -246,18 +353,44 @@ mod tests {
     #[tokio::test]
     async fn what_was_posted_is_stored_before_the_pump_ends_and_a_full_queue_takes_what_fits() {
         let store = Store::in_memory().await.unwrap();
-        store.queue().set_limit(3);
-        let (outbox, inbox) = mpsc::channel(16);
+        store.queue().set_limits(Limits { events: 3, ..LIMITS });
+        let (outbox, inbox) = Outbox::new();
         for _ in 0..5 {
-            outbox.try_send(event("h")).unwrap();
+            outbox.post(event("h")).unwrap();
         }
         let hooks = Hooks::none();
         let stopping = CancellationToken::new();
         stopping.cancel();
         pump(Arc::downgrade(&hooks), store.queue().clone(), inbox, stopping).await;
-        assert!(outbox.try_send(event("h")).is_err());
+        assert!(outbox.post(event("h")).is_err());
         assert_eq!(store.queue().counts().await.unwrap().ready, 3);
         assert_eq!(hooks.lost.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn an_outbox_is_full_by_bytes_and_by_events() {
+        let large = |size: usize| NewEvent {
+            payload: RawValue::from_string(format!("\"{}\"", "x".repeat(size - 2))).unwrap(),
+            ..event("h")
+        };
+        let (outbox, mut inbox) = Outbox::new();
+        for _ in 0..64 {
+            outbox.post(large(1 << 20)).unwrap();
+        }
+        assert_eq!(
+            outbox.post(event("h")).unwrap_err(),
+            "64 MiB of events wait for the store"
+        );
+        drop(inbox.try_recv().unwrap());
+        outbox.post(event("h")).unwrap();
+        let (outbox, _inbox) = Outbox::new();
+        for _ in 0..OUTBOX {
+            outbox.post(event("h")).unwrap();
+        }
+        assert_eq!(
+            outbox.post(event("h")).unwrap_err(),
+            "8192 events wait for the store"
+        );
     }
 
     #[tokio::test]
@@ -265,7 +398,7 @@ mod tests {
         let store = Store::in_memory().await.unwrap();
         let queue = store.queue();
         queue.push(event("gone")).await.unwrap();
-        let claimed = queue.claim(WORKER, 1, LOOK).await.unwrap().remove(0);
+        let claimed = queue.claim(WORKER, "gone", 1, LOOK).await.unwrap().remove(0);
         one(&Hooks::none(), queue, claimed).await;
         let dead = queue.list_dead(None, 9).await.unwrap().events;
         assert_eq!(dead.len(), 1);

@@ -10,10 +10,10 @@ use std::{
 
 use aih_runtime::{CallError, Context, Event, Failure, Loaded, Outcome, World};
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Trigger, event, matching::Matcher, webhook::Seen};
+use super::{Trigger, background::RUNNING_OF_ONE, event, matching::Matcher, webhook::Seen};
 use crate::{
     access::Principal,
     catalogue::provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
@@ -40,6 +40,8 @@ pub(crate) struct Hook {
     /// Webhook requests of late.
     pub(crate) seen: Seen,
     pub(crate) counts: Counts,
+    /// For its runs in the background.
+    pub(crate) places: Arc<Semaphore>,
     /// `limits.time`.
     pub(crate) limit: Duration,
     around: Surroundings,
@@ -152,6 +154,7 @@ impl Hook {
             webhook: config.webhook.clone(),
             seen: Seen::default(),
             counts: Counts::default(),
+            places: Arc::new(Semaphore::new(RUNNING_OF_ONE)),
             limit,
             around,
             keeper,

@@ -30,7 +30,6 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use event::Trigger;
@@ -38,6 +37,7 @@ pub use manual::{FireError, Fired, Report, try_out};
 pub(crate) use manual::{Knock, KnockError, Knocked, rest_call};
 
 use self::{
+    background::Outbox,
     conversation::Conversations,
     decide::{Schemas, Step, settle},
     event::Facts,
@@ -59,9 +59,6 @@ use crate::{
     },
 };
 
-/// Events of calls that wait for the store before further ones are lost (and counted).
-const OUTBOX: usize = 8_192;
-
 /// All hooks of the hub.
 #[derive(Default)]
 pub struct Hooks {
@@ -76,7 +73,7 @@ pub struct Hooks {
     /// Whether there is any hook around calls, reads or prompts.
     wraps: bool,
     queue: Option<Arc<Queue>>,
-    outbox: Option<mpsc::Sender<NewEvent>>,
+    outbox: Option<Outbox>,
     schemas: Schemas,
     conversations: Conversations,
     views: Views,
@@ -193,7 +190,7 @@ impl Hooks {
         let blocking = Trigger::ALL.map(|trigger| of(trigger, true));
         let background = Trigger::ALL.map(|trigger| of(trigger, false));
         let wraps = all.iter().any(|hook| around::CONCERNED.contains(&hook.trigger));
-        let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let (outbox, inbox) = Outbox::new();
         let hooks = Arc::new(Self {
             hub: config.config.name.as_str().into(),
             all,
@@ -391,10 +388,7 @@ impl Hooks {
     fn post(&self, hook: &Hook, trigger: Trigger, json: &RawJson) -> Result<(), String> {
         let event = new_event(hook, trigger, json)?;
         let outbox = self.outbox.as_ref().ok_or("there is no queue")?;
-        outbox.try_send(event).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => format!("{OUTBOX} events wait for the store"),
-            mpsc::error::TrySendError::Closed(_) => "the hub is stopping".to_owned(),
-        })
+        outbox.post(event)
     }
 
     /// An event for a background hook is lost.

@@ -8,15 +8,16 @@ use serde_json::value::RawValue;
 
 use super::{
     Store,
-    queue::{Counts, EventId, MAX_PAYLOAD, NewEvent, Pick, QueueError},
+    queue::{Counts, DEAD_LIMITS, EventId, LIMITS, Limits, MAX_PAYLOAD, NewEvent, Pick, QueueError},
 };
 
+const HOOK: &str = "notify";
 const LEASE: Duration = Duration::from_secs(600);
 const OVER: Duration = Duration::ZERO;
 
 fn event(n: usize) -> NewEvent {
     NewEvent {
-        hook: "notify".to_owned(),
+        hook: HOOK.to_owned(),
         trigger: "tool.error".to_owned(),
         payload: RawValue::from_string(format!("{{\"n\":{n},\"text\":\"é\"}}")).unwrap(),
     }
@@ -24,6 +25,10 @@ fn event(n: usize) -> NewEvent {
 
 fn events(count: usize) -> Vec<NewEvent> {
     (0..count).map(event).collect()
+}
+
+fn at_most(events: u64) -> Limits {
+    Limits { events, ..LIMITS }
 }
 
 fn later() -> Timestamp {
@@ -36,15 +41,15 @@ async fn events_come_out_in_order_with_what_was_put_in() {
     let queue = store.queue();
     let before = Timestamp::now() - SignedDuration::from_millis(1);
     let ids = queue.push_all(events(150)).await.unwrap();
-    let mut out = queue.claim("w", 100, LEASE).await.unwrap();
-    out.extend(queue.claim("w", 100, LEASE).await.unwrap());
+    let mut out = queue.claim("w", HOOK, 100, LEASE).await.unwrap();
+    out.extend(queue.claim("w", HOOK, 100, LEASE).await.unwrap());
     assert_eq!(out.iter().map(|e| e.id.clone()).collect::<Vec<_>>(), ids);
     let first = &out[0];
     assert_eq!((&*first.hook, &*first.trigger), ("notify", "tool.error"));
     assert_eq!(first.payload.get(), event(0).payload.get());
     assert_eq!((first.attempt, &first.error), (1, &None));
     assert!(before < first.created && first.created <= Timestamp::now());
-    assert!(queue.claim("w", 100, LEASE).await.unwrap().is_empty());
+    assert!(queue.claim("w", HOOK, 100, LEASE).await.unwrap().is_empty());
     let claimed = Counts {
         claimed: 150,
         ..Counts::default()
@@ -62,19 +67,19 @@ async fn a_retry_keeps_the_id_and_counts() {
     let store = Store::in_memory().await.unwrap();
     let queue = store.queue();
     let id = queue.push(event(1)).await.unwrap();
-    let first = queue.claim("w", 9, LEASE).await.unwrap().remove(0);
+    let first = queue.claim("w", HOOK, 9, LEASE).await.unwrap().remove(0);
     assert!(queue.retry(&first, later(), "503").await.unwrap());
     assert!(
-        queue.claim("w", 9, LEASE).await.unwrap().is_empty(),
+        queue.claim("w", HOOK, 9, LEASE).await.unwrap().is_empty(),
         "not before its time"
     );
     assert_eq!(queue.counts().await.unwrap().waiting, 1);
     assert!(!queue.retry(&first, Timestamp::now(), "stale").await.unwrap());
     let id2 = queue.push(event(2)).await.unwrap();
-    let second = queue.claim("w", 9, LEASE).await.unwrap().remove(0);
+    let second = queue.claim("w", HOOK, 9, LEASE).await.unwrap().remove(0);
     assert_eq!(second.id, id2);
     assert!(queue.retry(&second, Timestamp::now(), "504").await.unwrap());
-    let again = queue.claim("w", 9, LEASE).await.unwrap().remove(0);
+    let again = queue.claim("w", HOOK, 9, LEASE).await.unwrap().remove(0);
     assert_eq!(
         (&again.id, again.attempt, again.error.as_deref()),
         (&id2, 2, Some("504"))
@@ -87,14 +92,14 @@ async fn a_lease_that_ended_frees_the_event_and_binds_its_old_worker() {
     let store = Store::in_memory().await.unwrap();
     let queue = store.queue();
     queue.push(event(1)).await.unwrap();
-    let old = queue.claim("killed", 1, OVER).await.unwrap().remove(0);
-    let new = queue.claim("w", 1, LEASE).await.unwrap().remove(0);
+    let old = queue.claim("killed", HOOK, 1, OVER).await.unwrap().remove(0);
+    let new = queue.claim("w", HOOK, 1, LEASE).await.unwrap().remove(0);
     assert_eq!((&new.id, new.attempt), (&old.id, 2));
     assert!(!queue.retry(&old, Timestamp::now(), "").await.unwrap());
     assert!(!queue.dead(&old, "").await.unwrap());
     assert_eq!(queue.release("killed").await.unwrap(), 0);
     assert_eq!(queue.release("w").await.unwrap(), 1);
-    let third = queue.claim("w", 1, LEASE).await.unwrap().remove(0);
+    let third = queue.claim("w", HOOK, 1, LEASE).await.unwrap().remove(0);
     assert_eq!(third.attempt, 3);
     assert!(
         queue.done(&old.id).await.unwrap(),
@@ -107,15 +112,15 @@ async fn a_lease_that_ended_frees_the_event_and_binds_its_old_worker() {
 async fn a_full_queue_says_so_and_takes_all_or_nothing() {
     let store = Store::in_memory().await.unwrap();
     let queue = store.queue();
-    queue.set_limit(10);
+    queue.set_limits(at_most(10));
     queue.push_all(events(8)).await.unwrap();
     assert!(matches!(
         queue.push_all(events(3)).await,
-        Err(QueueError::Full(10))
+        Err(QueueError::Full(_))
     ));
     queue.push_all(events(2)).await.unwrap();
-    assert!(matches!(queue.push(event(0)).await, Err(QueueError::Full(10))));
-    let first = queue.claim("w", 1, LEASE).await.unwrap().remove(0);
+    assert!(matches!(queue.push(event(0)).await, Err(QueueError::Full(_))));
+    let first = queue.claim("w", HOOK, 1, LEASE).await.unwrap().remove(0);
     queue.done(&first.id).await.unwrap();
     queue.push(event(0)).await.unwrap();
     let text = format!("\"{}\"", "x".repeat(MAX_PAYLOAD));
@@ -131,7 +136,7 @@ async fn dead_events_are_listed_replayed_and_purged() {
     let store = Store::in_memory().await.unwrap();
     let queue = store.queue();
     let ids = queue.push_all(events(5)).await.unwrap();
-    for event in queue.claim("w", 5, LEASE).await.unwrap() {
+    for event in queue.claim("w", HOOK, 5, LEASE).await.unwrap() {
         assert!(queue.dead(&event, &"ü".repeat(9_000)).await.unwrap());
     }
     assert_eq!(
@@ -141,7 +146,7 @@ async fn dead_events_are_listed_replayed_and_purged() {
             ..Counts::default()
         }
     );
-    assert!(queue.claim("w", 5, LEASE).await.unwrap().is_empty());
+    assert!(queue.claim("w", HOOK, 5, LEASE).await.unwrap().is_empty());
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
         let page = queue.list_dead(cursor.as_deref(), 2).await.unwrap();
@@ -165,7 +170,7 @@ async fn dead_events_are_listed_replayed_and_purged() {
         Err(QueueError::Cursor)
     ));
 
-    queue.set_limit(2);
+    queue.set_limits(at_most(2));
     assert_eq!(
         queue
             .replay(Pick::One(EventId::from_text("nothing")))
@@ -175,8 +180,8 @@ async fn dead_events_are_listed_replayed_and_purged() {
     );
     assert_eq!(queue.replay(Pick::One(ids[4].clone())).await.unwrap(), 1);
     assert_eq!(queue.replay(Pick::All).await.unwrap(), 1, "as many as have room");
-    assert!(matches!(queue.replay(Pick::All).await, Err(QueueError::Full(2))));
-    let back = queue.claim("w", 5, LEASE).await.unwrap();
+    assert!(matches!(queue.replay(Pick::All).await, Err(QueueError::Full(_))));
+    let back = queue.claim("w", HOOK, 5, LEASE).await.unwrap();
     assert!(back.iter().all(|e| e.attempt == 1));
     assert!(back.iter().any(|e| e.id == ids[4]));
     assert_eq!(queue.purge(Pick::Before(Timestamp::UNIX_EPOCH)).await.unwrap(), 0);
@@ -206,7 +211,7 @@ async fn of_many_workers_each_event_has_one() {
             tokio::spawn(async move {
                 let mut mine = Vec::new();
                 loop {
-                    let some = queue.claim(&format!("w{n}"), 7, LEASE).await.unwrap();
+                    let some = queue.claim(&format!("w{n}"), HOOK, 7, LEASE).await.unwrap();
                     if some.is_empty() {
                         return mine;
                     }
@@ -226,26 +231,80 @@ async fn of_many_workers_each_event_has_one() {
     assert_eq!(all, ids);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_wakes_who_waits() {
+#[tokio::test]
+async fn a_push_is_news_and_says_for_which_hook() {
     let store = Store::in_memory().await.unwrap();
-    let queue = store.queue().clone();
-    let waiting = tokio::spawn(async move {
-        loop {
-            let some = queue.claim("w", 1, LEASE).await.unwrap();
-            if !some.is_empty() {
-                return some;
-            }
-            queue.wait(Duration::from_secs(60)).await.unwrap();
-        }
+    let queue = store.queue();
+    let news = queue.news();
+    assert_eq!(queue.due().await.unwrap(), []);
+    queue.push(event(1)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), news).await.unwrap();
+    for hook in ["b", "a", "b"] {
+        let other = NewEvent {
+            hook: hook.to_owned(),
+            ..event(2)
+        };
+        queue.push(other).await.unwrap();
+    }
+    let first = queue.claim("w", "b", 1, LEASE).await.unwrap().remove(0);
+    let at = later();
+    queue.retry(&first, at, "").await.unwrap();
+    assert_eq!(queue.claim("w", "b", 9, LEASE).await.unwrap().len(), 1);
+    let due = queue.due().await.unwrap();
+    assert_eq!(
+        due.iter().map(|due| &*due.hook).collect::<Vec<_>>(),
+        ["a", "b", HOOK]
+    );
+    assert!(due[0].ready <= Timestamp::now());
+    assert!(
+        due[1].ready > Timestamp::now(),
+        "one waits and one is with a worker"
+    );
+    assert_eq!(queue.claim("w", "c", 9, LEASE).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn bytes_are_bounded_too() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    let size = event(0).payload.get().len() as u64;
+    queue.set_limits(Limits {
+        bytes: 3 * size,
+        ..LIMITS
     });
-    tokio::task::yield_now().await;
-    store.queue().push(event(1)).await.unwrap();
-    let some = tokio::time::timeout(Duration::from_secs(30), waiting)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(some.len(), 1);
+    let ids = queue.push_all(events(3)).await.unwrap();
+    assert!(matches!(queue.push(event(0)).await, Err(QueueError::Full(_))));
+    queue.done(&ids[0]).await.unwrap();
+    queue.push(event(0)).await.unwrap();
+    for event in queue.claim("w", HOOK, 9, LEASE).await.unwrap() {
+        queue.dead(&event, "").await.unwrap();
+    }
+    queue.set_limits(Limits {
+        bytes: 2 * size,
+        ..LIMITS
+    });
+    assert_eq!(queue.replay(Pick::All).await.unwrap(), 2, "as many as have room");
+    assert!(matches!(queue.replay(Pick::All).await, Err(QueueError::Full(_))));
+}
+
+#[tokio::test]
+async fn of_the_dead_the_last_are_kept() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    let large = |n: usize| NewEvent {
+        payload: RawValue::from_string(format!("\"{n}{}\"", "x".repeat(1_000_000))).unwrap(),
+        ..event(0)
+    };
+    let most = DEAD_LIMITS.bytes as usize / large(10).payload.get().len();
+    let mut ids = Vec::new();
+    for n in 10..most + 12 {
+        ids.push(queue.push(large(n)).await.unwrap());
+        let event = queue.claim("w", HOOK, 1, LEASE).await.unwrap().remove(0);
+        queue.dead(&event, "").await.unwrap();
+    }
+    assert_eq!(queue.counts().await.unwrap().dead, most as u64);
+    let last = queue.list_dead(None, 1).await.unwrap().events.remove(0);
+    assert_eq!(last.event.id, ids[most + 1]);
 }
 
 #[tokio::test]
@@ -253,14 +312,14 @@ async fn what_was_pushed_outlives_a_store_that_was_not_closed() {
     let dir = tempfile::tempdir().unwrap();
     let first = Store::open("sqlite://s.db", dir.path()).await.unwrap();
     let ids = first.queue().push_all(events(1_000)).await.unwrap();
-    let claimed = first.queue().claim("hub", 100, LEASE).await.unwrap();
+    let claimed = first.queue().claim("hub", HOOK, 100, LEASE).await.unwrap();
     first.queue().done(&claimed[0].id).await.unwrap();
     // As after a kill: the first one says nothing any more, and still has the file open.
     let second = Store::open("sqlite://s.db", dir.path()).await.unwrap();
     assert_eq!(second.queue().release("hub").await.unwrap(), 99);
     let mut again = Vec::new();
     while again.len() < 999 {
-        let some = second.queue().claim("hub", 1_000, LEASE).await.unwrap();
+        let some = second.queue().claim("hub", HOOK, 1_000, LEASE).await.unwrap();
         assert!(!some.is_empty());
         again.extend(some);
     }
@@ -292,7 +351,7 @@ async fn throughput() {
         let queue = store.queue().clone();
         tokio::spawn(async move {
             loop {
-                let some = queue.claim(&format!("w{n}"), 100, LEASE).await.unwrap();
+                let some = queue.claim(&format!("w{n}"), HOOK, 100, LEASE).await.unwrap();
                 if some.is_empty() {
                     return;
                 }

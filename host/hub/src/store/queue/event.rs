@@ -134,6 +134,35 @@ pub enum Pick {
     All,
 }
 
+/// How many events may wait, without the dead ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// At most so many.
+    pub events: u64,
+    /// At most so many bytes of payload, all together.
+    pub bytes: u64,
+}
+
+/// When a hook has something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The hook; the configuration may not have it any more.
+    pub hook: String,
+    /// When its next event may be claimed.
+    pub ready: Timestamp,
+}
+
+impl Due {
+    /// Reads the columns `hook, ready_ms`.
+    pub(super) fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            hook: row.try_get(0)?,
+            // Beyond all times is never.
+            ready: Timestamp::from_millisecond(row.try_get(1)?).unwrap_or(Timestamp::MAX),
+        })
+    }
+}
+
 /// How many events are where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

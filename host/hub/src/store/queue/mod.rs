@@ -9,20 +9,29 @@ mod event;
 mod statements;
 mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, futures::Notified, mpsc, oneshot};
 
 use super::{StoreError, database::Database};
-pub use event::{Counts, Dead, DeadPage, Event, EventId, NewEvent, Pick};
+pub use event::{Counts, Dead, DeadPage, Due, Event, EventId, Limits, NewEvent, Pick};
 use writer::{Job, Op, Writer};
 
-/// Most events that wait, without the dead ones; see [`Queue::set_limit`].
-pub const DEFAULT_LIMIT: u64 = 100_000;
-/// Most dead events; beyond that the oldest are dropped, with a line in the log.
-pub const DEAD_LIMIT: u64 = 10_000;
+/// What may wait; see [`Queue::set_limits`].
+pub const LIMITS: Limits = Limits {
+    events: 100_000,
+    bytes: 1 << 30,
+};
+/// What of the dead events is kept; beyond that the oldest are dropped, with a line in the log.
+pub const DEAD_LIMITS: Limits = Limits {
+    events: 10_000,
+    bytes: 1 << 28,
+};
 /// Largest payload, in bytes.
 pub const MAX_PAYLOAD: usize = 1024 * 1024;
 /// Longest error text that is kept, in bytes.
@@ -37,8 +46,11 @@ const JOBS: usize = 1_024;
 #[non_exhaustive]
 pub enum QueueError {
     /// Too many events wait.
-    #[error("{0} events wait for background hooks, which is the limit; the new one was not taken")]
-    Full(u64),
+    #[error(
+        "at most {} events wait for background hooks, and {} MiB of them; the new one was not taken",
+        .0.events, .0.bytes >> 20
+    )]
+    Full(Limits),
     /// The payload is too large.
     #[error("the event has {0} bytes; at most {MAX_PAYLOAD} are taken")]
     TooLarge(usize),
@@ -61,7 +73,7 @@ impl From<sqlx::Error> for QueueError {
 pub struct Queue {
     database: Database,
     jobs: mpsc::Sender<Job>,
-    limit: Arc<std::sync::atomic::AtomicU64>,
+    limits: Arc<Mutex<Limits>>,
     /// Told when there may be something to claim.
     news: Arc<Notify>,
 }
@@ -69,21 +81,21 @@ pub struct Queue {
 impl Queue {
     pub(super) fn start(database: Database) -> Self {
         let (jobs, inbox) = mpsc::channel(JOBS);
-        let limit = Arc::new(DEFAULT_LIMIT.into());
+        let limits = Arc::new(Mutex::new(LIMITS));
         let news = Arc::new(Notify::new());
-        let writer = Writer::new(database.clone(), Arc::clone(&limit), Arc::clone(&news));
+        let writer = Writer::new(database.clone(), Arc::clone(&limits), Arc::clone(&news));
         tokio::spawn(writer.run(inbox));
         Self {
             database,
             jobs,
-            limit,
+            limits,
             news,
         }
     }
 
-    /// Sets how many events may wait, from now on. Those that wait already stay.
-    pub fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, std::sync::atomic::Ordering::Relaxed);
+    /// Sets how much may wait, from now on. What waits already stays.
+    pub fn set_limits(&self, limits: Limits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Takes an event in. It is in the store when this answers.
@@ -115,18 +127,25 @@ impl Queue {
         Ok(ids)
     }
 
-    /// Gives `worker` up to `count` (at most 1,000) events that are ready, oldest first, for as long as
-    /// `lease`. Each counts as an attempt.
+    /// Gives `worker` up to `count` (at most 1,000) events of a hook that are ready, oldest first, for as long
+    /// as `lease`. Each counts as an attempt.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn claim(&self, worker: &str, count: usize, lease: Duration) -> Result<Vec<Event>, QueueError> {
+    pub async fn claim(
+        &self,
+        worker: &str,
+        hook: &str,
+        count: usize,
+        lease: Duration,
+    ) -> Result<Vec<Event>, QueueError> {
         let now = Timestamp::now();
         let rows = sqlx::query(statements::CLAIM)
             .bind(worker)
             .bind(millis_after(now, lease))
             .bind(now.as_millisecond())
             .bind(i64::try_from(count.min(MAX_BATCH)).unwrap_or_default())
+            .bind(hook.to_owned())
             .fetch_all(self.database.writer())
             .await?;
         let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
@@ -244,24 +263,21 @@ impl Queue {
         })
     }
 
-    /// Waits until there may be something to claim, at most for `longest`: events of other hubs on the same
-    /// store are seen then.
+    /// The hooks that have events, and when.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn wait(&self, longest: Duration) -> Result<(), StoreError> {
-        let mut news = std::pin::pin!(self.news.notified());
-        // From here on nothing is missed.
-        news.as_mut().enable();
-        let next: Option<i64> = sqlx::query_scalar(statements::NEXT)
-            .fetch_one(self.database.reader())
+    pub async fn due(&self) -> Result<Vec<Due>, StoreError> {
+        let rows = sqlx::query(statements::HOOKS)
+            .fetch_all(self.database.reader())
             .await?;
-        let until = next.map_or(longest, |next| {
-            let millis = next.saturating_sub(Timestamp::now().as_millisecond());
-            Duration::from_millis(u64::try_from(millis).unwrap_or_default()).min(longest)
-        });
-        let _ = tokio::time::timeout(until, news).await;
-        Ok(())
+        Ok(rows.iter().map(Due::read).collect::<Result<_, _>>()?)
+    }
+
+    /// Ends when there may be something new to claim, from the moment on at which it was asked for. Events of
+    /// another hub on the same store make no news here.
+    pub fn news(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     /// Writes what was asked for, and nothing from then on.

@@ -2,11 +2,12 @@
 
 use std::{fmt::Write as _, sync::LazyLock};
 
-/// `$1` worker, `$2` end of the lease, `$3` now, `$4` how many. The condition on `ready_ms` stands outside as
+/// `$1` worker, `$2` end of the lease, `$3` now, `$4` how many, `$5` hook. The condition on `ready_ms` stands outside as
 /// well, so that of two that claim at once in PostgreSQL the later one leaves out what the first one took.
 pub(super) const CLAIM: &str = "UPDATE hook_events SET worker = $1, ready_ms = $2, attempt = attempt + 1 \
     WHERE ready_ms <= $3 AND died_ms IS NULL AND id IN (\
-        SELECT id FROM hook_events WHERE died_ms IS NULL AND ready_ms <= $3 ORDER BY ready_ms, id LIMIT $4) \
+        SELECT id FROM hook_events WHERE died_ms IS NULL AND hook = $5 AND ready_ms <= $3 \
+        ORDER BY ready_ms, id LIMIT $4) \
     RETURNING id, hook, trigger_name, payload, created_ms, attempt, error";
 
 /// `$1` id, `$2` attempt, `$3` when, `$4` error.
@@ -26,32 +27,47 @@ pub(super) const LIST_DEAD: &str = "SELECT id, hook, trigger_name, payload, crea
     FROM hook_events WHERE died_ms IS NOT NULL AND (died_ms, id) < ($1, $2) \
     ORDER BY died_ms DESC, id DESC LIMIT $3";
 
-/// `$1` id, or empty for any; `$2` a time before which they died; `$3` now; `$4` how many.
+/// `$1` id, or empty for any; `$2` a time before which they died; `$3` now; `$4` how many; `$5` of how many bytes.
 pub(super) const REPLAY: &str = "UPDATE hook_events \
     SET died_ms = NULL, ready_ms = $3, attempt = 0, worker = NULL WHERE id IN (\
-        SELECT id FROM hook_events WHERE died_ms IS NOT NULL AND died_ms < $2 AND (id = $1 OR $1 = '') \
-        ORDER BY died_ms, id LIMIT $4)";
+        SELECT id FROM (\
+            SELECT id, ROW_NUMBER() OVER earlier AS place, SUM(bytes) OVER earlier AS size \
+            FROM hook_events WHERE died_ms IS NOT NULL AND died_ms < $2 AND (id = $1 OR $1 = '') \
+            WINDOW earlier AS (ORDER BY died_ms, id ROWS UNBOUNDED PRECEDING)) AS picked \
+        WHERE place <= $4 AND size <= $5)";
 
 /// `$1` id, or empty for any; `$2` a time before which they died.
 pub(super) const PURGE: &str =
     "DELETE FROM hook_events WHERE died_ms IS NOT NULL AND died_ms < $2 AND (id = $1 OR $1 = '')";
 
-/// `$1` how many dead ones to leave.
+/// `$1` how many dead ones to leave, `$2` of how many bytes.
 pub(super) const TRIM: &str = "DELETE FROM hook_events WHERE id IN (\
-    SELECT id FROM hook_events WHERE died_ms IS NOT NULL ORDER BY died_ms DESC, id DESC LIMIT 1000 OFFSET $1)";
+    SELECT id FROM (\
+        SELECT id, ROW_NUMBER() OVER later AS place, SUM(bytes) OVER later AS size \
+        FROM hook_events WHERE died_ms IS NOT NULL \
+        WINDOW later AS (ORDER BY died_ms DESC, id DESC ROWS UNBOUNDED PRECEDING)) AS dead \
+    WHERE place > $1 OR size > $2)";
 
-/// How many are not dead.
-pub(super) const QUEUED: &str = "SELECT COUNT(*) FROM hook_events WHERE died_ms IS NULL";
+/// How many are not dead, and their bytes.
+pub(super) const QUEUED: &str =
+    "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM hook_events WHERE died_ms IS NULL";
 
-/// When the next one is ready.
-pub(super) const NEXT: &str = "SELECT MIN(ready_ms) FROM hook_events WHERE died_ms IS NULL";
+/// Each hook that has events, and when its next one is ready. Steps from name to name in the index, however many
+/// events there are.
+pub(super) const HOOKS: &str = "WITH RECURSIVE hooks (name) AS (\
+    SELECT MIN(hook) FROM hook_events WHERE died_ms IS NULL \
+    UNION ALL \
+    SELECT (SELECT MIN(hook) FROM hook_events WHERE died_ms IS NULL AND hook > name) FROM hooks WHERE name IS NOT NULL) \
+    SELECT name, (SELECT MIN(ready_ms) FROM hook_events WHERE died_ms IS NULL AND hook = name) \
+    FROM hooks WHERE name IS NOT NULL";
 
 /// `$1` now.
 pub(super) const COUNTS: &str = "SELECT \
-    (SELECT COUNT(*) FROM hook_events WHERE died_ms IS NULL AND ready_ms <= $1), \
-    (SELECT COUNT(*) FROM hook_events WHERE died_ms IS NULL AND ready_ms > $1 AND worker IS NULL), \
-    (SELECT COUNT(*) FROM hook_events WHERE died_ms IS NULL AND ready_ms > $1 AND worker IS NOT NULL), \
-    (SELECT COUNT(*) FROM hook_events WHERE died_ms IS NOT NULL)";
+    COUNT(CASE WHEN ready_ms <= $1 THEN 1 END), \
+    COUNT(CASE WHEN ready_ms > $1 AND worker IS NULL THEN 1 END), \
+    COUNT(CASE WHEN ready_ms > $1 AND worker IS NOT NULL THEN 1 END), \
+    (SELECT COUNT(*) FROM hook_events WHERE died_ms IS NOT NULL) \
+    FROM hook_events WHERE died_ms IS NULL";
 
 /// How many rows one statement takes, the most first: few texts, so that all stay prepared.
 pub(super) const CHUNKS: [usize; 3] = [64, 8, 1];

@@ -1,19 +1,22 @@
 //! The one task that writes: whatever came while it was busy goes into its next transaction.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use sqlx::{Any, Transaction};
+use sqlx::{Any, Row as _, Transaction};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{DEAD_LIMIT, EventId, NewEvent, Pick, QueueError, statements};
+use super::{DEAD_LIMITS, EventId, Limits, NewEvent, Pick, QueueError, statements};
 use crate::store::{StoreError, database::Database};
 
 /// Most jobs of one transaction.
 const GROUP: usize = 512;
+/// How long a count of what has room is believed, less what was taken since. What became free meanwhile is found
+/// when there is not enough.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// Something to write, and where to tell how many rows it changed.
 pub(super) struct Job {
@@ -46,32 +49,45 @@ pub(super) enum Op {
 
 pub(super) struct Writer {
     database: Database,
-    limit: Arc<AtomicU64>,
+    limits: Arc<Mutex<Limits>>,
     news: Arc<Notify>,
+    room: Option<Room>,
+}
+
+/// What has room.
+#[derive(Clone, Copy)]
+struct Room {
+    left: Limits,
+    /// Of how much.
+    of: Limits,
+    counted: Instant,
 }
 
 /// What one transaction knows.
 struct Group {
     tx: Transaction<'static, Any>,
-    /// Room for more events, once it was asked for.
-    room: Option<u64>,
-    limit: u64,
+    /// The last count, less what was taken since.
+    room: Option<Room>,
+    /// Whether that was made in this transaction.
+    counted: bool,
+    limits: Limits,
     now: i64,
     news: bool,
     dead: bool,
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, limit: Arc<AtomicU64>, news: Arc<Notify>) -> Self {
+    pub(super) fn new(database: Database, limits: Arc<Mutex<Limits>>, news: Arc<Notify>) -> Self {
         Self {
             database,
-            limit,
+            limits,
             news,
+            room: None,
         }
     }
 
     /// Ends by [`Op::Stop`], or when nobody can send any more.
-    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Job>) {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
         let mut jobs = Vec::new();
         while inbox.recv_many(&mut jobs, GROUP).await > 0 {
             if jobs.iter().any(|job| matches!(job.op, Op::Stop)) {
@@ -92,11 +108,15 @@ impl Writer {
     }
 
     /// All in one transaction: when that fails nothing happened.
-    async fn write(&self, ops: Vec<Op>) -> Result<Vec<Result<u64, QueueError>>, StoreError> {
+    async fn write(&mut self, ops: Vec<Op>) -> Result<Vec<Result<u64, QueueError>>, StoreError> {
+        let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where the transaction fails the next one counts.
+        let room = self.room.take();
         let mut group = Group {
             tx: self.database.begin().await?,
-            room: None,
-            limit: self.limit.load(Ordering::Relaxed),
+            room: room.filter(|room| room.of == limits && room.counted.elapsed() < BELIEVED),
+            counted: false,
+            limits,
             now: Timestamp::now().as_millisecond(),
             news: false,
             dead: false,
@@ -119,8 +139,12 @@ impl Writer {
         group.done(&mut done).await?;
         let mut fresh = Vec::new();
         for (rows, now, outcome) in pushed {
-            let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-            *outcome = group.take(count).await?.map(|()| count);
+            let bytes = rows.iter().map(|(_, event)| event.payload.get().len());
+            let wanted = Limits {
+                events: count(rows.len()),
+                bytes: count(bytes.sum()),
+            };
+            *outcome = group.take(wanted).await?.map(|()| wanted.events);
             if outcome.is_ok() {
                 fresh.extend(
                     rows.into_iter()
@@ -131,6 +155,7 @@ impl Writer {
         group.insert(&fresh).await?;
         group.trim().await?;
         group.tx.commit().await?;
+        self.room = group.room;
         if group.news {
             self.news.notify_waiters();
         }
@@ -138,7 +163,16 @@ impl Writer {
     }
 }
 
-type Outcome = Result<u64, QueueError>;
+type Outcome<T = u64> = Result<T, QueueError>;
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// As the database has it.
+fn number(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
 
 impl Group {
     async fn single(&mut self, op: Op) -> Result<Outcome, StoreError> {
@@ -169,9 +203,9 @@ impl Group {
                 sqlx::query(statements::RELEASE).bind(worker).bind(self.now)
             }
             Op::Replay(pick) => {
-                let room = self.room().await?;
-                if room == 0 {
-                    return Ok(Err(QueueError::Full(self.limit)));
+                let room = self.count().await?;
+                if room.events == 0 || room.bytes == 0 {
+                    return Ok(Err(QueueError::Full(self.limits)));
                 }
                 self.news = true;
                 let (id, before) = condition(&pick);
@@ -179,9 +213,10 @@ impl Group {
                     .bind(id)
                     .bind(before)
                     .bind(self.now)
-                    .bind(i64::try_from(room).unwrap_or(i64::MAX));
+                    .bind(number(room.events))
+                    .bind(number(room.bytes));
                 let count = put.execute(&mut *self.tx).await?.rows_affected();
-                self.room = Some(room.saturating_sub(count));
+                (self.room, self.counted) = (None, false);
                 return Ok(Ok(count));
             }
             Op::Purge(pick) => {
@@ -209,29 +244,48 @@ impl Group {
         Ok(())
     }
 
-    /// Takes room for `count` events, or tells that there is not as much.
-    async fn take(&mut self, count: u64) -> Result<Result<(), QueueError>, StoreError> {
-        let room = self.room().await?;
-        Ok(match room.checked_sub(count) {
-            Some(rest) => {
-                self.room = Some(rest);
-                Ok(())
+    /// Takes room for so much, or tells that there is not as much.
+    async fn take(&mut self, wanted: Limits) -> Result<Outcome<()>, StoreError> {
+        if self.reserve(wanted) {
+            return Ok(Ok(()));
+        }
+        if !self.counted {
+            self.count().await?;
+            if self.reserve(wanted) {
+                return Ok(Ok(()));
             }
-            None => Err(QueueError::Full(self.limit)),
-        })
+        }
+        Ok(Err(QueueError::Full(self.limits)))
     }
 
-    /// How many more events have room, counted at its first use.
-    async fn room(&mut self) -> Result<u64, StoreError> {
-        if let Some(room) = self.room {
-            return Ok(room);
-        }
-        let queued: i64 = sqlx::query_scalar(statements::QUEUED)
-            .fetch_one(&mut *self.tx)
-            .await?;
-        let room = self.limit.saturating_sub(queued.max(0).cast_unsigned());
-        self.room = Some(room);
-        Ok(room)
+    /// Takes it from the last count, if that has as much.
+    fn reserve(&mut self, wanted: Limits) -> bool {
+        let Some(room) = &mut self.room else { return false };
+        let (Some(events), Some(bytes)) = (
+            room.left.events.checked_sub(wanted.events),
+            room.left.bytes.checked_sub(wanted.bytes),
+        ) else {
+            return false;
+        };
+        room.left = Limits { events, bytes };
+        true
+    }
+
+    /// Counts what has room.
+    async fn count(&mut self) -> Result<Limits, StoreError> {
+        let row = sqlx::query(statements::QUEUED).fetch_one(&mut *self.tx).await?;
+        let queued = |index: usize| row.try_get::<i64, _>(index).map(|n| n.max(0).cast_unsigned());
+        let left = Limits {
+            events: self.limits.events.saturating_sub(queued(0)?),
+            bytes: self.limits.bytes.saturating_sub(queued(1)?),
+        };
+        self.room = Some(Room {
+            left,
+            of: self.limits,
+            counted: Instant::now(),
+        });
+        self.counted = true;
+        Ok(left)
     }
 
     async fn insert(&mut self, rows: &[(EventId, NewEvent, i64)]) -> Result<(), StoreError> {
@@ -256,13 +310,17 @@ impl Group {
         if !self.dead {
             return Ok(());
         }
-        let trim = sqlx::query(statements::TRIM).bind(i64::try_from(DEAD_LIMIT).unwrap_or(i64::MAX));
+        let trim = sqlx::query(statements::TRIM)
+            .bind(number(DEAD_LIMITS.events))
+            .bind(number(DEAD_LIMITS.bytes));
         let dropped = trim.execute(&mut *self.tx).await?.rows_affected();
         if dropped > 0 {
             tracing::warn!(
                 target: "aih::store",
-                "{dropped} of the oldest dead hook events were dropped: more than {DEAD_LIMIT} are not kept; \
-                 see `aih hooks dead`"
+                "{dropped} of the oldest dead hook events were dropped: more than {} or {} MiB are not kept; see \
+                 `aih hooks dead`",
+                DEAD_LIMITS.events,
+                DEAD_LIMITS.bytes >> 20
             );
         }
         Ok(())

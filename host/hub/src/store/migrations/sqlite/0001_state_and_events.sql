@@ -21,6 +21,7 @@ CREATE TABLE hook_events (
     hook         TEXT    NOT NULL,
     trigger_name TEXT    NOT NULL,
     payload      TEXT    NOT NULL,
+    bytes        INTEGER NOT NULL GENERATED ALWAYS AS (LENGTH(CAST(payload AS BLOB))) STORED,
     created_ms   INTEGER NOT NULL,
     -- When it may be claimed: at once, at its next attempt, or when the lease of its worker ends.
     ready_ms     INTEGER NOT NULL,
@@ -32,6 +33,6 @@ CREATE TABLE hook_events (
     died_ms      INTEGER
 ) STRICT;
 
--- The worker is there for counts that read the index alone.
-CREATE INDEX hook_events_ready ON hook_events (ready_ms, id, worker) WHERE died_ms IS NULL;
-CREATE INDEX hook_events_dead ON hook_events (died_ms, id) WHERE died_ms IS NOT NULL;
+-- The last columns are there for counts that read the index alone.
+CREATE INDEX hook_events_ready ON hook_events (hook, ready_ms, id, worker, bytes) WHERE died_ms IS NULL;
+CREATE INDEX hook_events_dead ON hook_events (died_ms, id, bytes) WHERE died_ms IS NOT NULL;
