@@ -1,6 +1,6 @@
 //! Keys and permissions at the REST API, and what is not sent.
 
-use aih_tests::{Fixture, Hub, KEY, Legacy};
+use aih_tests::{Fixture, Hub, KEY, Legacy, Program, tools};
 use serde_json::{Value, json};
 
 use crate::{LIMITED, NOTHING, json_of, names, two};
@@ -131,6 +131,43 @@ async fn what_did_not_change_is_not_sent_again() {
     let (_, mine, _) = hub.get("/api/v1/registry", Some(KEY), &[]).await;
     let (_, other, _) = hub.get("/api/v1/registry", Some(LIMITED), &[]).await;
     assert_ne!(mine["etag"], other["etag"], "another key's list has another tag");
+}
+
+/// Reads both formats with the parsers of Prometheus' own client, and prints how many metrics each has.
+const READ_METRICS: &str = "
+import sys
+from prometheus_client import openmetrics, parser
+from prometheus_client.openmetrics import parser as strict
+for read, file in ((parser, sys.argv[1]), (strict, sys.argv[2])):
+    samples = [sample for family in read.text_string_to_metric_families(open(file).read()) for sample in family.samples]
+    up = {sample.labels['name']: sample.value for sample in samples if sample.name == 'aih_up'}
+    print(len(samples), up['one'], [sample.value for sample in samples if sample.name == 'aih_build_info'])
+";
+
+#[tokio::test]
+async fn metrics_are_what_prometheus_reads() {
+    let fixture = Fixture::start().await;
+    let hub = two(&fixture).await;
+    let (status, ..) = hub.get("/api/v1/metrics", Some(LIMITED), &[]).await;
+    assert_eq!(status, 403);
+    let (_, _, text) = hub.get("/api/v1/metrics", Some(KEY), &[]).await;
+    let accept = (
+        "accept",
+        "application/openmetrics-text;version=1.0.0;q=0.7,*/*;q=0.1",
+    );
+    let (_, _, open) = hub.get("/api/v1/metrics", Some(KEY), &[accept]).await;
+    let folder = hub.folder.path();
+    std::fs::write(folder.join("text"), &text).unwrap();
+    std::fs::write(folder.join("open"), &open).unwrap();
+    let mut python = Program::command(&tools::python("python"));
+    python
+        .args(["-c", READ_METRICS])
+        .args([folder.join("text"), folder.join("open")]);
+    let read = Program::run("the parsers", python, aih_tests::SOON).await;
+    assert!(read.status.success(), "{}\n{text}", read.text);
+    let lines: Vec<&str> = read.text.lines().collect();
+    assert_eq!(lines[0], lines[1], "{text}\n{open}");
+    assert!(lines[0].ends_with(" 1 [1]"), "{}", read.text);
 }
 
 #[tokio::test]

@@ -198,6 +198,13 @@ async fn what_finds_no_room_is_told() {
         })
         .await;
     }
+    let (_, _, metrics) = hub.get("/api/v1/metrics", Some(KEY), &[]).await;
+    for line in [
+        "aih_hook_events_lost_total{hook=\"later\"} 2",
+        "aih_hook_events{state=\"waiting\"} 100000",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}:\n{metrics}");
+    }
     hub.logged(&["an event was lost", "\"hook\":\"later\""]).await;
     hub.logged(&["were lost", "events wait"]).await;
 }

@@ -62,7 +62,8 @@ pub(super) async fn health(
     })
 }
 
-async fn full_health(state: &ApiState, who: &Principal) -> Health {
+/// How everything is that `who` may see, the store included.
+pub(super) async fn full_health(state: &ApiState, who: &Principal) -> Health {
     let mut health = state.hub.health(who);
     if let Some(store) = &state.store
         && who.permissions.allows(STORE)

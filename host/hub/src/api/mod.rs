@@ -1,5 +1,5 @@
-//! The REST API under `/api/v1`: what is registered, skills and configs as files, health, logs, and its own
-//! description.
+//! The REST API under `/api/v1`: what is registered, skills and configs as files, health, metrics, logs, and
+//! its own description.
 //!
 //! [`crate::access::layer`] stands in front and says who calls. Every answer is filtered by that key: what
 //! it may not see is absent, or the same 404 as what is not there. Nothing here may show a secret, or read
@@ -8,6 +8,7 @@
 mod describe;
 mod hooks;
 mod manage;
+mod metrics;
 pub mod problem;
 mod registry;
 mod resources;
@@ -97,6 +98,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(hooks::purge))
         .routes(routes!(manage::health))
         .routes(routes!(manage::logs))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(manage::reload))
         .routes(routes!(manage::openapi))
 }

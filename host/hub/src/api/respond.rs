@@ -42,12 +42,17 @@ pub(super) fn json<T: Serialize>(request: &HeaderMap, value: &T) -> Result<Respo
 
 /// `value` as JSON that is true only now.
 pub(super) fn fresh<T: Serialize>(value: &T) -> Result<Response, Problem> {
-    let mut response = written(value)?.into_response();
+    Ok(now(JSON, written(value)?))
+}
+
+/// A body that is true only now.
+pub(super) fn now(content_type: &str, body: Bytes) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
-    set(headers, CONTENT_TYPE, JSON);
+    set(headers, CONTENT_TYPE, content_type);
     set(headers, CACHE_CONTROL, "no-store");
     guard(headers);
-    Ok(response)
+    response
 }
 
 fn written<T: Serialize>(value: &T) -> Result<Bytes, Problem> {

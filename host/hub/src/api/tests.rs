@@ -407,6 +407,42 @@ async fn logs_need_their_permission_and_can_be_narrowed() {
 }
 
 #[tokio::test]
+async fn metrics_are_for_keys_that_may_read_them() {
+    let hub = hub_with(Some(Store::in_memory().await.unwrap()));
+    let refused = hub.get(&["mcps/*", "admin/logs"], "/api/v1/metrics").await;
+    assert_eq!(
+        refused.problem(),
+        (403, "this key lacks the permission `admin/metrics`".to_owned())
+    );
+    let got = hub.get(&["admin/metrics"], "/api/v1/metrics").await;
+    assert_eq!(
+        got.header(CONTENT_TYPE),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let text = &got.body;
+    for line in [
+        "# TYPE aih_up gauge",
+        "aih_up{kind=\"mcp\",name=\"my stripe\"} 0",
+        "# TYPE aih_hook_events_lost_total counter",
+        "aih_hook_events{state=\"dead\"} 0",
+        "aih_store_bytes 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+    }
+    let request = Request::get("/api/v1/metrics").header(
+        ACCEPT,
+        "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+    );
+    let request = request.body(Body::empty()).unwrap();
+    let got = hub.send(Some(&["admin/metrics"]), request).await;
+    assert_eq!(
+        got.header(CONTENT_TYPE),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(got.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
 async fn a_hook_that_is_not_there_is_not_found() {
     let hub = hub();
     let post = |content_type: &'static str, body: String| {

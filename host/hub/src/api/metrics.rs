@@ -1,0 +1,239 @@
+//! `GET /api/v1/metrics`: what a monitoring system collects, as Prometheus and OpenMetrics write it.
+//!
+//! The numbers are those of [`Health`]; nothing is counted for this alone.
+
+use std::fmt;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode, header};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, prometheus_text, text,
+};
+use prometheus_client::metrics::{MetricType, exemplar::Exemplar};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::problem::Problem;
+use super::{ApiState, manage, respond};
+use crate::access::{Caller, Principal};
+use crate::catalogue::provider::ProviderState;
+use crate::gateway::hub::view::Health;
+
+/// What a key must be allowed to read metrics.
+const METRICS: &str = "admin/metrics";
+
+/// The media type of OpenMetrics 1.0.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Numbers for a monitoring system: what is up, runs, failures, and events that wait or were lost. As OpenMetrics
+/// where `Accept` names it, else as Prometheus' text. Needs the permission `admin/metrics`, which shows the names and
+/// numbers of everything that is registered.
+#[utoipa::path(
+    get,
+    path = "/api/v1/metrics",
+    tag = "management",
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
+pub(super) async fn metrics(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !who.permissions.allows(METRICS) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("this key lacks the permission `{METRICS}`"),
+        ));
+    }
+    let everything = manage::full_health(&state, &Principal::anonymous_admin()).await;
+    let mut registry = Registry::with_prefix("aih");
+    registry.register_collector(Box::new(Report(everything)));
+    let mut body = String::new();
+    let (written, media_type) = if wants_openmetrics(&headers) {
+        (text::encode(&mut body, &registry), OPENMETRICS)
+    } else {
+        (
+            prometheus_text::encode(&mut body, &registry),
+            prometheus_text::CONTENT_TYPE,
+        )
+    };
+    match written {
+        Ok(()) => Ok(respond::now(media_type, body.into())),
+        Err(error) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot be written: {error}"),
+        )),
+    }
+}
+
+fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter();
+    accepted.any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.contains("application/openmetrics-text"))
+    })
+}
+
+/// One look at everything.
+#[derive(Debug)]
+struct Report(Health);
+
+impl Collector for Report {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        let health = &self.0;
+        writer.info("build", "The hub itself", &[("version", &*health.version)])?;
+        writer.gauge(
+            "uptime",
+            "Time since the hub started",
+            Some(&Unit::Seconds),
+            [(NO_LABELS, health.uptime_seconds)],
+        )?;
+        let mcps = health.mcps.iter().map(|mcp| ("mcp", &mcp.name, mcp.state));
+        let plugins = health
+            .plugins
+            .iter()
+            .map(|plugin| ("plugin", &plugin.name, plugin.state));
+        let hooks = health.hooks.iter().map(|hook| ("hook", &hook.name, hook.state));
+        let entries = mcps.chain(plugins).chain(hooks);
+        writer.gauge(
+            "up",
+            "Whether an entry of the configuration that is switched on serves",
+            None,
+            entries
+                .filter(|(.., state)| *state != ProviderState::Disabled)
+                .map(|(kind, name, state)| {
+                    let labels = [("kind", kind), ("name", &**name)];
+                    (labels, u64::from(state == ProviderState::Up))
+                }),
+        )?;
+        writer.gauge(
+            "mcp_connections",
+            "Open connections to an MCP server, or processes of it",
+            None,
+            health
+                .mcps
+                .iter()
+                .map(|mcp| ([("mcp", &*mcp.name)], mcp.connections)),
+        )?;
+        writer.counter(
+            "mcp_reconnects",
+            "How often an MCP server had to be connected anew",
+            health
+                .mcps
+                .iter()
+                .map(|mcp| ([("mcp", &*mcp.name)], mcp.restarts)),
+        )?;
+        writer.gauge(
+            "plugin_calls_running",
+            "Calls of a plugin that run now",
+            None,
+            health
+                .plugins
+                .iter()
+                .map(|plugin| ([("plugin", &*plugin.name)], plugin.running)),
+        )?;
+        writer.counter(
+            "plugin_crashes",
+            "Calls of a plugin that it crashed or was stopped in",
+            health
+                .plugins
+                .iter()
+                .map(|plugin| ([("plugin", &*plugin.name)], plugin.crashes)),
+        )?;
+        self.hooks(&mut writer)
+    }
+}
+
+impl Report {
+    fn hooks(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let hooks = &self.0.hooks;
+        writer.counter(
+            "hook_runs",
+            "How often a hook ran",
+            hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.runs)),
+        )?;
+        writer.counter(
+            "hook_failures",
+            "How often a hook failed",
+            hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.failures)),
+        )?;
+        writer.counter(
+            "hook_events_lost",
+            "Events for a background hook that found no room in the queue",
+            hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.lost)),
+        )?;
+        // A store that cannot be read has no numbers.
+        let Some(store) = self.0.store.as_deref().filter(|store| store.error.is_none()) else {
+            return Ok(());
+        };
+        writer.gauge(
+            "hook_events",
+            "Events for background hooks: ready or running, waiting for another attempt, given up",
+            None,
+            [
+                ("queued", store.events_queued),
+                ("waiting", store.events_waiting),
+                ("dead", store.events_dead),
+            ]
+            .map(|(state, count)| ([("state", state)], count)),
+        )?;
+        writer.gauge(
+            "store",
+            "What the files of the store take",
+            Some(&Unit::Bytes),
+            [(NO_LABELS, store.bytes)],
+        )
+    }
+}
+
+/// Families of metrics, one after the other. All names get the prefix of the registry.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+const NO_LABELS: [(&str, &str); 0] = [];
+const NO_EXEMPLAR: Option<&Exemplar<NoLabelSet, u64>> = None;
+
+impl Writer<'_> {
+    fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Info)?
+            .encode_info(labels)
+    }
+
+    fn gauge<L: EncodeLabelSet, V: TryInto<i64>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        each(family, rows, |mut metric, value| {
+            metric.encode_gauge(&value.try_into().unwrap_or(i64::MAX))
+        })
+    }
+
+    /// `_total` is added to the name.
+    fn counter<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        each(family, rows, |mut metric, value| {
+            metric.encode_counter(&value, NO_EXEMPLAR)
+        })
+    }
+}
+
+fn each<L: EncodeLabelSet, V>(
+    mut family: MetricEncoder<'_>,
+    rows: impl IntoIterator<Item = (L, V)>,
+    write: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
+) -> fmt::Result {
+    rows.into_iter()
+        .try_for_each(|(labels, value)| write(family.encode_family(&labels)?, value))
+}
