@@ -275,6 +275,13 @@ mod tests {
     use super::*;
     use crate::{Language, World};
 
+    fn names(reached: &Reached) -> Vec<&str> {
+        let paths = reached.files.iter().map(|(path, _)| path.to_str().unwrap());
+        let mut names: Vec<_> = paths.collect();
+        names.sort_unstable();
+        names
+    }
+
     fn reach_of(folder: &Path) -> Reached {
         reach(&Job {
             file: folder.join("my-plugin.py"),
@@ -311,14 +318,8 @@ mod tests {
         }
         std::os::unix::fs::symlink("/etc/passwd", root.join("site-packages/pkg/passwd")).unwrap();
         let reached = reach_of(&root);
-        let mut names: Vec<_> = reached
-            .files
-            .iter()
-            .map(|(path, _)| path.to_str().unwrap())
-            .collect();
-        names.sort_unstable();
         assert_eq!(
-            names,
+            names(&reached),
             [
                 "packages/pkg-1.0.dist-info/METADATA",
                 "packages/pkg/__init__.py",
@@ -354,14 +355,8 @@ mod tests {
         wheel.finish().unwrap();
         fs::write(root.join("my-plugin.py"), "import aih_plugin, thing").unwrap();
         let reached = reach_of(&root);
-        let mut names: Vec<_> = reached
-            .files
-            .iter()
-            .map(|(path, _)| path.to_str().unwrap())
-            .collect();
-        names.sort_unstable();
         assert_eq!(
-            names,
+            names(&reached),
             [
                 "packages/thing-2.0.dist-info/METADATA",
                 "packages/thing/__init__.py",

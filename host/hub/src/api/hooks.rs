@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Path, Problem, Query};
+use super::problem::{Path, Problem, Query, require};
 use super::{ApiState, respond};
 use crate::access::{Caller, Principal};
 use crate::gateway::hub::view;
@@ -319,11 +319,7 @@ pub(super) async fn replay(
     Caller(who): Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let Some(queue) = queue(&state, &who)? else {
-        return moved(&id, 0);
-    };
-    let events = queue.replay(pick(&id)).await.map_err(|error| unqueued(&error))?;
-    moved(&id, events)
+    moved(&state, &who, &id, Queue::replay).await
 }
 
 /// Removes an event that was given up, or all of them with `all`; needs `admin/hooks`.
@@ -339,14 +335,20 @@ pub(super) async fn purge(
     Caller(who): Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let Some(queue) = queue(&state, &who)? else {
-        return moved(&id, 0);
-    };
-    let events = queue.purge(pick(&id)).await.map_err(|error| unqueued(&error))?;
-    moved(&id, events)
+    moved(&state, &who, &id, Queue::purge).await
 }
 
-fn moved(id: &str, events: u64) -> Result<Response, Problem> {
+/// Lets `change` do something with what `id` names.
+async fn moved(
+    state: &ApiState,
+    who: &Principal,
+    id: &str,
+    change: impl AsyncFnOnce(&Queue, Pick) -> Result<u64, QueueError>,
+) -> Result<Response, Problem> {
+    let events = match queue(state, who)? {
+        Some(queue) => change(queue, pick(id)).await.map_err(|error| unqueued(&error))?,
+        None => 0,
+    };
     if events == 0 && id != ALL {
         return Err(Problem::none("event that was given up", id));
     }
@@ -362,11 +364,6 @@ fn pick(id: &str) -> Pick {
 
 /// The queue, for those who may look into it; `None` in a hub without hooks.
 fn queue<'s>(state: &'s ApiState, who: &Principal) -> Result<Option<&'s Queue>, Problem> {
-    if !who.permissions.allows(ADMIN) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            format!("this key lacks the permission `{ADMIN}`"),
-        ));
-    }
+    require(who, ADMIN)?;
     Ok(state.hub.hooks().queue().map(|queue| &**queue))
 }

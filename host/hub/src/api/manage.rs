@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Problem, Query};
+use super::problem::{Problem, Query, require};
 use super::{ApiState, respond};
 use crate::access::{Caller, Principal};
 use crate::gateway::hub::view::{Health, HealthStatus, StoreView};
@@ -125,12 +125,7 @@ pub(super) async fn logs(
     Caller(who): Caller,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, Problem> {
-    if !who.permissions.allows(LOGS) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            format!("this key lacks the permission `{LOGS}`"),
-        ));
-    }
+    require(&who, LOGS)?;
     let rows = state.logs.recent(&LogQuery {
         level: query.level.unwrap_or_default(),
         target: query.target.unwrap_or_default(),
@@ -155,12 +150,7 @@ pub(super) async fn logs(
     )
 )]
 pub(super) async fn reload(State(state): State<ApiState>, Caller(who): Caller) -> Result<Response, Problem> {
-    if !who.permissions.allows(RELOAD) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            format!("this key lacks the permission `{RELOAD}`"),
-        ));
-    }
+    require(&who, RELOAD)?;
     let Some(reloader) = &state.reloader else {
         let what = "this hub was started without a file that could be read again";
         return Err(Problem::new(StatusCode::CONFLICT, what));

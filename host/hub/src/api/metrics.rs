@@ -14,7 +14,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::{MetricType, exemplar::Exemplar};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::problem::Problem;
+use super::problem::{Problem, require};
 use super::{ApiState, manage, respond};
 use crate::access::{Caller, Principal};
 use crate::catalogue::provider::ProviderState;
@@ -40,12 +40,7 @@ pub(super) async fn metrics(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if !who.permissions.allows(METRICS) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            format!("this key lacks the permission `{METRICS}`"),
-        ));
-    }
+    require(&who, METRICS)?;
     let everything = manage::full_health(&state, &Principal::anonymous_admin()).await;
     let mut registry = Registry::with_prefix("aih");
     registry.register_collector(Box::new(Report(everything)));

@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use crate::access::Principal;
+
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -47,6 +49,15 @@ impl Problem {
         let name: String = name.chars().take(100).collect();
         Self::new(StatusCode::NOT_FOUND, format!("no such {what} `{name}`"))
     }
+}
+
+/// 403 where the key lacks a permission that the request needs.
+pub(super) fn require(who: &Principal, permission: &str) -> Result<(), Problem> {
+    if who.permissions.allows(permission) {
+        return Ok(());
+    }
+    let detail = format!("this key lacks the permission `{permission}`");
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
 impl IntoResponse for Problem {

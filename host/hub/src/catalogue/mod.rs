@@ -99,6 +99,15 @@ impl Catalogue {
         }
     }
 
+    /// Makes a new picture where a provider lists something else by now: whoever has seen that a server is up finds its
+    /// tools, also in the moment before the picture is made anyway.
+    pub fn catch_up(&self) {
+        let shows = |known: &Arc<Offering>| Arc::ptr_eq(&known.offers, &known.provider.offers());
+        if !self.snapshot().offerings().iter().all(shows) {
+            self.refresh();
+        }
+    }
+
     /// Makes a new picture now, and tells what is different. Offerings whose lists did not change are kept. Answers
     /// whether anything is different; cheap where nothing is.
     pub fn refresh(&self) -> bool {
@@ -108,12 +117,13 @@ impl Catalogue {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let old = self.snapshot.load_full();
         let providers = self.providers.load_full();
-        let mut changed = Vec::new();
+        let (mut changed, mut renewed) = (Vec::new(), false);
         let offerings = providers
             .iter()
             .map(|provider| match old.provider(provider.name()) {
                 Some(known) if Arc::ptr_eq(&known.offers, &provider.offers()) => known.clone(),
                 known => {
+                    renewed = true;
                     let fresh = Arc::new(Offering::new(provider.clone()));
                     let kinds: Vec<ListKind> = ListKind::ALL
                         .into_iter()
@@ -129,7 +139,7 @@ impl Catalogue {
                 }
             });
         let offerings: Vec<_> = offerings.collect();
-        if changed.is_empty() && offerings.len() == old.offerings().len() {
+        if !renewed && offerings.len() == old.offerings().len() {
             return false;
         }
         self.snapshot.store(Arc::new(Snapshot::new(offerings)));
@@ -143,4 +153,44 @@ impl Catalogue {
 
 fn same(a: &[Item], b: &[Item]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.direct == b.direct)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalogue::provider::Offers,
+        testing::{Lister, tools},
+    };
+
+    #[tokio::test]
+    async fn a_list_that_has_just_changed_is_shown_and_told_once() {
+        let offers = |names: &[&'static str]| Offers {
+            tools: tools(names.iter().copied()),
+            ..Offers::default()
+        };
+        let server = Lister::new("one", offers(&["old"]));
+        let catalogue = Catalogue::new(vec![server.clone()], ChangeSignal::default());
+        let mut changes = catalogue.changes();
+        let shown = || {
+            catalogue
+                .snapshot()
+                .provider("one")
+                .unwrap()
+                .items(ListKind::Tools)
+                .len()
+        };
+        server.list(offers(&["old", "new"]));
+        assert_eq!(shown(), 1);
+        catalogue.catch_up();
+        assert_eq!(shown(), 2);
+        assert_eq!(changes.try_recv().unwrap().kinds, [ListKind::Tools]);
+        // The same once more is nothing new, and no reason to make pictures for ever.
+        server.list(offers(&["old", "new"]));
+        catalogue.catch_up();
+        let picture = catalogue.snapshot_full();
+        catalogue.catch_up();
+        assert!(Arc::ptr_eq(&picture, &catalogue.snapshot_full()));
+        assert!(changes.try_recv().is_err());
+    }
 }

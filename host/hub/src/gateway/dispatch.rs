@@ -106,6 +106,9 @@ impl Gateway {
             .and_then(|p| RawObject::parse(p).ok()?.read::<serde_json::Value>("cursor"))
             .filter(|cursor| !cursor.is_null());
         let first = cursor.is_none();
+        if first {
+            self.catalogue.catch_up();
+        }
         let mut page = self.page(kind, request, cursor)?;
         if kind == ListKind::Tools && self.hooks.any(Trigger::ListTools) {
             let (scope, call) = (&request.scope, request.call());

@@ -1,5 +1,5 @@
-//! Background hooks: their events go into the store's queue, and a worker takes them out, tries again what
-//! failed, and gives up what failed too often.
+//! Background hooks: their events go into the store's queue, and a task for each hook takes them out, tries again
+//! what failed, and gives up what failed too often.
 //!
 //! An event leaves the queue only when its hook answered or it was given up, so each one runs at least once.
 
@@ -107,22 +107,18 @@ pub(super) async fn pump(
         }
         let (events, _room): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|posted| (posted.event, posted.room)).unzip();
-        let Err(error) = queue.push_all(events.clone()).await else {
-            continue;
+        let names: Vec<String> = events.iter().map(|event| event.hook.clone()).collect();
+        let (taken, error) = match queue.push_some(events).await {
+            Ok(taken) => (taken, queue.full()),
+            Err(error) => (0, error),
         };
-        // All or nothing: now as many as have room.
-        let mut lost = 0_u64;
-        for event in events {
-            let name = event.hook.clone();
-            if queue.push(event).await.is_err() {
-                lost += 1;
-                if let Some(hooks) = hooks.upgrade() {
-                    hooks.count_lost(&name);
-                }
-            }
+        let lost = names.get(taken..).unwrap_or_default();
+        if !lost.is_empty() {
+            let count = lost.len();
+            tracing::warn!(target: "aih::hook", lost = count, "events for background hooks were lost: {error}");
         }
-        if lost > 0 {
-            tracing::warn!(target: "aih::hook", lost, "events for background hooks were lost: {error}");
+        if let Some(hooks) = hooks.upgrade() {
+            lost.iter().for_each(|name| hooks.count_lost(name));
         }
     }
 }
@@ -175,10 +171,9 @@ pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
                     busy.remove(&hook);
                 }
                 Err(error) => {
-                    // No code of a hook runs in these tasks. All begin anew.
+                    // No code of a hook runs in these tasks, so this is a mistake of ours. All begin anew.
                     tracing::error!(target: "aih::hook", "{error}");
-                    draining.abort_all();
-                    busy.clear();
+                    (draining, busy) = (JoinSet::new(), HashSet::new());
                 }
             },
             () = tokio::time::sleep(wait) => {}

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -270,9 +270,10 @@ impl Provider for PluginServer {
     }
 
     fn offers(&self) -> Arc<Offers> {
+        static NOTHING: LazyLock<Arc<Offers>> = LazyLock::new(Arc::default);
         self.keeper
             .ready()
-            .map_or_else(Arc::default, |ready| ready.offers.clone())
+            .map_or_else(|| NOTHING.clone(), |ready| ready.offers.clone())
     }
 
     async fn request(

@@ -124,6 +124,17 @@ async fn a_full_queue_says_so_and_takes_all_or_nothing() {
     queue.done(&first.id).await.unwrap();
     queue.push(event(0)).await.unwrap();
     let text = format!("\"{}\"", "x".repeat(MAX_PAYLOAD));
+    assert!(matches!(
+        queue.push_some(events(2)).await,
+        Err(QueueError::Full(_))
+    ));
+    let first = queue.claim("w", HOOK, 1, LEASE).await.unwrap().remove(0);
+    queue.dead(&first, "").await.unwrap();
+    assert_eq!(
+        queue.push_some(events(2)).await.unwrap(),
+        1,
+        "as many as have room"
+    );
     let large = NewEvent {
         payload: RawValue::from_string(text).unwrap(),
         ..event(0)

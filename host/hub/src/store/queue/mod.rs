@@ -98,6 +98,11 @@ impl Queue {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
+    /// What is said where nothing more has room.
+    pub fn full(&self) -> QueueError {
+        QueueError::Full(*self.limits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Takes an event in. It is in the store when this answers.
     ///
     /// # Errors
@@ -113,6 +118,20 @@ impl Queue {
     /// # Errors
     /// As [`Queue::push`].
     pub async fn push_all(&self, events: Vec<NewEvent>) -> Result<Vec<EventId>, QueueError> {
+        let (ids, _) = self.take_in(events, false).await?;
+        Ok(ids)
+    }
+
+    /// Takes in as many of the events as have room, the first ones; answers how many.
+    ///
+    /// # Errors
+    /// As [`Queue::push`]; none was taken then.
+    pub async fn push_some(&self, events: Vec<NewEvent>) -> Result<usize, QueueError> {
+        let (_, taken) = self.take_in(events, true).await?;
+        Ok(taken)
+    }
+
+    async fn take_in(&self, events: Vec<NewEvent>, some: bool) -> Result<(Vec<EventId>, usize), QueueError> {
         let size = |event: &NewEvent| event.payload.get().len();
         if let Some(size) = events.iter().map(size).find(|size| *size > MAX_PAYLOAD) {
             return Err(QueueError::TooLarge(size));
@@ -123,8 +142,8 @@ impl Queue {
             .map(|event| (EventId::new(now), event))
             .collect();
         let ids = rows.iter().map(|(id, _)| id.clone()).collect();
-        self.job(Op::Push { rows, now }).await?;
-        Ok(ids)
+        let taken = self.job(Op::Push { rows, now, some }).await?;
+        Ok((ids, usize::try_from(taken).unwrap_or(usize::MAX)))
     }
 
     /// Gives `worker` up to `count` (at most 1,000) events of a hook that are ready, oldest first, for as long

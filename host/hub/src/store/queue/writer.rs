@@ -14,8 +14,8 @@ use crate::store::{StoreError, database::Database};
 
 /// Most jobs of one transaction.
 const GROUP: usize = 512;
-/// How long a count of what has room is believed, less what was taken since. What became free meanwhile is found
-/// when there is not enough.
+/// How long a count of what has room is believed, less what was taken since. It is made anew before that where there is
+/// not enough and this task has freed some.
 const BELIEVED: Duration = Duration::from_secs(1);
 
 /// Something to write, and where to tell how many rows it changed.
@@ -28,6 +28,8 @@ pub(super) enum Op {
     Push {
         rows: Vec<(EventId, NewEvent)>,
         now: Timestamp,
+        /// Takes in as many of the first as have room, where not all have.
+        some: bool,
     },
     Done(EventId),
     Retry {
@@ -61,6 +63,8 @@ struct Room {
     /// Of how much.
     of: Limits,
     counted: Instant,
+    /// Whether some of it became free since.
+    freed: bool,
 }
 
 /// What one transaction knows.
@@ -68,8 +72,6 @@ struct Group {
     tx: Transaction<'static, Any>,
     /// The last count, less what was taken since.
     room: Option<Room>,
-    /// Whether that was made in this transaction.
-    counted: bool,
     limits: Limits,
     now: i64,
     news: bool,
@@ -115,7 +117,6 @@ impl Writer {
         let mut group = Group {
             tx: self.database.begin().await?,
             room: room.filter(|room| room.of == limits && room.counted.elapsed() < BELIEVED),
-            counted: false,
             limits,
             now: Timestamp::now().as_millisecond(),
             news: false,
@@ -129,8 +130,8 @@ impl Writer {
                     done.push((id, outcome));
                     continue;
                 }
-                Op::Push { rows, now } => {
-                    pushed.push((rows, now, outcome));
+                Op::Push { rows, now, some } => {
+                    pushed.push((rows, now, some, outcome));
                     continue;
                 }
                 op => group.single(op).await?,
@@ -138,19 +139,17 @@ impl Writer {
         }
         group.done(&mut done).await?;
         let mut fresh = Vec::new();
-        for (rows, now, outcome) in pushed {
-            let bytes = rows.iter().map(|(_, event)| event.payload.get().len());
-            let wanted = Limits {
-                events: count(rows.len()),
-                bytes: count(bytes.sum()),
+        for (rows, now, some, outcome) in pushed {
+            let sizes = rows.iter().map(|(_, event)| count(event.payload.get().len()));
+            let sizes: Vec<u64> = sizes.collect();
+            *outcome = match group.take(&sizes, some).await? {
+                Ok(fitting) => {
+                    let rows = rows.into_iter().take(fitting);
+                    fresh.extend(rows.map(|(id, event)| (id, event, now.as_millisecond())));
+                    Ok(count(fitting))
+                }
+                Err(full) => Err(full),
             };
-            *outcome = group.take(wanted).await?.map(|()| wanted.events);
-            if outcome.is_ok() {
-                fresh.extend(
-                    rows.into_iter()
-                        .map(|(id, event)| (id, event, now.as_millisecond())),
-                );
-            }
         }
         group.insert(&fresh).await?;
         group.trim().await?;
@@ -203,7 +202,7 @@ impl Group {
                 sqlx::query(statements::RELEASE).bind(worker).bind(self.now)
             }
             Op::Replay(pick) => {
-                let room = self.count().await?;
+                let room = self.recount().await?;
                 if room.events == 0 || room.bytes == 0 {
                     return Ok(Err(QueueError::Full(self.limits)));
                 }
@@ -216,7 +215,7 @@ impl Group {
                     .bind(number(room.events))
                     .bind(number(room.bytes));
                 let count = put.execute(&mut *self.tx).await?.rows_affected();
-                (self.room, self.counted) = (None, false);
+                self.room = None;
                 return Ok(Ok(count));
             }
             Op::Purge(pick) => {
@@ -225,7 +224,15 @@ impl Group {
             }
             Op::Push { .. } | Op::Done(_) | Op::Stop => return Ok(Ok(0)),
         };
-        Ok(Ok(query.execute(&mut *self.tx).await?.rows_affected()))
+        let count = query.execute(&mut *self.tx).await?.rows_affected();
+        self.freed(self.dead);
+        Ok(Ok(count))
+    }
+
+    fn freed(&mut self, some: bool) {
+        if let Some(room) = &mut self.room {
+            room.freed |= some;
+        }
     }
 
     async fn done(&mut self, done: &mut [(EventId, &mut Outcome)]) -> Result<(), StoreError> {
@@ -238,24 +245,41 @@ impl Group {
             }
             gone.extend(query.fetch_all(&mut *self.tx).await?);
         }
+        self.freed(!gone.is_empty());
         for (id, outcome) in done {
             **outcome = Ok(u64::from(gone.remove(id.as_str())));
         }
         Ok(())
     }
 
-    /// Takes room for so much, or tells that there is not as much.
-    async fn take(&mut self, wanted: Limits) -> Result<Outcome<()>, StoreError> {
-        if self.reserve(wanted) {
-            return Ok(Ok(()));
+    /// Takes room for events of these sizes: for all, or with `some` for as many of the first as have it. Answers for
+    /// how many.
+    async fn take(&mut self, sizes: &[u64], some: bool) -> Result<Outcome<usize>, StoreError> {
+        let all = Limits {
+            events: count(sizes.len()),
+            bytes: sizes.iter().sum(),
+        };
+        if self.reserve(all) {
+            return Ok(Ok(sizes.len()));
         }
-        if !self.counted {
-            self.count().await?;
-            if self.reserve(wanted) {
-                return Ok(Ok(()));
+        if self.room.is_none_or(|room| room.freed) {
+            self.recount().await?;
+            if self.reserve(all) {
+                return Ok(Ok(sizes.len()));
             }
         }
-        Ok(Err(QueueError::Full(self.limits)))
+        let one = |bytes: &u64| Limits {
+            events: 1,
+            bytes: *bytes,
+        };
+        match sizes
+            .iter()
+            .take_while(|size| some && self.reserve(one(size)))
+            .count()
+        {
+            0 => Ok(Err(QueueError::Full(self.limits))),
+            fitting => Ok(Ok(fitting)),
+        }
     }
 
     /// Takes it from the last count, if that has as much.
@@ -272,7 +296,7 @@ impl Group {
     }
 
     /// Counts what has room.
-    async fn count(&mut self) -> Result<Limits, StoreError> {
+    async fn recount(&mut self) -> Result<Limits, StoreError> {
         let row = sqlx::query(statements::QUEUED).fetch_one(&mut *self.tx).await?;
         let queued = |index: usize| row.try_get::<i64, _>(index).map(|n| n.max(0).cast_unsigned());
         let left = Limits {
@@ -283,8 +307,8 @@ impl Group {
             left,
             of: self.limits,
             counted: Instant::now(),
+            freed: false,
         });
-        self.counted = true;
         Ok(left)
     }
 
