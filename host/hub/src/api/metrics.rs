@@ -6,7 +6,7 @@ use std::fmt;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, prometheus_text, text,
@@ -27,7 +27,7 @@ const METRICS: &str = "admin/metrics";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Numbers for a monitoring system: what is up, runs, failures, and events that wait or were lost. As OpenMetrics
-/// where `Accept` names it, else as Prometheus' text. Needs the permission `admin/metrics`, which shows the names and
+/// where `Accept` prefers it, else as Prometheus' text. Needs the permission `admin/metrics`, which shows the names and
 /// numbers of everything that is registered.
 #[utoipa::path(
     get,
@@ -45,7 +45,7 @@ pub(super) async fn metrics(
     let mut registry = Registry::with_prefix("aih");
     registry.register_collector(Box::new(Report(everything)));
     let mut body = String::new();
-    let (written, media_type) = if wants_openmetrics(&headers) {
+    let (written, media_type) = if respond::prefers(&headers, "application/openmetrics-text", "text/plain") {
         (text::encode(&mut body, &registry), OPENMETRICS)
     } else {
         (
@@ -60,15 +60,6 @@ pub(super) async fn metrics(
             format!("cannot be written: {error}"),
         )),
     }
-}
-
-fn wants_openmetrics(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(header::ACCEPT).iter();
-    accepted.any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|text| text.contains("application/openmetrics-text"))
-    })
 }
 
 /// One look at everything.

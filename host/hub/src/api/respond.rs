@@ -90,6 +90,11 @@ fn matches(request: &HeaderMap, etag: &str) -> bool {
 
 /// Whether `Accept` wants JSON more than markdown. Without a wish, or with both equal, it is markdown.
 pub(super) fn prefers_json(request: &HeaderMap) -> bool {
+    prefers(request, JSON, "text/markdown")
+}
+
+/// Whether `Accept` wants the first media type more than the second (RFC 9110, section 12.5.1).
+pub(super) fn prefers(request: &HeaderMap, first: &str, second: &str) -> bool {
     let ranges: Vec<(String, f32)> = request
         .get_all(http::header::ACCEPT)
         .iter()
@@ -97,13 +102,15 @@ pub(super) fn prefers_json(request: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','))
         .filter_map(range)
         .collect();
-    let quality = |steps: [&str; 3]| {
+    let quality = |media_type: &str| {
+        let group = media_type.split('/').next().unwrap_or_default();
+        let steps = [media_type, &format!("{group}/*"), "*/*"];
         let found = steps
             .iter()
             .find_map(|step| ranges.iter().find(|(range, _)| range == step));
         found.map_or(0.0, |(_, quality)| *quality)
     };
-    quality([JSON, "application/*", "*/*"]) > quality(["text/markdown", "text/*", "*/*"])
+    quality(first) > quality(second)
 }
 
 fn range(written: &str) -> Option<(String, f32)> {
@@ -155,5 +162,28 @@ mod tests {
             );
         }
         assert!(!prefers_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_format_of_metrics_is_chosen_by_weight() {
+        for (header, first) in [
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+                true,
+            ),
+            (
+                "text/plain;version=1.0.0;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5",
+                false,
+            ),
+            ("application/openmetrics-text;q=0, text/plain", false),
+            ("*/*", false),
+        ] {
+            let accept = with(http::header::ACCEPT, header);
+            assert_eq!(
+                prefers(&accept, "application/openmetrics-text", "text/plain"),
+                first,
+                "{header}"
+            );
+        }
     }
 }

@@ -108,8 +108,8 @@ impl Catalogue {
         }
     }
 
-    /// Makes a new picture now, and tells what is different. Offerings whose lists did not change are kept. Answers
-    /// whether anything is different; cheap where nothing is.
+    /// Makes a new picture now, and tells which lists are different. Offerings of providers that offer what they did are
+    /// kept. Answers whether any offers something else; cheap where none does.
     pub fn refresh(&self) -> bool {
         let _one = self
             .refreshing

@@ -164,7 +164,7 @@ impl Queue {
             .bind(millis_after(now, lease))
             .bind(now.as_millisecond())
             .bind(i64::try_from(count.min(MAX_BATCH)).unwrap_or_default())
-            .bind(hook.to_owned())
+            .bind(hook)
             .fetch_all(self.database.writer())
             .await?;
         let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
