@@ -38,6 +38,13 @@ async fn answer(folder: &Path, file: &str) -> Value {
     found.unwrap_or_else(|| serde_json::from_str(said.get(said.find('{').unwrap()..).unwrap()).unwrap())
 }
 
+/// The same of a plugin in Python that is one file.
+async fn answer_of_python(source: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "plugin.py", source);
+    answer(folder.path(), "plugin.py").await
+}
+
 /// What the build of a file says that has to fail.
 async fn refusal(folder: &Path, file: &str) -> String {
     let (ok, said) = aih(folder, &["build", file]).await;
@@ -216,12 +223,7 @@ async fn packages_of_python_are_bundled_from_a_wheel_and_from_a_folder() {
 
 #[tokio::test]
 async fn what_the_top_level_of_python_makes_is_immortal_and_what_a_call_makes_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    write(
-        folder,
-        "plugin.py",
-        r#"
+    let source = r#"
 import sys
 
 from aih_plugin import tool
@@ -250,22 +252,16 @@ def go() -> dict:
     # It stays, though nothing refers to it any more.
     COUNTED = None
     return {"immortal": immortal, "counted": counted, "freed": Counted.freed}
-"#,
-    );
+"#;
     assert_eq!(
-        answer(folder, "plugin.py").await,
+        answer_of_python(source).await,
         json!({"immortal": vec![true; 8], "counted": true, "freed": 1})
     );
 }
 
 #[tokio::test]
 async fn what_a_call_of_python_makes_lies_side_by_side() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    write(
-        folder,
-        "plugin.py",
-        r#"
+    let source = r#"
 from aih_plugin import tool
 
 
@@ -278,10 +274,9 @@ def go() -> int:
     """Goes."""
     made = [item for n in range(200) for item in (f"number {n}", [n], {"n": n}, bytes(n))]
     return len({id(item) >> 12 for item in made})
-"#,
-    );
+"#;
     // About 70 kB are made, which have room on 17 pages of 4 kB; in the holes it would be one page for each object or two.
-    let pages = answer(folder, "plugin.py").await;
+    let pages = answer_of_python(source).await;
     assert!(pages.as_u64().unwrap() < 60, "{pages}");
 }
 
