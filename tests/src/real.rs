@@ -109,6 +109,7 @@ pub fn python_server(name: &str, program: &str, arguments: &[&str]) -> Value {
 
 /// An entry of `mcps.local` for a browser, as an operator would write it.
 ///
+/// With more patience than the five seconds that it has for a page by itself: tests run beside builds.
 /// `--no-sandbox` because tests may run as root, and in containers, where Chromium's own sandbox does not start.
 pub fn browser(name: &str) -> Value {
     node_server(
@@ -122,6 +123,8 @@ pub fn browser(name: &str) -> Value {
             "--no-sandbox",
             "--snapshot-mode",
             "none",
+            "--timeout-action",
+            "20000",
         ],
     )
 }
