@@ -1,18 +1,17 @@
 //! Compiled components on disk, so that a component is compiled once for each engine.
 //!
-//! Loading one is running native code, so a file counts only with the mark of this hub: a keyed hash over its
-//! content, with a key that lies beside the folder and that no component can reach. A file that was put there
-//! by hand, or damaged, is thrown away and compiled anew.
+//! Loading one is running native code, so a file counts only with the mark of this hub over the component, the engine
+//! and the code, with a key that lies beside the folder and that no component can reach. A file that was put there by
+//! hand, damaged, or exchanged with another one is compiled anew.
 
 use std::{
     fs,
     hash::{Hash as _, Hasher as _},
-    io,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
+use aih_seal::Seal;
 use wasmtime::{Engine, component::Component};
 
 use crate::error::LoadError;
@@ -24,7 +23,7 @@ pub struct CompileCache {
 
 struct Place {
     folder: PathBuf,
-    key: [u8; 32],
+    seal: Seal,
     /// What this engine's code is compatible with.
     engine: String,
 }
@@ -33,7 +32,7 @@ impl CompileCache {
     /// Opens the folder, or none.
     ///
     /// # Errors
-    /// The folder or its key cannot be made or read.
+    /// The folder cannot be made.
     pub(crate) fn open(folder: Option<&Path>, engine: &Engine) -> Result<Self, LoadError> {
         let Some(folder) = folder else {
             return Ok(Self { place: None });
@@ -45,14 +44,14 @@ impl CompileCache {
             .create(folder)
             .map_err(fault(format!("the folder {} cannot be made", folder.display())))?;
         let key_file = folder.with_extension("key");
-        let key = key(&key_file).map_err(fault(format!("{} cannot be read or made", key_file.display())))?;
+        let seal = Seal::open(&key_file).map_err(fault(format!("{} cannot be made", key_file.display())))?;
         // Stable for one build of this program; another build compiles anew.
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
             place: Some(Place {
                 folder: folder.to_owned(),
-                key,
+                seal,
                 engine: format!("{:016x}", hasher.finish()),
             }),
         })
@@ -67,11 +66,12 @@ impl CompileCache {
         let Some(place) = &self.place else {
             return Ok(None);
         };
-        let (code_file, mark_file) = place.files(wasm);
-        Ok(place.load(engine, &code_file, &mark_file).unwrap_or_else(|why| {
+        let component = blake3::hash(wasm);
+        let file = place.file(&component);
+        Ok(place.load(engine, &file, &component).unwrap_or_else(|why| {
             tracing::warn!(
                 target: "aih::plugin",
-                file = %code_file.display(),
+                file = %file.display(),
                 "a compiled component is not used and made anew: {why}"
             );
             None
@@ -93,14 +93,13 @@ impl CompileCache {
         code: &[u8],
     ) -> Result<Component, LoadError> {
         if let Some(place) = &self.place {
-            let (code_file, mark_file) = place.files(wasm);
-            let mark = blake3::keyed_hash(&place.key, code).to_hex();
+            let component = blake3::hash(wasm);
+            let file = place.file(&component);
             // A full disk costs the next start some seconds, nothing else.
-            let kept = write(&code_file, code).and_then(|()| write(&mark_file, mark.as_bytes()));
-            if let Err(error) = kept {
+            if let Err(error) = place.seal.keep(&file, &place.of(&component), code) {
                 tracing::warn!(
                     target: "aih::plugin",
-                    file = %code_file.display(),
+                    file = %file.display(),
                     "a compiled component cannot be kept: {error}"
                 );
             }
@@ -112,36 +111,31 @@ impl CompileCache {
 }
 
 impl Place {
-    /// The files of a component's code and of its mark.
-    fn files(&self, wasm: &[u8]) -> (PathBuf, PathBuf) {
-        let stem = format!("{}-{}", blake3::hash(wasm).to_hex(), self.engine);
-        let file = |kind: &str| self.folder.join(format!("{stem}.{kind}"));
-        (file("cwasm"), file("mark"))
+    /// The file of a component's code.
+    fn file(&self, component: &blake3::Hash) -> PathBuf {
+        self.folder
+            .join(format!("{}-{}.cwasm", component.to_hex(), self.engine))
     }
 
-    fn load(&self, engine: &Engine, code_file: &Path, mark_file: &Path) -> Result<Option<Component>, String> {
-        let mark = match fs::read_to_string(mark_file) {
-            Ok(mark) => mark,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if code_file.exists() {
-                    return Err("it has no mark of this hub".to_owned());
-                }
-                return Ok(None);
-            }
-            Err(error) => return Err(error.to_string()),
-        };
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update_mmap(code_file).map_err(|error| error.to_string())?;
-        let expected = blake3::Hash::from_hex(mark.trim()).map_err(|error| error.to_string())?;
-        // Compared in constant time by the library.
-        if hasher.finalize() != expected {
-            return Err("its mark is not this hub's".to_owned());
+    /// What its code belongs to.
+    fn of<'a>(&'a self, component: &'a blake3::Hash) -> [&'a [u8]; 3] {
+        [b"compiled code", component.as_bytes(), self.engine.as_bytes()]
+    }
+
+    fn load(
+        &self,
+        engine: &Engine,
+        file: &Path,
+        component: &blake3::Hash,
+    ) -> Result<Option<Component>, String> {
+        if !self.seal.check(file, &self.of(component))? {
+            return Ok(None);
         }
-        // SAFETY: the file was written by `keep` with bytes from `precompile`: its keyed hash, whose
+        // SAFETY: the file was written by `keep` with bytes that `precompile` made of this component: its mark, whose
         // key only this hub's user can read, says so; nobody else can write into the folder (0700). wasmtime
         // itself refuses code of another engine.
         #[expect(unsafe_code, reason = "deserialize trusts its bytes; see the safety comment")]
-        unsafe { Component::deserialize_file(engine, code_file) }
+        unsafe { Component::deserialize_file(engine, file) }
             .map(Some)
             .map_err(|error| format!("{error:#}"))
     }
@@ -163,34 +157,68 @@ fn check_kind(wasm: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-/// The key of the marks, made at the first use.
-fn key(file: &Path) -> io::Result<[u8; 32]> {
-    for _ in 0..2 {
-        match fs::read(file) {
-            Ok(bytes) => {
-                fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
-                return bytes
-                    .try_into()
-                    .map_err(|_| io::Error::other("is no key; delete it, and all is compiled anew"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut key = [0; 32];
-                getrandom::fill(&mut key).map_err(io::Error::other)?;
-                // Read again: of two hubs that start together, the later one's key stands.
-                write(file, &key)?;
-            }
-            Err(error) => return Err(error),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::precompile;
+
+    /// Two components that differ.
+    fn components() -> [Vec<u8>; 2] {
+        let plain = b"\0asm\x0d\0\x01\0".to_vec();
+        let mut named = plain.clone();
+        // A custom section: its kind, its length, and a name.
+        named.extend(b"\0\x02\x01x");
+        [plain, named]
+    }
+
+    #[test]
+    fn code_is_found_for_its_component_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let cache = CompileCache::open(Some(&folder.path().join("code")), &engine).unwrap();
+        let components = components();
+        for component in &components {
+            assert!(cache.find(&engine, component).unwrap().is_none());
+            let code = engine.precompile_component(component).unwrap();
+            // SAFETY: it was made a line ago.
+            #[expect(unsafe_code, reason = "see the safety comment")]
+            unsafe { cache.keep(&engine, component, &code) }.unwrap();
+            assert!(cache.find(&engine, component).unwrap().is_some());
+        }
+        // The files of the two, exchanged in pairs.
+        let place = cache.place.as_ref().unwrap();
+        let [one, other] = components.each_ref().map(|wasm| place.file(&blake3::hash(wasm)));
+        for kind in ["cwasm", "mark"] {
+            let aside = folder.path().join("aside");
+            fs::rename(one.with_extension(kind), &aside).unwrap();
+            fs::rename(other.with_extension(kind), one.with_extension(kind)).unwrap();
+            fs::rename(&aside, other.with_extension(kind)).unwrap();
+        }
+        for component in &components {
+            assert!(cache.find(&engine, component).unwrap().is_none());
         }
     }
-    Err(io::ErrorKind::NotFound.into())
-}
 
-/// Writes a whole file or none, readable by this user alone.
-fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    // Made with mode 0600.
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(bytes)?;
-    temporary.persist(file).map_err(|error| error.error)?;
-    Ok(())
+    #[tokio::test]
+    async fn a_damaged_key_costs_a_compilation() {
+        let folder = tempfile::tempdir().unwrap();
+        let code = folder.path().join("code");
+        let [component, _] = components();
+        let options = crate::RuntimeOptions {
+            cache: Some(code.clone()),
+            instances: 2,
+            ..crate::RuntimeOptions::default()
+        };
+        for key in [None, Some(&b"short"[..]), Some(b"")] {
+            if let Some(key) = key {
+                fs::write(code.with_extension("key"), key).unwrap();
+            }
+            let runtime = crate::Runtime::new(&options).unwrap();
+            let found = |wasm: &[u8]| runtime.inner.cache.find(&runtime.inner.engine, wasm).unwrap();
+            assert!(found(&component).is_none());
+            runtime.inner.component(component.clone()).await.unwrap();
+            assert!(found(&component).is_some());
+        }
+        assert!(precompile(&component).is_ok());
+    }
 }
