@@ -2,14 +2,11 @@
 
 use std::{
     collections::HashMap,
-    fs::Permissions,
-    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
     cache::read_made,
     digest::{self, Known},
     job::{CODE, COMPONENT, Compile, Input, Job, Message, Task},
+    scratch::Scratch,
     supervise::{self, Event, Usage},
 };
 
@@ -66,7 +64,7 @@ struct Finished {
     inputs: Vec<Input>,
     protections: Protections,
     usage: Usage,
-    folder: TempDir,
+    folder: Scratch,
 }
 
 impl Builder {
@@ -112,7 +110,7 @@ impl Builder {
         let (digest, inputs) = self.look(source).await?;
         let lock = self.lock(&digest);
         let _only_one = lock.lock().await;
-        if let Some(component) = self.cache.get(&digest) {
+        if let Some(component) = self.cached(&digest).await {
             progress(Progress::Done);
             return Ok(Built {
                 digest,
@@ -148,18 +146,25 @@ impl Builder {
     pub async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
         // It is never closed.
         let _place = self.compiling.acquire().await;
-        let folder = scratch(&self.options)?;
+        let folder = Scratch::new(&self.options)?;
         tokio::fs::write(folder.path().join(COMPONENT), component)
             .await
             .map_err(|e| BuildError::io("cannot write the component", &e))?;
         let job = Compile {
-            folder: canonical(&folder)?,
+            folder: folder.canonical()?,
             max_code: MAX_CODE,
             max_memory: self.options.memory,
             parent: std::process::id(),
         };
         let finished = child(Task::Compile(job), folder, &self.options, &|_| ()).await?;
         Ok(read_made(&finished.folder.path().join(CODE), MAX_CODE)?)
+    }
+
+    /// The component in the cache; reading it takes some milliseconds.
+    async fn cached(&self, digest: &Digest) -> Option<PathBuf> {
+        let (cache, digest) = (self.cache.clone(), digest.clone());
+        let got = tokio::task::spawn_blocking(move || cache.get(&digest)).await;
+        got.ok().flatten()
     }
 
     async fn look(&self, source: &Source) -> Result<(Digest, Vec<PathBuf>), BuildError> {
@@ -229,13 +234,13 @@ async fn run(
     options: &BuildOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Finished, BuildError> {
-    let folder = scratch(options)?;
+    let folder = Scratch::new(options)?;
     let job = Job {
         file: source.file.clone(),
         root: source.root.clone(),
         language: source.language,
         world: source.world,
-        folder: canonical(&folder)?,
+        folder: folder.canonical()?,
         scan,
         max_component: options.max_component,
         max_memory: options.memory,
@@ -244,47 +249,27 @@ async fn run(
     child(Task::Build(job), folder, options, progress).await
 }
 
-/// A folder for one child.
-fn scratch(options: &BuildOptions) -> Result<TempDir, BuildError> {
-    tempfile::Builder::new()
-        .prefix("aih-build-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(&options.scratch)
-        .map_err(|e| {
-            BuildError::io(
-                &format!("cannot make a folder in {}", options.scratch.display()),
-                &e,
-            )
-        })
-}
-
-fn canonical(folder: &TempDir) -> Result<PathBuf, BuildError> {
-    folder
-        .path()
-        .canonicalize()
-        .map_err(|e| BuildError::io("cannot find the build's folder", &e))
-}
-
 async fn child(
     task: Task,
-    folder: TempDir,
+    folder: Scratch,
     options: &BuildOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Finished, BuildError> {
     let (_running, mut events) = supervise::start(task, folder, options.clone())?;
-    let mut inputs = Vec::new();
-    let mut protections = Protections::default();
+    // Told before anything of the source has run; what is told again later is not to be believed.
+    let mut inputs = None;
+    let mut protections = None;
     while let Some(event) = events.recv().await {
         match event {
-            Event::Message(Message::Confined(told)) => protections = told,
-            Event::Message(Message::Inputs(told)) => inputs = told,
+            Event::Message(Message::Confined(told)) => protections = protections.or(Some(told)),
+            Event::Message(Message::Inputs(told)) => inputs = inputs.or(Some(told)),
             Event::Message(Message::Progress(told)) => progress(told),
             Event::Message(Message::Done | Message::Failed(_)) => {}
             Event::Ended(ended) => {
                 let (usage, folder) = ended?;
                 return Ok(Finished {
-                    inputs,
-                    protections,
+                    inputs: inputs.unwrap_or_default(),
+                    protections: protections.unwrap_or_default(),
                     usage,
                     folder,
                 });

@@ -1,14 +1,17 @@
 //! Components on disk, by the digest of what they were made of: a build happens once per content.
 //!
-//! The folder has to be out of the reach of plugins: what lies in it is run.
+//! The folder has to be out of the reach of plugins: what lies in it is run. A component counts only with the mark of
+//! this hub over the digest and the component, so one that was exchanged with another is built anew.
 
 use std::{
     fmt, fs,
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    io::{self, Read as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
+
+use aih_seal::Seal;
 
 use crate::{BuildError, digest::hex};
 
@@ -37,10 +40,12 @@ impl fmt::Display for Digest {
 #[derive(Debug, Clone)]
 pub struct BuildCache {
     folder: PathBuf,
+    seal: Seal,
 }
 
 impl BuildCache {
-    /// Uses a folder, which is made (for this user alone) if it is not there.
+    /// Uses a folder, which is made (for this user alone) if it is not there. The key of its marks lies beside it, with
+    /// the extension `key`.
     ///
     /// # Errors
     /// When it cannot be made or is not a folder.
@@ -51,16 +56,32 @@ impl BuildCache {
             .mode(0o700)
             .create(&folder)
             .map_err(|e| BuildError::io(&format!("cannot make the folder {}", folder.display()), &e))?;
-        Ok(Self { folder })
+        let key = folder.with_extension("key");
+        let seal =
+            Seal::open(&key).map_err(|e| BuildError::io(&format!("cannot make {}", key.display()), &e))?;
+        Ok(Self { folder, seal })
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(format!("{digest}.wasm"))
     }
 
-    /// The component of this digest, if it was built before. Counts as a use for [`Self::prune`].
+    /// The component of this digest, if it was built before. Counts as a use for [`Self::prune`]. Reads the whole
+    /// component.
     pub fn get(&self, digest: &Digest) -> Option<PathBuf> {
         let path = self.path(digest);
+        match self.seal.check(&path, &of(digest)) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(why) => {
+                tracing::warn!(
+                    target: "aih::plugin",
+                    file = %path.display(),
+                    "a built component is not used and built anew: {why}"
+                );
+                return None;
+            }
+        }
         let file = fs::File::options().append(true).open(&path).ok()?;
         let data = file.metadata().ok()?;
         // The time of the last use; that it cannot be set costs an earlier rebuild and nothing else.
@@ -76,17 +97,8 @@ impl BuildCache {
     pub(crate) fn put(&self, digest: &Digest, from: &Path, limit: u64) -> Result<PathBuf, BuildError> {
         let content = read_made(from, limit)?;
         let path = self.path(digest);
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::Builder::new()
-                .prefix(".new-")
-                .permissions(fs::Permissions::from_mode(0o600))
-                .tempfile_in(&self.folder)?;
-            file.write_all(&content)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write()
+        self.seal
+            .keep(&path, &of(digest), &content)
             .map_err(|e| BuildError::io(&format!("cannot write {}", path.display()), &e))
             .map(|()| path)
     }
@@ -113,13 +125,18 @@ impl BuildCache {
                 break;
             }
             // Somebody else may have been faster.
-            if fs::remove_file(path).is_ok() {
+            if self.seal.remove(&path).is_ok() {
                 removed += 1;
             }
             total -= length;
         }
         Ok(removed)
     }
+}
+
+/// What a component belongs to.
+fn of(digest: &Digest) -> [&[u8]; 2] {
+    [b"component", digest.as_str().as_bytes()]
 }
 
 /// The bytes of a file that an untrusted process has left: no link is followed, no pipe is read.
@@ -149,6 +166,8 @@ pub(crate) fn read_made(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> 
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -166,6 +185,34 @@ mod tests {
         assert_eq!(cache.prune(9).unwrap(), 0);
         assert_eq!(cache.prune(8).unwrap(), 1);
         assert!(cache.get(&digest).is_none());
+    }
+
+    #[test]
+    fn components_that_were_exchanged_or_changed_are_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BuildCache::new(folder.path().join("cache")).unwrap();
+        let from = folder.path().join("component.wasm");
+        let put = |number: u8| {
+            fs::write(&from, [number; 10]).unwrap();
+            let digest = Digest::of(&[number; 32]);
+            let path = cache.put(&digest, &from, 100).unwrap();
+            (digest, path)
+        };
+        let [(one, at_one), (other, at_other)] = [put(1), put(2)];
+        for kind in ["wasm", "mark"] {
+            let aside = folder.path().join("aside");
+            fs::rename(at_one.with_extension(kind), &aside).unwrap();
+            fs::rename(at_other.with_extension(kind), at_one.with_extension(kind)).unwrap();
+            fs::rename(&aside, at_other.with_extension(kind)).unwrap();
+        }
+        assert!(cache.get(&one).is_none() && cache.get(&other).is_none());
+        let (one, at_one) = put(1);
+        assert_eq!(cache.get(&one).unwrap(), at_one);
+        fs::write(&at_one, "something else").unwrap();
+        assert!(cache.get(&one).is_none());
+        let (one, at_one) = put(1);
+        fs::remove_file(at_one.with_extension("mark")).unwrap();
+        assert!(cache.get(&one).is_none());
     }
 
     #[test]

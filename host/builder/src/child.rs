@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{self, BufRead as _, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::ExitCode,
     thread,
@@ -150,13 +151,30 @@ fn on_a_deep_stack(
 /// Most bytes of one input.
 pub(crate) const MAX_INPUT: u64 = 32 << 20;
 
-/// Reads a file of the project, at most [`MAX_INPUT`] bytes.
-pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>, BuildError> {
+/// Reads a file of the project, at most [`MAX_INPUT`] bytes. A link is followed within `root`, and not out of it; a pipe
+/// or a device is not read.
+pub(crate) fn read_input(root: &Path, path: &Path) -> Result<Vec<u8>, BuildError> {
     let cannot = |e: &io::Error| BuildError::io(&format!("cannot read {}", path.display()), e);
+    let refused = |why: &str| BuildError::Source {
+        file: path.to_owned(),
+        why: why.to_owned(),
+    };
+    let real = path.canonicalize().map_err(|e| cannot(&e))?;
+    if !real.starts_with(root) {
+        return Err(refused(
+            "it leads out of the project's folder; copy the file there",
+        ));
+    }
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits() | nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(&real)
+        .map_err(|e| cannot(&e))?;
+    if !file.metadata().map_err(|e| cannot(&e))?.is_file() {
+        return Err(refused("it is not a plain file"));
+    }
     let mut content = Vec::new();
-    fs::File::open(path)
-        .map_err(|e| cannot(&e))?
-        .take(MAX_INPUT + 1)
+    file.take(MAX_INPUT + 1)
         .read_to_end(&mut content)
         .map_err(|e| cannot(&e))?;
     if content.len() as u64 > MAX_INPUT {

@@ -5,8 +5,12 @@
 //! use only so much of the machine. Two steps, since the sources have to be read before they can be run:
 //! [`enter`] first thing, and [`narrow`] between the reading and the running.
 //!
+//! Landlock (landlock(7)) keeps it to its files, seccomp (seccomp(2)) takes the system calls away that nothing in it needs.
 //! Both act on the calling thread and on those that it starts afterwards, so they are called while there is no
 //! other. What a machine does not offer is left out and told: see [`Protections::missing`].
+
+#[cfg(target_os = "linux")]
+mod calls;
 
 use std::path::Path;
 
@@ -28,6 +32,8 @@ pub struct Protections {
     pub limits: bool,
     /// It is killed when its parent dies.
     pub parent: bool,
+    /// seccomp refuses new processes and programs, sockets, and signals to others.
+    pub calls: bool,
 }
 
 impl Protections {
@@ -49,6 +55,10 @@ impl Protections {
             (
                 self.parent,
                 "the build can outlive the hub (PR_SET_PDEATHSIG, Linux)",
+            ),
+            (
+                self.calls,
+                "new processes and sockets are not refused (seccomp, Linux)",
             ),
         ]
         .into_iter()
@@ -104,6 +114,8 @@ pub fn enter(root: &Path, folder: &Path, limits: Limits, parent: u32) -> std::io
         protections.files = held.files;
         protections.tcp = held.tcp;
         protections.processes = held.processes;
+        // Last: it refuses what the steps above need.
+        protections.calls = calls::refuse();
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (root, folder, THREADS, RESERVE);

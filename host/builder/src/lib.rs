@@ -33,6 +33,7 @@ mod javascript;
 mod job;
 mod link;
 mod python;
+mod scratch;
 mod source;
 mod supervise;
 

@@ -6,7 +6,7 @@
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         Arc,
@@ -23,12 +23,12 @@ use nix::{
     },
     unistd::Pid,
 };
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::{
     BuildError, CHILD_ARGUMENT,
     job::{Message, Task},
+    scratch::{self, Scratch},
 };
 
 /// How a source is built.
@@ -43,6 +43,8 @@ pub struct BuildOptions {
     pub memory: u64,
     /// The largest component, in bytes. Default 256 MiB.
     pub max_component: u64,
+    /// How much a build may have on disk at once, in bytes. Default 2 GiB. Files and folders are 100,000 at most.
+    pub disk: u64,
     /// Where build folders are made. By default the system's folder for temporary files.
     pub scratch: PathBuf,
     /// How many builds run at once, and as many compilations beside them. Default: half of the machine's processors, at least one.
@@ -57,6 +59,7 @@ impl Default for BuildOptions {
             time: Duration::from_secs(120),
             memory: 2 << 30,
             max_component: 256 << 20,
+            disk: 2 << 30,
             scratch: std::env::temp_dir(),
             parallel: (processors / 2).max(1),
         }
@@ -74,6 +77,10 @@ fn own_program() -> PathBuf {
 
 /// How often the child is looked at.
 const INTERVAL: Duration = Duration::from_millis(5);
+/// How often its folder is measured: that takes some milliseconds.
+const MEASURED: Duration = Duration::from_millis(250);
+/// Most files and folders of a build. Python's library has some thousand.
+const MAX_FILES: u64 = 100_000;
 /// How many times its processor time a build may take by the clock.
 const PATIENCE: u32 = 10;
 /// Most bytes of messages: inputs of a large project take 100 bytes each.
@@ -102,13 +109,13 @@ pub(crate) struct Usage {
 pub(crate) enum Event {
     Message(Message),
     /// With the build folder, which goes away with the last who has it: not before the child has ended.
-    Ended(Result<(Usage, TempDir), BuildError>),
+    Ended(Result<(Usage, Scratch), BuildError>),
 }
 
 /// Starts a child on a task, in its folder.
 pub(crate) fn start(
     task: Task,
-    folder: TempDir,
+    folder: Scratch,
     options: BuildOptions,
 ) -> Result<(Running, mpsc::UnboundedReceiver<Event>), BuildError> {
     let given_up = Arc::new(AtomicBool::new(false));
@@ -157,7 +164,7 @@ fn run(
     let words = thread::spawn(move || words.map_or_else(String::new, last_words));
     // A child that died at once is seen below.
     let stdin = child.stdin.take().and_then(|to| send(to, task).ok());
-    let watched = watch(&child, options, given_up, started);
+    let watched = watch(&child, task.folder(), options, given_up, started);
     // All of its group, before its number can be given to somebody else.
     if let Ok(id) = i32::try_from(child.id()) {
         let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
@@ -189,6 +196,7 @@ fn send(mut to: ChildStdin, task: &Task) -> io::Result<ChildStdin> {
 /// Waits until the child has ended, without reaping it. Gives its memory, or why it must not go on.
 fn watch(
     child: &Child,
+    folder: &Path,
     options: &BuildOptions,
     given_up: &AtomicBool,
     started: Instant,
@@ -196,6 +204,7 @@ fn watch(
     let id = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
     let mut most = 0;
+    let mut measured = started;
     loop {
         match waitid(Id::Pid(id), look) {
             Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) => {}
@@ -208,6 +217,16 @@ fn watch(
         }
         if given_up.load(Ordering::Relaxed) {
             return Err(BuildError::Cancelled);
+        }
+        if measured.elapsed() > MEASURED {
+            let (bytes, files) = scratch::measure(folder);
+            if bytes > options.disk || files > MAX_FILES {
+                return Err(BuildError::TooLarge {
+                    what: "what the build wrote".to_owned(),
+                    limit: options.disk,
+                });
+            }
+            measured = Instant::now();
         }
         // Not by the clock alone: on a machine that is busy, a build that is fine takes long.
         if started.elapsed() > options.time

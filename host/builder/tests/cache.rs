@@ -17,7 +17,10 @@ async fn a_build_happens_once_for_each_content() {
         ("a.js", "export const a = 1;"),
     ]);
     let folder = tempfile::tempdir().unwrap();
-    let builder = Arc::new(Builder::new(BuildCache::new(folder.path()).unwrap(), options()));
+    let builder = Arc::new(Builder::new(
+        BuildCache::new(folder.path().join("components")).unwrap(),
+        options(),
+    ));
     let source = project.source("plugin.js");
     let builds = Arc::new(Mutex::new(0));
     let count = {

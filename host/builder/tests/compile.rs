@@ -60,3 +60,45 @@ async fn the_compiler_sees_no_files_but_its_own() {
     let error = error_of(b"/etc/passwd", options()).await;
     assert!(error.to_string().contains("Permission denied"), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_compiler_reaches_no_process_no_socket_and_no_other_folder() {
+    let calls = {
+        let project = common::Project::new(&[("plugin.js", common::RAW_JS)]);
+        project.build("plugin.js").await.unwrap().1.calls
+    };
+    for attempt in ["write", "run", "tcp", "udp", "unix", "signal"] {
+        // Files are kept by Landlock, the rest by seccomp.
+        if attempt != "write" && !calls {
+            eprintln!("skipped: {attempt}: no seccomp");
+            continue;
+        }
+        let error = error_of(attempt.as_bytes(), options()).await.to_string();
+        let refused = ["Permission denied", "not permitted", "EPERM"];
+        assert!(
+            refused.iter().any(|word| error.contains(word)),
+            "{attempt}: {error}"
+        );
+    }
+    assert!(!std::path::Path::new("/tmp/written-by-a-build").exists());
+    assert_eq!(compile(b"threads", options()).await.unwrap(), [6]);
+}
+
+#[tokio::test]
+async fn a_build_that_fills_the_disk_is_stopped() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (way, disk) in [("disk", 64 << 20), ("files", 1 << 30)] {
+        let options = BuildOptions {
+            disk,
+            scratch: scratch.path().to_owned(),
+            ..options()
+        };
+        let error = error_of(way.as_bytes(), options).await.to_string();
+        assert!(error.contains("what the build wrote"), "{way}: {error}");
+        assert!(
+            std::fs::read_dir(scratch.path()).unwrap().next().is_none(),
+            "{way}"
+        );
+    }
+}

@@ -23,6 +23,45 @@ fn stand_in(component: &[u8]) -> Result<Vec<u8>, String> {
         }
         b"abort" => std::process::abort(),
         b"bad" => Err("it is bad".to_owned()),
+        b"write" => std::fs::write("/tmp/written-by-a-build", "x")
+            .map(|()| Vec::new())
+            .map_err(text),
+        b"run" => std::process::Command::new("/bin/true")
+            .status()
+            .map(|_| Vec::new())
+            .map_err(text),
+        b"tcp" => std::net::TcpListener::bind("127.0.0.1:0")
+            .map(|_| Vec::new())
+            .map_err(text),
+        b"udp" => std::net::UdpSocket::bind("127.0.0.1:0")
+            .map(|_| Vec::new())
+            .map_err(text),
+        b"unix" => std::os::unix::net::UnixDatagram::unbound()
+            .map(|_| Vec::new())
+            .map_err(text),
+        b"signal" => {
+            let parent = nix::unistd::getppid();
+            nix::sys::signal::kill(parent, nix::sys::signal::Signal::SIGCONT)
+                .map(|()| Vec::new())
+                .map_err(|error| error.to_string())
+        }
+        b"threads" => {
+            let threads: Vec<_> = (0..4).map(|n| std::thread::spawn(move || n)).collect();
+            let sum: u8 = threads.into_iter().filter_map(|thread| thread.join().ok()).sum();
+            Ok(vec![sum])
+        }
+        b"disk" => {
+            for n in 0.. {
+                std::fs::write(format!("flood-{n}"), vec![1; 1 << 20]).map_err(text)?;
+            }
+            Ok(Vec::new())
+        }
+        b"files" => {
+            for n in 0.. {
+                std::fs::write(format!("flood-{n}"), "").map_err(text)?;
+            }
+            Ok(Vec::new())
+        }
         path if path.starts_with(b"/") => {
             // Who is not confined can read it.
             let read = std::fs::read(String::from_utf8_lossy(path).as_ref());
@@ -30,4 +69,8 @@ fn stand_in(component: &[u8]) -> Result<Vec<u8>, String> {
         }
         _ => Ok(component.to_ascii_uppercase()),
     }
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
 }

@@ -105,7 +105,7 @@ impl Graph {
     }
 
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, BuildError> {
-        let content = read_input(path)?;
+        let content = read_input(&self.root, path)?;
         self.total += content.len() as u64;
         if self.total > MAX_TOTAL || self.modules.len() > MAX_MODULES {
             return Err(BuildError::TooLarge {

@@ -88,7 +88,7 @@ pub(super) struct Wheel {
 ///
 /// # Errors
 /// When it is for one kind of machine only, is larger than allowed, or is not a wheel.
-pub(super) fn open(path: &Path) -> Result<(Wheel, Vec<u8>), BuildError> {
+pub(super) fn open(root: &Path, path: &Path) -> Result<(Wheel, Vec<u8>), BuildError> {
     let shown = name_of(path).to_owned();
     let broken = |why: String| BuildError::Source {
         file: path.to_owned(),
@@ -100,7 +100,7 @@ pub(super) fn open(path: &Path) -> Result<(Wheel, Vec<u8>), BuildError> {
                 .to_owned(),
         ));
     }
-    let bytes = read_input(path)?;
+    let bytes = read_input(root, path)?;
     let mut archive = zip::ZipArchive::new(Cursor::new(&bytes))
         .map_err(|e| broken(format!("not a wheel that can be read ({e}); download it again")))?;
     if archive.len() > MAX_WHEEL_FILES {
@@ -157,9 +157,12 @@ mod tests {
 
     #[test]
     fn a_wheel_for_a_machine_is_refused() {
-        let error = open(Path::new("/x/a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"))
-            .err()
-            .unwrap();
+        let error = open(
+            Path::new("/x"),
+            Path::new("/x/a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"),
+        )
+        .err()
+        .unwrap();
         assert!(error.to_string().contains("native code"), "{error}");
     }
 }

@@ -107,7 +107,7 @@ impl Walk<'_> {
             }
         }
         for path in packages::wheels(folder, self.root) {
-            let (wheel, bytes) = packages::open(&path)?;
+            let (wheel, bytes) = packages::open(self.root, &path)?;
             self.input(&path, &bytes)?;
             let number = self.wheels.len();
             for (name, _) in &wheel.files {
@@ -212,7 +212,7 @@ impl Walk<'_> {
         if !inside || !fs::metadata(path).is_ok_and(|data| data.is_file()) {
             return Ok(());
         }
-        let content = read_input(path)?;
+        let content = read_input(self.root, path)?;
         self.input(path, &content)?;
         self.content(to, content)
     }
