@@ -12,7 +12,7 @@ use crate::{
         Catalogue,
         provider::{ChangeSignal, Provider},
     },
-    config::LoadedConfig,
+    config::{LoadedConfig, files},
     gateway::{
         Gateway,
         hub::{HubContent, HubProvider},
@@ -145,7 +145,7 @@ fn plugins(
     neighbours: &Neighbours,
     signal: &ChangeSignal,
 ) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
-    let reserved = plugins::reserved(config);
+    let reserved = Arc::new(files::reserved(config));
     let mut servers: Vec<Arc<dyn Provider>> = Vec::new();
     for entry in &config.config.plugins {
         let around = plugins::Surroundings {

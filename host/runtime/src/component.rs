@@ -1,7 +1,6 @@
 //! A component, compiled and linked: its tools, and one call after the other, each in a sandbox of its own.
 
 use std::{
-    path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{self, Poll, Waker},
@@ -21,6 +20,7 @@ use crate::{
     egress::Egress,
     engine::{Inner, Runtime, blocking},
     error::{CallError, LoadError, Stop},
+    files::{self, Folder, Reserved},
     grants::Grants,
     host::{Host, Nothing},
     idle, inspect,
@@ -59,10 +59,10 @@ pub struct Spec {
     pub limits: Limits,
     /// What `config.get` answers.
     pub config: serde_json::Map<String, serde_json::Value>,
-    /// Paths of the hub that no granted folder may overlap.
-    pub reserved: Vec<PathBuf>,
-    /// Paths that no folder may hold which is granted for writing: who writes there is run with other grants.
-    pub code: Vec<PathBuf>,
+    /// Whose the grants are, in messages and in [`Reserved::granted`]: `` plugin `x` ``.
+    pub owner: String,
+    /// What no folder of it may be or hold.
+    pub reserved: Arc<Reserved>,
 }
 
 /// One call on its way into a component.
@@ -96,14 +96,22 @@ struct LoadedInner {
     spec: Arc<Spec>,
     exports: Exports,
     /// What calls are made with.
-    full: (Arc<Spec>, Egress),
+    full: Held,
     /// What tools are listed with: no grants.
-    bare: (Arc<Spec>, Egress),
+    bare: Held,
     gate: Arc<Semaphore>,
     /// Instances that calls left, for further ones: see [`Limits::warm`].
     warm: Mutex<Vec<Live>>,
     /// An instance that no call used, for the next one.
     spare: Mutex<Option<(Live, OwnedSemaphorePermit)>>,
+}
+
+/// What sandboxes are made with, held for as long as the component is loaded.
+pub(crate) struct Held {
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) egress: Egress,
+    /// The granted folders, open.
+    pub(crate) folders: Arc<[Folder]>,
 }
 
 enum Exports {
@@ -129,18 +137,25 @@ impl Runtime {
     /// See [`LoadError`].
     pub async fn load(&self, wasm: Vec<u8>, world: World, spec: Spec) -> Result<Loaded, LoadError> {
         let runtime = self.inner.clone();
-        let spec = blocking(move || {
-            spec.grants.check_files(&spec.reserved, &spec.code)?;
-            Ok(spec)
+        let opening = runtime.clone();
+        let (spec, folders) = blocking(move || {
+            let folders = files::open(&spec.grants, &spec.owner, &spec.reserved, &opening.usages)?;
+            Ok((spec, folders))
         })
         .await?;
         let component = runtime.component(wasm).await?;
-        blocking(move || Loaded::link(runtime, &component, world, spec)).await
+        blocking(move || Loaded::link(runtime, &component, world, spec, folders)).await
     }
 }
 
 impl Loaded {
-    fn link(runtime: Arc<Inner>, component: &Component, world: World, spec: Spec) -> Result<Self, LoadError> {
+    fn link(
+        runtime: Arc<Inner>,
+        component: &Component,
+        world: World,
+        spec: Spec,
+        folders: Vec<Folder>,
+    ) -> Result<Self, LoadError> {
         inspect::check(component, &runtime.engine, world)?;
         let fault = |error: wasmtime::Error| LoadError::WrongWorld(format!("{error:#}"));
         let pre = runtime.linker.instantiate_pre(component).map_err(fault)?;
@@ -148,18 +163,26 @@ impl Loaded {
             World::Plugin => Exports::Plugin(PluginPre::new(pre).map_err(fault)?),
             World::Hook => Exports::Hook(HookPre::new(pre).map_err(fault)?),
         };
-        let egress = Egress::new(&spec.grants.http, runtime.tls.clone());
+        let full = Held {
+            egress: Egress::new(&spec.grants.http, runtime.tls.clone()),
+            folders: folders.into(),
+            spec: Arc::new(spec),
+        };
         let bare = Spec {
             grants: Grants::default(),
-            ..spec.clone()
+            ..Spec::clone(&full.spec)
         };
-        let bare = (Arc::new(bare), Egress::new(&[], runtime.tls.clone()));
-        let spec = Arc::new(spec);
+        let bare = Held {
+            egress: Egress::new(&[], runtime.tls.clone()),
+            folders: Arc::default(),
+            spec: Arc::new(bare),
+        };
+        let spec = full.spec.clone();
         Ok(Self {
             inner: Arc::new(LoadedInner {
                 gate: Arc::new(Semaphore::new(spec.limits.concurrency.max(1) as usize)),
                 runtime,
-                full: (spec.clone(), egress),
+                full,
                 spec,
                 exports,
                 bare,
@@ -262,7 +285,7 @@ impl LoadedInner {
                 deadline,
                 cancel: context.cancel.clone(),
             };
-            let (mut store, made) = self.store(begin, listing)?;
+            let (mut store, made) = self.store(begin, listing);
             let work = async {
                 let instance = match made {
                     Some(instance) => instance,
@@ -328,22 +351,21 @@ impl LoadedInner {
     }
 
     /// A store with an instance that is there already, or a store alone.
-    fn store(&self, begin: Begin, listing: bool) -> Result<(Store<Sandbox>, Option<Instance>), CallError> {
+    fn store(&self, begin: Begin, listing: bool) -> (Store<Sandbox>, Option<Instance>) {
         if listing {
-            return Ok((self.fresh(&self.bare, begin)?, None));
+            return (self.fresh(&self.bare, begin), None);
         }
         let warm = held(&self.warm).pop();
         if let Some(mut live) = warm.or_else(|| held(&self.spare).take().map(|(live, _)| live)) {
             live.store.data_mut().begin(begin);
             live.store.set_epoch_deadline(1);
-            return Ok((live.store, Some(live.instance)));
+            return (live.store, Some(live.instance));
         }
-        Ok((self.fresh(&self.full, begin)?, None))
+        (self.fresh(&self.full, begin), None)
     }
 
-    fn fresh(&self, (spec, egress): &(Arc<Spec>, Egress), begin: Begin) -> Result<Store<Sandbox>, CallError> {
-        let sandbox = Sandbox::new(spec.clone(), egress.clone(), begin)
-            .map_err(|error| CallError::Host(format!("{error:#}")))?;
+    fn fresh(&self, held: &Held, begin: Begin) -> Store<Sandbox> {
+        let sandbox = Sandbox::new(held, begin);
         let mut store = Store::new(&self.runtime.engine, sandbox);
         store.limiter(Sandbox::limiter);
         store.set_hostcall_fuel(self.fuel());
@@ -356,7 +378,7 @@ impl LoadedInner {
             Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
-        Ok(store)
+        store
     }
 
     /// Bytes that a guest may hand to the host at once.
@@ -393,8 +415,7 @@ impl LoadedInner {
 
     /// Makes the instance for the next call, if that can be done at once.
     fn prepare(&self) {
-        // A folder is opened when the sandbox is made: by its call another may stand in its place.
-        if !idle::attended() || self.spec.limits.warm > 0 || !self.spec.grants.files.is_empty() {
+        if !idle::attended() || self.spec.limits.warm > 0 {
             return;
         }
         let Some(place) = held(&self.spare)
@@ -413,9 +434,7 @@ impl LoadedInner {
             deadline,
             cancel,
         };
-        let Ok(mut store) = self.fresh(&self.full, begin) else {
-            return;
-        };
+        let mut store = self.fresh(&self.full, begin);
         let made = pin!(self.instantiate(&mut store)).poll(&mut task::Context::from_waker(Waker::noop()));
         // What fails here fails again in the call, which tells of it.
         if let Poll::Ready(Ok(instance)) = made {

@@ -20,6 +20,7 @@ use wasmtime::{
 use crate::{
     cache::CompileCache,
     error::LoadError,
+    files::Usages,
     sandbox::{Sandbox, add_to_linker},
 };
 
@@ -103,6 +104,8 @@ pub(crate) struct Inner {
     clock: Clock,
     /// One permit for each instance that may wait for its call.
     spares: Arc<Semaphore>,
+    /// What is in the folders that components can write.
+    pub(crate) usages: Usages,
 }
 
 impl Runtime {
@@ -145,6 +148,7 @@ impl Runtime {
                 allocation,
                 clock,
                 spares: Arc::new(Semaphore::new(SPARES)),
+                usages: Usages::default(),
             }),
         })
     }

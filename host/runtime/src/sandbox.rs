@@ -8,15 +8,16 @@ use wasmtime::{
     ResourceLimiter,
     component::{HasSelf, Linker, ResourceTable},
 };
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     bindings::base::{Base, aih::host},
-    component::Spec,
+    component::{Held, Spec},
     egress::{Egress, WasiEgress},
     error::Stop,
-    grants::{ClientFeature, FileMode},
+    filesystem::{self, Files},
+    grants::ClientFeature,
     host::Host,
     limits::Meter,
     stdio::{CallLog, Printed},
@@ -35,8 +36,10 @@ const PROGRESS_TEXT: usize = 1_000;
 
 /// The data of one store.
 pub(crate) struct Sandbox {
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     wasi: WasiCtx,
+    /// The granted folders.
+    pub(crate) files: Files,
     http: WasiHttpCtx,
     wasi_egress: WasiEgress,
     egress: Egress,
@@ -61,10 +64,8 @@ pub(crate) struct Begin {
 
 impl Sandbox {
     /// The data of a fresh store.
-    ///
-    /// # Errors
-    /// A granted folder cannot be opened.
-    pub(crate) fn new(spec: Arc<Spec>, egress: Egress, begin: Begin) -> wasmtime::Result<Self> {
+    pub(crate) fn new(held: &Held, begin: Begin) -> Self {
+        let (spec, egress) = (held.spec.clone(), held.egress.clone());
         let log = Arc::new(CallLog::new(begin.host.clone()));
         let stdout = Printed::new(log.clone(), host::log::Level::Info);
         let stderr = Printed::new(log.clone(), host::log::Level::Warn);
@@ -79,20 +80,14 @@ impl Sandbox {
         for (name, value) in &spec.grants.env {
             wasi.env(name, value.expose_secret());
         }
-        for grant in &spec.grants.files {
-            let perms = match grant.mode {
-                FileMode::ReadOnly => FsPerms::ReadOnly,
-                FileMode::ReadWrite => FsPerms::ReadWrite,
-            };
-            wasi.preopened_dir(&grant.path, &grant.seen_as, perms)?;
-        }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
-        Ok(Self {
+        Self {
             table,
             wasi: wasi.build(),
+            files: Files::new(held.folders.clone()),
             http,
             wasi_egress: WasiEgress(egress.clone()),
             egress,
@@ -105,7 +100,7 @@ impl Sandbox {
             deadline: begin.deadline,
             cancel: begin.cancel,
             progressed: None,
-        })
+        }
     }
 
     /// The next call of a warm instance.
@@ -168,6 +163,7 @@ impl WasiHttpView for Sandbox {
 /// Everything that a component can import: what is not granted is linked too, and answers so.
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    filesystem::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     Base::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)
 }

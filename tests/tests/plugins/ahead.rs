@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use aih_runtime::{
-    Content, Context, FileGrant, FileMode, Grants, Loaded, Runtime, RuntimeOptions, Spec, ToolCall, World,
-    idle,
+    Content, Context, FileGrant, FileMode, Grants, Loaded, Quota, Runtime, RuntimeOptions, Spec, ToolCall,
+    World, idle,
 };
 use aih_tests::{eventually, tools};
 
@@ -56,26 +56,25 @@ async fn ahead(folder: &Path) {
     drop(plain);
     spares(&runtime, 0).await;
 
-    // Where a folder is granted it is opened for the call, so that is when the sandbox is made.
+    // Also where a folder is granted: its component holds it open.
     let file = FileGrant {
         path: folder.to_owned(),
         seen_as: "/files".to_owned(),
         mode: FileMode::ReadOnly,
+        quota: Quota::default(),
     };
     let granted = Grants {
         files: vec![file],
         ..Grants::default()
     };
-    let (granted, plain) = (
-        load(&runtime, granted).await,
-        load(&runtime, Grants::default()).await,
-    );
+    let granted = load(&runtime, granted).await;
+    echo(&granted, "first").await;
+    spares(&runtime, 1).await;
     for number in 0..20 {
         echo(&granted, &number.to_string()).await;
     }
-    echo(&plain, "beside").await;
     spares(&runtime, 1).await;
-    drop(plain);
+    drop(granted);
     spares(&runtime, 0).await;
 }
 

@@ -7,6 +7,7 @@ mod bad_components;
 mod calls;
 mod documents;
 mod examples;
+mod folders;
 mod globals;
 mod hostile;
 mod languages;

@@ -14,12 +14,18 @@ pub struct Check {
 }
 
 impl Check {
-    /// Prints every problem and warning. 0: the file can be run; 2: it has problems.
+    /// Prints every problem and warning. 0: the file can be run; 2: it has problems, or grants that cannot be given.
     pub fn run(&self) -> ExitCode {
         match Config::load(&self.file) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
                     report::line(&format!("warning: {warning}"));
+                }
+                for problem in &loaded.refused {
+                    report::line(&format!("error: {problem}"));
+                }
+                if !loaded.refused.is_empty() {
+                    return self.problems(loaded.refused.len());
                 }
                 let warnings = match loaded.warnings.len() {
                     0 => String::new(),
@@ -33,11 +39,14 @@ impl Check {
                 for problem in &problems.0 {
                     report::line(&format!("error: {problem}"));
                 }
-                let count = problems.0.len();
-                let noun = if count == 1 { "problem" } else { "problems" };
-                report::line(&format!("{}: {count} {noun}", self.file.display()));
-                ExitCode::from(2)
+                self.problems(problems.0.len())
             }
         }
+    }
+
+    fn problems(&self, count: usize) -> ExitCode {
+        let noun = if count == 1 { "problem" } else { "problems" };
+        report::line(&format!("{}: {count} {noun}", self.file.display()));
+        ExitCode::from(2)
     }
 }

@@ -9,7 +9,7 @@ use super::cursor::At;
 use super::fields::ROOT;
 use super::node::{self, MAX_BYTES};
 use super::read::{Reader, secrets_settings};
-use super::{Config, LoadedConfig, Problem, Problems};
+use super::{Config, LoadedConfig, Problem, Problems, files};
 use crate::secrets::{Provider, Secrets};
 
 impl Config {
@@ -96,6 +96,7 @@ impl Config {
             secrets: &secrets,
             problems: Vec::new(),
             warnings: Vec::new(),
+            grants: Vec::new(),
         };
         reader.problems.extend(
             duplicates
@@ -108,19 +109,22 @@ impl Config {
                 .map(|f| problem(f.place, f.key, f.what, f.instead)),
         );
         let config = reader.config(&at, settings.provider, files);
-        let (mut problems, mut warnings) = (reader.problems, reader.warnings);
+        let (mut problems, mut warnings, grants) = (reader.problems, reader.warnings, reader.grants);
         problems.sort_by_key(|p| (p.line, p.column));
         warnings.sort_by_key(|p| (p.line, p.column));
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
-        Ok(LoadedConfig {
+        let mut loaded = LoadedConfig {
             path: path.to_owned(),
             base_dir,
             config,
             warnings,
+            refused: Vec::new(),
             secrets: Arc::new(secrets),
-        })
+        };
+        loaded.refused = files::refused(&loaded, &grants);
+        Ok(loaded)
     }
 }
 

@@ -7,6 +7,7 @@
 mod check;
 mod cursor;
 mod fields;
+pub(crate) mod files;
 mod forms;
 mod load;
 mod model;
@@ -76,6 +77,8 @@ pub struct LoadedConfig {
     pub config: Config,
     /// What should be looked at, in the order of the file.
     pub warnings: Vec<Problem>,
+    /// Grants that cannot be given: the hub runs, and the entries of these do not serve.
+    pub refused: Vec<Problem>,
     /// Where `${VAR}` values come from.
     pub secrets: Arc<Secrets>,
 }

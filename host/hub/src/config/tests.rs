@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::*;
 
 mod any_text;
+mod files;
 
 /// The file of the product's first description, word for word.
 const BRIEF: &str = include_str!("testdata/brief.yaml");

@@ -114,7 +114,7 @@ impl Hook {
         config: &config::Hook,
         around: Surroundings,
         workshop: Workshop,
-        reserved: &plugins::Reserved,
+        reserved: &Arc<aih_runtime::Reserved>,
     ) -> Arc<Self> {
         let trigger = Trigger::parse(&config.trigger).unwrap_or(Trigger::Manual);
         let blocking = is_blocking(trigger, config.mode);
@@ -122,7 +122,7 @@ impl Hook {
         if blocking && limits.time.is_none() {
             limits.time = Some(BLOCKING_TIME);
         }
-        let spec = plugins::spec(&config.name, &config.grants, &limits, &config.config, reserved);
+        let spec = plugins::hook_spec(config, &limits, reserved);
         let limit = spec.as_ref().map_or(BLOCKING_TIME, |spec| spec.limits.time);
         let (news, settled) = watch::channel(0);
         let name = config.name.clone();

@@ -28,7 +28,7 @@ use crate::{
     catalogue::provider::{Call, ProviderState},
     config::{self, LoadedConfig, WebhookScheme},
     mcp::RawJson,
-    plugins::{self, LogLine, Neighbours, Record, Workshop},
+    plugins::{LogLine, Neighbours, Record, Workshop},
     store::{Store, queue::QueueError},
 };
 
@@ -288,7 +288,8 @@ pub async fn try_out(
 ) -> anyhow::Result<Fired> {
     let store = Store::in_memory().await?;
     let around = super::surroundings(entry, loaded, &store, &Neighbours::default())?;
-    let hook = Hook::start(entry, around, workshop, &plugins::reserved(loaded));
+    let reserved = Arc::new(config::files::reserved(loaded));
+    let hook = Hook::start(entry, around, workshop, &reserved);
     check_on(&hook)?;
     let facts = event::Facts {
         hub: &loaded.config.name,

@@ -167,7 +167,7 @@ impl Hooks {
         store: &Store,
         neighbours: &Neighbours,
     ) -> anyhow::Result<Arc<Self>> {
-        let reserved = plugins::reserved(config);
+        let reserved = Arc::new(crate::config::files::reserved(config));
         let mut all = Vec::new();
         for entry in &config.config.hooks {
             let around = surroundings(entry, config, store, neighbours)?;

@@ -1,9 +1,11 @@
-//! Keeps one component ready: prepares it in the background, and again whenever one of its files has changed.
+//! Keeps one component ready: prepares it in the background, and again whenever one of its files has changed, or another
+//! folder is at the path of one that it is granted.
 //!
 //! One that was ready serves on as it was when its new content is wrong; the error is kept beside it.
 
 use std::{
     future::Future,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::{Arc, OnceLock, Weak},
     time::{Duration, SystemTime},
@@ -112,14 +114,15 @@ impl<T: Send + Sync + 'static> Keeper<T> {
                     vec![keeper.recipe.file.clone()]
                 }
             };
+            let folders = keeper.folders();
             drop(keeper);
-            let seen = stamps(inputs.clone()).await;
+            let seen = (stamps(inputs.clone()).await, identities(folders.clone()).await);
             loop {
                 tokio::time::sleep(WATCH).await;
                 if weak.strong_count() == 0 {
                     return;
                 }
-                if stamps(inputs.clone()).await != seen {
+                if (stamps(inputs.clone()).await, identities(folders.clone()).await) != seen {
                     break;
                 }
             }
@@ -137,6 +140,13 @@ impl<T: Send + Sync + 'static> Keeper<T> {
             .prepare(&recipe.file, recipe.language, recipe.world, spec)
             .await?;
         Ok((finish(prepared.component).await?, prepared.inputs))
+    }
+
+    /// The folders that it is granted.
+    fn folders(&self) -> Vec<PathBuf> {
+        let spec = self.recipe.spec.as_ref().ok();
+        let files = spec.into_iter().flat_map(|spec| &spec.grants.files);
+        files.map(|grant| grant.path.clone()).collect()
     }
 
     /// What is ready, if anything is.
@@ -185,6 +195,18 @@ async fn stamps(files: Vec<PathBuf>) -> Vec<Option<(SystemTime, u64)>> {
             Some((metadata.modified().ok()?, metadata.len()))
         };
         files.iter().map(stamp).collect()
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+/// Device and inode of each folder, `None` where there is none. What is in it does not count.
+async fn identities(folders: Vec<PathBuf>) -> Vec<Option<(u64, u64)>> {
+    let look = move || {
+        let identity = |folder: &PathBuf| {
+            let metadata = std::fs::metadata(folder).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        folders.iter().map(identity).collect()
     };
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }

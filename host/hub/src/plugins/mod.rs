@@ -23,4 +23,4 @@ pub use nested::Neighbours;
 pub(crate) use nested::read_grants;
 pub use prepare::{PrepareError, Prepared, Workshop};
 pub use server::PluginServer;
-pub(crate) use spec::{Reserved, entry_spec, reserved, spec};
+pub(crate) use spec::{entry_spec, hook_spec};

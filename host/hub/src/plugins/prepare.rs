@@ -7,7 +7,7 @@ use std::{
 };
 
 use aih_builder::{BuildCache, BuildOptions, Builder};
-use aih_runtime::{Compiler, LoadError, Loaded, Runtime, RuntimeOptions, Spec, World};
+use aih_runtime::{Compiler, LoadError, Loaded, Reserved, Runtime, RuntimeOptions, Spec, World};
 use async_trait::async_trait;
 
 use crate::config;
@@ -53,6 +53,16 @@ pub enum PrepareError {
         path: PathBuf,
         /// Why.
         source: LoadError,
+    },
+    /// A build read what another sandbox could have put there.
+    #[error("{}: {} is read by the build, and {writer} may write it; move the source, or grant another folder", file.display(), input.display())]
+    Writable {
+        /// The source.
+        file: PathBuf,
+        /// What was read.
+        input: PathBuf,
+        /// Who may write it.
+        writer: String,
     },
     /// What it is granted cannot be given.
     #[error(transparent)]
@@ -106,6 +116,7 @@ impl Workshop {
         spec: Spec,
     ) -> Result<Prepared, PrepareError> {
         let (wasm, inputs) = self.component_and_inputs(file, language, world).await?;
+        not_written(file, &inputs, &spec.reserved).await?;
         let component = self.runtime.load(wasm, world, spec).await;
         Ok(Prepared {
             component: component.map_err(|source| PrepareError::Load {
@@ -157,6 +168,31 @@ impl Workshop {
         let root = &source.root;
         let inputs = built.inputs.iter().map(|input| root.join(input)).collect();
         Ok((read(&built.component).await?, inputs))
+    }
+}
+
+/// Refuses code that a component could have written: it would run with grants that are not its writer's.
+async fn not_written(file: &Path, inputs: &[PathBuf], reserved: &Arc<Reserved>) -> Result<(), PrepareError> {
+    let (reserved, inputs) = (reserved.clone(), inputs.to_vec());
+    let look = move || {
+        let written = reserved.written();
+        let mut found = inputs.into_iter().filter_map(|input| {
+            let writer = written.by(&input)?.to_owned();
+            Some((input, writer))
+        });
+        found.next()
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok(None) => Ok(()),
+        Ok(Some((input, writer))) => Err(PrepareError::Writable {
+            file: file.to_owned(),
+            input,
+            writer,
+        }),
+        Err(error) => Err(PrepareError::File {
+            path: file.to_owned(),
+            why: format!("what its build read cannot be looked at: {error}"),
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use aih_runtime::{CallError, Context, LoadError, Loaded, Tool, ToolCall, World};
+use aih_runtime::{CallError, Context, LoadError, Loaded, Reserved, Tool, ToolCall, World};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use super::{
     keeper::{Keeper, Recipe},
     prepare::{PrepareError, Workshop},
     schema::Schema,
-    spec::{Reserved, entry_spec},
+    spec::entry_spec,
 };
 use crate::{
     catalogue::provider::{
@@ -57,7 +57,7 @@ impl PluginServer {
         config: &config::Plugin,
         around: Surroundings,
         workshop: Workshop,
-        reserved: &Reserved,
+        reserved: &Arc<Reserved>,
         signal: ChangeSignal,
     ) -> Arc<Self> {
         let recipe = Recipe {

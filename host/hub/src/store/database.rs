@@ -203,6 +203,14 @@ async fn migrate(connection: &mut AnyConnection) -> Result<(), OpenErrorKind> {
     Ok(())
 }
 
+/// The file that `url` names, relative to `base`; `None` where it is none of SQLite's or not on disk.
+pub(crate) fn file_of(url: &str, base: &Path) -> Option<PathBuf> {
+    match Place::parse(url, base) {
+        Ok(Place::File(path)) => Some(path),
+        Ok(Place::Memory) | Err(_) => None,
+    }
+}
+
 /// Where a store is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {

@@ -11,6 +11,7 @@ pub mod state;
 use std::{path::Path, sync::Arc};
 
 use self::{database::Database, queue::Queue, state::PluginState};
+pub(crate) use database::file_of;
 pub use error::{OpenError, OpenErrorKind, StoreError};
 
 /// The open store. Clones share it.

@@ -9,7 +9,7 @@ use aih_plugin::{
 };
 use wasip2::filesystem::{
     preopens::get_directories,
-    types::{DescriptorFlags, OpenFlags, PathFlags},
+    types::{Descriptor, DescriptorFlags, OpenFlags, PathFlags},
 };
 
 use crate::Amount;
@@ -91,6 +91,139 @@ pub async fn symlink_escape(args: Escape) -> Result<String> {
         .read(4096, 0)
         .map_err(|code| Error::new(format!("reading: {code}")))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[arguments]
+pub struct Swap {
+    /// A granted folder.
+    folder: String,
+    /// What lies in it, such as a folder that is granted by itself.
+    name: String,
+    /// What the link in its place points to, such as `../outside`.
+    target: String,
+}
+
+/// Puts a symbolic link in the place of a file or folder.
+#[tool]
+pub async fn swap_for_link(args: Swap) -> Result<&'static str> {
+    let folder = granted(&args.folder)?;
+    let aside = format!("{}-aside", args.name);
+    fs::rename(
+        format!("{}/{}", args.folder, args.name),
+        format!("{}/{aside}", args.folder),
+    )?;
+    folder
+        .symlink_at(&args.target, &args.name)
+        .map_err(|code| Error::new(format!("link: {code}")))?;
+    Ok("swapped")
+}
+
+/// The folder that is granted under this path.
+fn granted(path: &str) -> Result<Descriptor> {
+    let found = get_directories().into_iter().find(|(_, granted)| granted == path);
+    found
+        .map(|(folder, _)| folder)
+        .ok_or_else(|| Error::new(format!("{path} was not granted")))
+}
+
+#[arguments]
+pub struct Fill {
+    /// A granted folder.
+    folder: String,
+    /// The way: see [`fill`].
+    how: String,
+    /// How often, or how many megabytes at once.
+    amount: u64,
+}
+
+/// Makes a folder larger until that is refused. It says how often it went well, and the error.
+#[tool]
+pub async fn fill(args: Fill) -> Result<String> {
+    let (folder, how) = (granted(&args.folder)?, args.how.as_str());
+    let path = |name: &str| format!("{}/{name}", args.folder);
+    let megabyte = vec![7; 1 << 20];
+    let mut kept: Vec<Box<dyn std::any::Any>> = Vec::new();
+    let mut step = |n: u64| -> Result<()> {
+        let name = format!("{how}-{n}");
+        let code = |code: wasip2::filesystem::types::ErrorCode| Error::new(code.to_string());
+        match how {
+            // One file that grows, by a stream.
+            "write" => fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path("one"))?
+                .write_all(&megabyte)?,
+            // By a stream that begins somewhere.
+            "seek" => {
+                use std::io::{Seek as _, SeekFrom};
+                let mut file = fs::File::options().create(true).write(true).open(path("one"))?;
+                file.seek(SeekFrom::Start(n << 20))?;
+                file.write_all(&megabyte)?;
+            }
+            // Without a stream.
+            "positions" => {
+                let file = folder
+                    .open_at(PathFlags::empty(), "one", OpenFlags::CREATE, DescriptorFlags::WRITE)
+                    .map_err(code)?;
+                for part in 0..16 {
+                    file.write(&megabyte[..64 << 10], (n << 20) + (part << 16))
+                        .map_err(code)?;
+                }
+            }
+            "set-length" => fs::File::create(path(&name))?.set_len(args.amount << 20)?,
+            // A file with a gap.
+            "gap" => {
+                let file = folder
+                    .open_at(PathFlags::empty(), &name, OpenFlags::CREATE, DescriptorFlags::WRITE)
+                    .map_err(code)?;
+                file.write(b"x", args.amount << 20).map_err(code)?;
+            }
+            // Files that are deleted and stay open: as handles, and as streams.
+            "deleted" => {
+                let mut file = fs::File::create(path(&name))?;
+                file.write_all(&megabyte)?;
+                fs::remove_file(path(&name))?;
+                kept.push(Box::new(file));
+            }
+            "deleted-streams" => {
+                fs::write(path(&name), &megabyte)?;
+                let file = folder
+                    .open_at(PathFlags::empty(), &name, OpenFlags::empty(), DescriptorFlags::READ)
+                    .map_err(code)?;
+                kept.push(Box::new(file.read_via_stream(0).map_err(code)?));
+                drop(file);
+                fs::remove_file(path(&name))?;
+            }
+            // In the place of a file that stays open.
+            "replaced" => {
+                let mut file = fs::File::create(path(&name))?;
+                file.write_all(&megabyte)?;
+                fs::rename(path(&name), path("one"))?;
+                kept.push(Box::new(file));
+            }
+            "emptied" => {
+                let mut file = fs::File::create(path("one"))?;
+                file.write_all(&megabyte)?;
+                kept.push(Box::new(file));
+            }
+            "files" => drop(fs::File::create(path(&name))?),
+            "folders" => fs::create_dir(path(&name))?,
+            "deep" => fs::create_dir_all(path(&"d/".repeat(n as usize + 1)))?,
+            "links" => folder.symlink_at("nowhere", &name).map_err(code)?,
+            "hard-links" => {
+                fs::File::options().create(true).append(true).open(path("one"))?;
+                fs::hard_link(path("one"), path(&name))?;
+            }
+            other => return Err(Error::new(format!("no such way: {other}"))),
+        }
+        Ok(())
+    };
+    for n in 0..args.amount {
+        if let Err(error) = step(n) {
+            return Ok(format!("after {n}: {error}"));
+        }
+    }
+    Ok(format!("all {}", args.amount))
 }
 
 /// Makes a hard link.

@@ -15,7 +15,7 @@ aih_plugin::plugin! {
         compute::endless_loop, compute::memory_bomb, compute::memory_grow, compute::deep_recursion,
         compute::panic, compute::exit, compute::abort, compute::never, compute::clocks,
         files::read_path, files::write_path, files::list_path, files::symlink_escape, files::hard_link,
-        files::rename, files::disk_flood, files::env_dump,
+        files::rename, files::disk_flood, files::env_dump, files::swap_for_link, files::fill,
         host::loop_in_host_call, host::sleep_forever, host::log_flood, host::progress_flood, host::state_flood,
         host::state_key, host::secret, host::self_call, host::reenter, host::random_huge, host::many_resources,
         network::fetch, network::fetch_many, network::header_flood, network::wasi_http, network::tcp_connect,

@@ -42,7 +42,7 @@ impl Run {
         let manifest = Manifest::find(&self.file, Some(&wasm))?.unwrap_or_default();
         let entry = super::entry(&self.file, &manifest, self.grant)?;
         let host = plugins::alone(&entry).await?;
-        let spec = plugins::entry_spec(&entry, &plugins::Reserved::default())?;
+        let spec = plugins::entry_spec(&entry, &Arc::default())?;
         let loaded = workshop.runtime.load(wasm, World::Plugin, spec).await?;
         let tools = loaded.list_tools().await?;
         anyhow::ensure!(

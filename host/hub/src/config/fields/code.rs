@@ -181,6 +181,21 @@ pub(super) static FILE_GRANT: Shape = Shape {
             "",
             "Absolute path that the code sees; default `/` and the folder's name.",
         ),
+        optional(
+            "max_bytes",
+            &SIZE_K,
+            "256MiB",
+            "With `rw`: how much may be in the folder. More is refused while the call runs; a file counts by its length.",
+        ),
+        optional(
+            "max_files",
+            &Kind::Int {
+                min: 0,
+                max: 1_000_000,
+            },
+            "10000",
+            "With `rw`: how many files, folders and links may be in the folder.",
+        ),
     ],
 };
 

@@ -51,6 +51,8 @@ pub struct Config {
     pub configs: Vec<ClientConfig>,
     /// `secrets.provider`: where `${VAR}` is looked up.
     pub secrets_provider: crate::secrets::Provider,
+    /// `secrets.path`: an absolute path of a file or a folder, also where another provider does not read it.
+    pub secrets_path: Option<std::path::PathBuf>,
     /// `rate_limits`: how often a key or an address may call.
     pub rate_limits: RateLimits,
     /// `audit`: what is written down of every call.

@@ -100,6 +100,10 @@ pub struct FileGrant {
     pub mode: FileMode,
     /// `as`: where the code sees it; `None` is `/` and the folder's name.
     pub seen_as: Option<String>,
+    /// `max_bytes`: how much may be in it, with mode `rw`. Default 256 MiB.
+    pub max_bytes: Option<ByteSize>,
+    /// `max_files`: how many files, folders and links may be in it, with mode `rw`. Default 10,000.
+    pub max_files: Option<u64>,
 }
 
 /// `grants.files[].mode`.

@@ -196,12 +196,23 @@ impl Reader<'_> {
             let Some(path) = grant.get_text("path") else {
                 continue;
             };
+            self.grants.push((grant.place(), grant.path.clone()));
             let modes = [("ro", FileMode::ReadOnly), ("rw", FileMode::ReadWrite)];
             files.push(FileGrant {
                 path: self.path(path),
                 mode: grant.word("mode", &modes).unwrap_or(FileMode::ReadOnly),
                 seen_as: grant.string("as"),
+                max_bytes: grant.size("max_bytes"),
+                max_files: grant.int("max_files"),
             });
+            let writes = grant.get_text("mode") == Some("rw");
+            let quota = ["max_bytes", "max_files"]
+                .into_iter()
+                .filter_map(|key| grant.get(key));
+            for quota in quota.filter(|_| !writes) {
+                let what = "a folder that is only read does not grow".to_owned();
+                self.problem(&quota, what, "take it out, or write `mode: rw`");
+            }
         }
         Grants {
             http: at.strings("http"),

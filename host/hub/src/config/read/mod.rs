@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Problem;
 use super::cursor::At;
+use super::files::GrantPlace;
 use super::model::{Config, DisabledReason, EntryState, Text};
 use super::node::Place;
 use super::table::Form;
@@ -27,6 +28,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) secrets: &'a Secrets,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// Where each entry of `grants.files` stands.
+    pub(crate) grants: Vec<GrantPlace>,
 }
 
 /// The file's `secrets`, needed before anything else is read.
@@ -90,6 +93,9 @@ impl Reader<'_> {
             hooks: self.hooks(root),
             configs: self.configs(root),
             secrets_provider: provider,
+            secrets_path: root
+                .get("secrets")
+                .and_then(|at| Some(self.path(at.get_text("path")?))),
             rate_limits: self.rate_limits(root),
             audit: self.audit(root),
             git: self.git(root),
