@@ -13,6 +13,7 @@ use crate::{
         provider::{ChangeSignal, Provider},
     },
     config::{LoadedConfig, files},
+    data::DataFolder,
     gateway::{
         Gateway,
         hub::{HubContent, HubProvider},
@@ -38,23 +39,21 @@ pub struct Hub {
     /// What it remembers.
     pub store: Store,
     house: Vec<JoinHandle<()>>,
+    /// Given back last.
+    _folder: DataFolder,
 }
 
 impl Hub {
-    /// Starts every provider, in the background: a sick one delays nothing.
+    /// Starts every provider, in the background: a sick one delays nothing. `folder` is that of [`data_dir`].
     ///
     /// # Errors
-    /// Only what concerns the whole hub: no TLS library, no data folder, or an
-    /// [`OpenError`](crate::store::OpenError) of the store.
-    pub async fn start(loaded: LoadedConfig) -> anyhow::Result<Self> {
+    /// Only what concerns the whole hub: no TLS library, or an [`OpenError`](crate::store::OpenError) of the store.
+    pub async fn start(loaded: LoadedConfig, folder: DataFolder) -> anyhow::Result<Self> {
         let config = Arc::new(loaded);
         let reading = config.clone();
-        let content = tokio::task::spawn_blocking(move || {
-            create_data_dir(&reading)?;
-            anyhow::Ok(HubContent::load(&reading))
-        })
-        .await??;
-        let store = Store::open(config.config.store.url.expose_secret(), &config.base_dir).await?;
+        let content = tokio::task::spawn_blocking(move || HubContent::load(&reading)).await?;
+        let url = config.config.store.url.expose_secret();
+        let store = Store::open_with(url, &config.base_dir, &folder).await?;
         let signal = ChangeSignal::default();
         let own = HubProvider::new(content, signal.clone());
         let client = upstream::http_client().context("the HTTP client cannot be set up")?;
@@ -81,7 +80,7 @@ impl Hub {
         own.attach(&catalogue);
         own.attach_hooks(&hooks);
         neighbours.attach(&catalogue, &hooks);
-        hooks.run(&catalogue);
+        hooks.run(&catalogue, folder.election());
         let gateway = Gateway::new(
             catalogue.clone(),
             config.config.name.clone(),
@@ -100,6 +99,7 @@ impl Hub {
             hooks,
             store,
             house,
+            _folder: folder,
         })
     }
 
@@ -173,25 +173,6 @@ fn plugins(
 /// The folder of the hub's own files.
 pub fn data_dir(config: &LoadedConfig) -> PathBuf {
     config.base_dir.join("data")
-}
-
-/// MCPs of the configuration write there too, so it must be there before they start.
-fn create_data_dir(config: &LoadedConfig) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let path = data_dir(config);
-    if path.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&path)
-        .with_context(|| {
-            format!(
-                "the folder {} cannot be made; make it, or let the hub write there",
-                path.display()
-            )
-        })
 }
 
 /// The keys of the configuration, or the hub's first own key where there is none.

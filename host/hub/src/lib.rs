@@ -8,6 +8,7 @@ pub mod api;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod data;
 pub mod gateway;
 pub mod hooks;
 pub mod hub;

@@ -27,6 +27,7 @@ use crate::{
     limits::Limits,
     output,
     sandbox::{Begin, Sandbox},
+    stopwatch::Stopwatch,
     tools,
 };
 
@@ -71,8 +72,10 @@ pub struct Context {
     pub host: Arc<dyn Host>,
     /// Fires when the caller gave up.
     pub cancel: CancellationToken,
-    /// Ends the call earlier than the component's own limit.
-    pub deadline: Option<Instant>,
+    /// How long the call may wait for its turn: for a place, for memory of the pool, and for a processor, all together.
+    /// Then its time ([`Limits::time`]) counts from when the guest runs, and only while it runs or waits for the host.
+    /// `None` counts these waits as the call's time.
+    pub patience: Option<Duration>,
 }
 
 impl Default for Context {
@@ -80,7 +83,7 @@ impl Default for Context {
         Self {
             host: Arc::new(Nothing),
             cancel: CancellationToken::new(),
-            deadline: None,
+            patience: None,
         }
     }
 }
@@ -272,9 +275,15 @@ impl LoadedInner {
     /// Waits for a place, then runs the guest to its end, its deadline, or some time after the caller gave up.
     async fn run(self: &Arc<Self>, job: Job, context: Context) -> Result<Done, CallError> {
         let limits = &self.spec.limits;
-        let latest = Instant::now() + limits.time;
-        let deadline = context.deadline.map_or(latest, |given| given.min(latest));
-        let _places = self.places(deadline, &context.cancel).await?;
+        let (came, patience) = (Instant::now(), context.patience);
+        let _places = self
+            .places(came, patience.unwrap_or(limits.time), &context.cancel)
+            .await?;
+        let time = match patience {
+            Some(_) => limits.time,
+            None => limits.time.saturating_sub(came.elapsed()),
+        };
+        let watch = Arc::new(Stopwatch::begin(time, patience, came.elapsed()));
         let running = self.runtime.running();
         let listing = matches!(job, Job::ListTools);
         let mut job = Some(job);
@@ -282,7 +291,7 @@ impl LoadedInner {
         loop {
             let begin = Begin {
                 host: context.host.clone(),
-                deadline,
+                watch: watch.clone(),
                 cancel: context.cancel.clone(),
             };
             let (mut store, made) = self.store(begin, listing);
@@ -299,8 +308,8 @@ impl LoadedInner {
             };
             let outcome = tokio::select! {
                 biased;
-                outcome = work => outcome,
-                () = tokio::time::sleep_until(deadline.into()) => Err(Stop::TimedOut.into()),
+                outcome = watch.time(work) => outcome,
+                stop = watch.over() => Err(stop.into()),
                 () = given_up(&context.cancel) => Err(Stop::Cancelled.into()),
             };
             let printed = store.data().finish();
@@ -315,12 +324,13 @@ impl LoadedInner {
                 // Nothing of it ran: other calls hold what it needs of the pool, and give it back.
                 Err(error) if job.is_some() && error.is::<PoolConcurrencyLimitError>() => {
                     drop(store);
+                    watch.wait();
                     held(&self.warm).clear();
                     held(&self.spare).take();
                     tokio::select! {
                         biased;
                         () = context.cancel.cancelled() => return Err(CallError::Cancelled),
-                        () = tokio::time::sleep_until(deadline.into()) => return Err(CallError::Busy),
+                        _ = watch.over() => return Err(CallError::Busy { waited: came.elapsed() }),
                         () = tokio::time::sleep(wait) => {}
                     }
                     wait = (wait * 2).min(longest);
@@ -333,21 +343,25 @@ impl LoadedInner {
     /// One place of the component's own and one of all.
     async fn places(
         &self,
-        deadline: Instant,
+        came: Instant,
+        patience: Duration,
         cancel: &CancellationToken,
     ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), CallError> {
         let both = async {
             let own = self.gate.clone().acquire_owned().await;
             let shared = self.runtime.slots.clone().acquire_owned().await;
             // The semaphores are never closed.
-            own.ok().zip(shared.ok()).ok_or(CallError::Busy)
+            own.ok().zip(shared.ok())
         };
-        tokio::select! {
+        let places = tokio::select! {
             biased;
             places = both => places,
-            () = tokio::time::sleep_until(deadline.into()) => Err(CallError::Busy),
-            () = cancel.cancelled() => Err(CallError::Cancelled),
-        }
+            () = tokio::time::sleep_until((came + patience).into()) => None,
+            () = cancel.cancelled() => return Err(CallError::Cancelled),
+        };
+        places.ok_or_else(|| CallError::Busy {
+            waited: came.elapsed(),
+        })
     }
 
     /// A store with an instance that is there already, or a store alone.
@@ -374,7 +388,7 @@ impl LoadedInner {
             table.set_max_capacity(COMPONENT_HANDLES);
         }
         store.epoch_deadline_callback(|store| {
-            store.data().check()?;
+            store.data().watch.check_running()?;
             Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
@@ -428,10 +442,9 @@ impl LoadedInner {
         // It stops a guest that computes while it is made.
         let _running = self.runtime.running();
         let Context { host, cancel, .. } = Context::default();
-        let deadline = Instant::now();
         let begin = Begin {
             host,
-            deadline,
+            watch: Arc::new(Stopwatch::begin(Duration::ZERO, None, Duration::ZERO)),
             cancel,
         };
         let mut store = self.fresh(&self.full, begin);
@@ -447,11 +460,16 @@ impl LoadedInner {
         if let Some(stop) = error.downcast_ref::<Stop>() {
             return match stop {
                 Stop::TimedOut => CallError::TimedOut(limits.time),
+                Stop::NoTurn => CallError::Busy {
+                    waited: sandbox.watch.waited(),
+                },
                 Stop::Cancelled => CallError::Cancelled,
             };
         }
         if error.is::<PoolConcurrencyLimitError>() {
-            return CallError::Busy;
+            return CallError::Busy {
+                waited: sandbox.watch.waited(),
+            };
         }
         if sandbox.meter.refused {
             return CallError::OutOfMemory(limits.memory);

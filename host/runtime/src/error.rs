@@ -61,9 +61,15 @@ pub enum CallError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// All sandboxes are taken and none came free in the call's time.
-    #[error("busy: all sandboxes are in use; limits.concurrency allows more calls at once")]
-    Busy,
+    /// It got no turn: others had all places, the memory of the pool, or the processors.
+    #[error(
+        "busy: the call waited {} ms for its turn; try again, or let fewer calls run at once (limits.concurrency)",
+        .waited.as_millis()
+    )]
+    Busy {
+        /// How long it waited; the time in which it ran does not count.
+        waited: Duration,
+    },
     /// The component has no such export.
     #[error("the component is no {0}")]
     NoSuchExport(&'static str),
@@ -87,6 +93,8 @@ fn failure_text(failure: &Failure) -> String {
 pub(crate) enum Stop {
     #[error("out of time")]
     TimedOut,
+    #[error("no turn")]
+    NoTurn,
     #[error("cancelled")]
     Cancelled,
 }

@@ -23,6 +23,7 @@ mod limits;
 mod output;
 mod sandbox;
 mod stdio;
+mod stopwatch;
 mod streams;
 mod tools;
 

@@ -9,7 +9,8 @@ use wasmtime::ResourceLimiter;
 pub struct Limits {
     /// Linear memory of one call in bytes, all memories of the component together.
     pub memory: u64,
-    /// Wall-clock time of one call, host calls included.
+    /// Wall-clock time of one call, host calls included. With [`Context::patience`](crate::Context::patience) without the
+    /// waits for its turn.
     pub time: Duration,
     /// Bytes of one call's answer.
     pub output: u64,

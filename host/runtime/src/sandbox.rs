@@ -15,12 +15,12 @@ use crate::{
     bindings::base::{Base, aih::host},
     component::{Held, Spec},
     egress::{Egress, WasiEgress},
-    error::Stop,
     filesystem::{self, Files},
     grants::ClientFeature,
     host::Host,
     limits::Meter,
     stdio::{CallLog, Printed},
+    stopwatch::Stopwatch,
 };
 
 /// Handles of the host that a guest may hold at once. What stands behind one takes up to some hundred kilobytes.
@@ -49,16 +49,16 @@ pub(crate) struct Sandbox {
     log: Arc<CallLog>,
     stdout: Printed,
     stderr: Printed,
-    pub(crate) deadline: Instant,
+    pub(crate) watch: Arc<Stopwatch>,
     pub(crate) cancel: CancellationToken,
     /// When progress was passed on, and how far it was.
     progressed: Option<(Instant, f64)>,
 }
 
-/// Who calls, and until when.
+/// Who calls, and with how much time.
 pub(crate) struct Begin {
     pub(crate) host: Arc<dyn Host>,
-    pub(crate) deadline: Instant,
+    pub(crate) watch: Arc<Stopwatch>,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -97,7 +97,7 @@ impl Sandbox {
             log,
             stdout,
             stderr,
-            deadline: begin.deadline,
+            watch: begin.watch,
             cancel: begin.cancel,
             progressed: None,
         }
@@ -107,7 +107,7 @@ impl Sandbox {
     pub(crate) fn begin(&mut self, begin: Begin) {
         self.log.begin(begin.host.clone());
         self.host = begin.host;
-        self.deadline = begin.deadline;
+        self.watch = begin.watch;
         self.cancel = begin.cancel;
         self.progressed = None;
         self.meter.refused = false;
@@ -121,14 +121,6 @@ impl Sandbox {
 
     pub(crate) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         &mut self.meter
-    }
-
-    /// Whether the guest has to stop now.
-    pub(crate) fn check(&self) -> Result<(), Stop> {
-        if Instant::now() >= self.deadline {
-            return Err(Stop::TimedOut);
-        }
-        Ok(())
     }
 
     fn may_ask(&self, feature: ClientFeature, word: &str) -> Result<(), host::client::Error> {
@@ -330,12 +322,9 @@ impl host::client::Host for Sandbox {
 
 impl host::system::Host for Sandbox {
     async fn sleep(&mut self, duration: u64) -> wasmtime::Result<()> {
-        let until = Instant::now()
-            .checked_add(std::time::Duration::from_millis(duration))
-            .unwrap_or(self.deadline)
-            .min(self.deadline);
-        tokio::time::sleep_until(until.into()).await;
-        self.check()?;
+        let duration = std::time::Duration::from_millis(duration).min(self.watch.left());
+        tokio::time::sleep(duration).await;
+        self.watch.check()?;
         Ok(())
     }
 

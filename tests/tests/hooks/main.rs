@@ -9,10 +9,12 @@
 )]
 
 mod commands;
+mod data_folder;
 mod discord;
 mod events;
 mod examples;
 mod faults;
+mod guards;
 mod queue;
 
 use std::{
@@ -22,7 +24,11 @@ use std::{
 };
 
 use aih_tests::{Fixture, Hub, KEY, Program, client::http, eventually, tools};
-use axum::{Router, extract::State, routing};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    routing,
+};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,6 +79,7 @@ impl Receiver {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
             .route("/", routing::post(take))
+            .layer(DefaultBodyLimit::disable())
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (self, url)

@@ -147,6 +147,11 @@ impl Report {
             hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.failures)),
         )?;
         writer.counter(
+            "hook_busy",
+            "How often a hook got no turn to run: the machine or its places were busy",
+            hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.busy)),
+        )?;
+        writer.counter(
             "hook_events_lost",
             "Events for a background hook that found no room in the queue",
             hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.lost)),

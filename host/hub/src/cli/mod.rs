@@ -15,6 +15,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, LoadedConfig},
+    data::{DataFolder, DataFolderError, FullDisk, Role},
+    hub,
     observe::LogFormat,
     store::OpenError,
 };
@@ -92,14 +94,29 @@ pub fn main() -> ExitCode {
             .map_err(anyhow::Error::from),
     };
     outcome.unwrap_or_else(|error| {
-        // The text of this one has its cause in it.
-        if let Some(error) = error.downcast_ref::<OpenError>() {
-            report::error(&format!("error: {error}; nothing was started"));
-            return ExitCode::from(2);
-        }
-        report::error(&format!("error: {error:#}"));
-        ExitCode::FAILURE
+        // The texts of these have their cause in them.
+        let known = match error.downcast_ref::<OpenError>() {
+            Some(error) => Some(error.to_string()),
+            None => error.downcast_ref::<DataFolderError>().map(ToString::to_string),
+        };
+        let told = match (error.downcast_ref::<FullDisk>(), known) {
+            (None, None) => {
+                report::error(&format!("error: {error:#}"));
+                return ExitCode::FAILURE;
+            }
+            (None, Some(known)) => known,
+            (Some(_), None) => format!("{error:#}"),
+            (Some(full), Some(known)) => format!("{full}: {known}"),
+        };
+        report::error(&format!("error: {told}; nothing was started"));
+        ExitCode::from(2)
     })
+}
+
+/// Claims the data folder of a configuration.
+async fn open_data_folder(loaded: &LoadedConfig, role: Role) -> anyhow::Result<DataFolder> {
+    let path = hub::data_dir(loaded);
+    Ok(tokio::task::spawn_blocking(move || DataFolder::open(path, role)).await??)
 }
 
 fn print_schema() -> anyhow::Result<ExitCode> {

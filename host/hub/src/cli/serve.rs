@@ -11,14 +11,15 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::{Common, keep_time, listen, load, report, runtime};
+use super::{Common, keep_time, listen, load, open_data_folder, report, runtime};
 use crate::{
     access::{self, AccessState, ApiKey, Guard, GuardConfig},
     api::{self, ApiState},
     catalogue::provider::{ProviderKind, ProviderState},
     config::LoadedConfig,
+    data::{self, Role},
     gateway,
-    hub::{Hub, Keys},
+    hub::{self, Hub, Keys},
     observe::{self, LogBuffer},
     reload::Reloader,
 };
@@ -55,7 +56,10 @@ impl Serve {
             Err(code) => return Ok(code),
         };
         let logs = observe::init(self.common.log_format, &self.common.log)?;
-        runtime()?.block_on(self.serve(loaded, logs))
+        let folder = hub::data_dir(&loaded);
+        runtime()?
+            .block_on(self.serve(loaded, logs))
+            .map_err(|error| data::explained(error, &folder))
     }
 
     async fn serve(self, loaded: LoadedConfig, logs: LogBuffer) -> anyhow::Result<ExitCode> {
@@ -65,6 +69,7 @@ impl Serve {
             !self.no_auth || address.ip().is_loopback(),
             "--no-auth lets everyone in, so it works on a loopback address only, not on {address}"
         );
+        let folder = open_data_folder(&loaded, Role::Serve).await?;
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address}; choose another with --listen or server.listen")
         })?;
@@ -85,7 +90,7 @@ impl Serve {
         };
         let guard = Guard::new(&guard_config(&loaded, address))?;
         let access = AccessState::new(ring, guard, self.no_auth)?;
-        let hub = Hub::start(loaded).await?;
+        let hub = Hub::start(loaded, folder).await?;
         let hooks = hub.own.hooks().clone();
         access.on_refusal(Box::new(move |reason, address, path| {
             hooks.refused(reason, address, path);

@@ -1,19 +1,20 @@
 //! `aih stdio`: the hub for one client that starts commands.
 //!
 //! Who can start the command can read the configuration, so the client may use everything; `--permission`
-//! narrows that.
+//! narrows that. Several may run at once on one data folder, beside an `aih serve`: see [`crate::data`].
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::io::BufReader;
 
-use super::{Common, load, report, runtime};
+use super::{Common, load, open_data_folder, report, runtime};
 use crate::{
     access::{Principal, permission::Pattern},
     catalogue::Scope,
     config::LoadedConfig,
+    data::{self, Role},
     gateway::stdio,
-    hub::Hub,
+    hub::{self, Hub},
     observe,
 };
 
@@ -43,7 +44,10 @@ impl Stdio {
         // Standard output belongs to the protocol; log lines go to standard error.
         observe::init(self.common.log_format, &self.common.log)?;
         let runtime = runtime()?;
-        let outcome = runtime.block_on(self.serve(loaded));
+        let folder = hub::data_dir(&loaded);
+        let outcome = runtime
+            .block_on(self.serve(loaded))
+            .map_err(|error| data::explained(error, &folder));
         // The thread that reads standard input cannot be interrupted.
         runtime.shutdown_background();
         outcome
@@ -53,7 +57,8 @@ impl Stdio {
         for warning in &loaded.warnings {
             tracing::warn!(target: "aih::config", "{warning}");
         }
-        let hub = Hub::start(loaded).await?;
+        let folder = open_data_folder(&loaded, Role::Stdio).await?;
+        let hub = Hub::start(loaded, folder).await?;
         let mut principal = Principal::anonymous_admin();
         if !self.permissions.is_empty() {
             principal.permissions = self.permissions.into_iter().collect();

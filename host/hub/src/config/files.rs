@@ -14,17 +14,19 @@ use aih_runtime::{GrantedTo, Quota, Reserved, ReservedPath};
 use secrecy::ExposeSecret as _;
 
 use super::{FileGrant, FileMode, Grants, LoadedConfig, LocalMcp, Problem, Runtime, node::Place};
-use crate::{catalogue::skills::SKILL_MD, hub, store};
+use crate::{catalogue::skills::SKILL_MD, data, hub, store};
 
 /// What the hub makes in its data folder.
-const DATA: [(&str, &str); 4] = [
+const DATA: [(&str, &str); 6] = [
     ("cache", "the folder of compiled code"),
     ("cache.key", "the key of compiled code"),
     ("keys.json", "the hub's keys"),
+    (data::SERVE_LOCK, "the hub's lock"),
+    (data::HOOKS_LOCK, "the hub's lock"),
     ("builds", "the folder of builds"),
 ];
 /// What SQLite puts beside its database (<https://www.sqlite.org/tempfiles.html>).
-const DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+const DATABASE: [&str; 5] = ["", "-wal", "-shm", "-journal", data::STORE_LOCK];
 /// What a program or a build looks for by name in its folder and in those above: packages, and what says which and how.
 const PACKAGES: [&str; 13] = [
     "node_modules",

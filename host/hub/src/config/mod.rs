@@ -66,6 +66,12 @@ pub fn can_block(trigger: &str) -> bool {
     )
 }
 
+/// Whether hooks of this trigger stand before an access and can refuse it. One that fails refuses, where the file says
+/// nothing else.
+pub fn guards(trigger: &str) -> bool {
+    matches!(trigger, "tool.before" | "resource.read" | "prompt.get")
+}
+
 /// A config file that can be used.
 #[derive(Debug, Clone)]
 pub struct LoadedConfig {

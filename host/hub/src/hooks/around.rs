@@ -4,10 +4,13 @@
 //! What a hook denies is an answer that the model can read where MCP has one (a tool result with `isError`),
 //! and an error with the reason where it has none.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{
-    Denied, Hooks, Scene, Trigger, decide,
+    Denied, Hooks, Scene, Trigger,
+    decide::{self, Undecided},
     event::{self, ErrorView},
 };
 use crate::{
@@ -29,19 +32,49 @@ pub(super) const CONCERNED: [Trigger; 5] = [
 ];
 
 impl Denied {
-    /// The denial as the result of a tool: the model sees the reason.
-    fn as_result(&self) -> Answer {
-        let result = json!({ "content": [{ "type": "text", "text": self.reason }], "isError": true });
-        Answer {
-            result: RawJson::of(&result),
-            era: Era::Legacy,
+    /// No hook decided, so nothing passes.
+    pub(super) fn undecided(hook: &Arc<str>, trigger: Trigger, why: Undecided) -> Self {
+        let reason = match (why, trigger) {
+            (Undecided::Cancelled, _) => "the request was cancelled before a hook had seen it".to_owned(),
+            (Undecided::Busy, Trigger::ToolAfter) => format!(
+                "the tool ran, and the hub is too busy to run the hook `{hook}`, which has to see the result first; the \
+                 result is kept back"
+            ),
+            (Undecided::Busy, _) => format!(
+                "the hub is too busy to run the hook `{hook}`, which has to see this first; nothing was done, try again"
+            ),
+        };
+        Self {
+            hook: hook.clone(),
+            reason,
+            undecided: Some(why),
         }
     }
 
-    /// The denial where there is no such result.
+    /// The answer to the call of a tool: a decision is a result, in which the model sees the reason.
+    ///
+    /// # Errors
+    /// No hook decided: another attempt may get another answer.
+    fn into_answer(self) -> Result<Answer, ErrorObject> {
+        if self.undecided.is_some() {
+            return Err(self.as_error());
+        }
+        let result = json!({ "content": [{ "type": "text", "text": self.reason }], "isError": true });
+        Ok(Answer {
+            result: RawJson::of(&result),
+            era: Era::Legacy,
+        })
+    }
+
+    /// The denial where there is no such result. `data.kind` says what kind it is.
     pub(crate) fn as_error(&self) -> ErrorObject {
-        let data = json!({ "kind": "denied", "hook": &*self.hook });
-        ErrorObject::new(ErrorCode::INVALID_REQUEST, self.reason.clone()).with_data(&data)
+        let (code, kind) = match self.undecided {
+            None => (ErrorCode::INVALID_REQUEST, "denied"),
+            Some(Undecided::Busy) => (ErrorCode::UPSTREAM_UNAVAILABLE, "busy"),
+            Some(Undecided::Cancelled) => (ErrorCode::CANCELLED, "cancelled"),
+        };
+        let data = json!({ "kind": kind, "hook": &*self.hook });
+        ErrorObject::new(code, self.reason.clone()).with_data(&data)
     }
 }
 
@@ -127,7 +160,7 @@ impl Hooks {
             );
             let agreed = match asked.await {
                 Ok(agreed) => agreed,
-                Err(denied) => return Ok(denied.as_result()),
+                Err(denied) => return denied.into_answer(),
             };
             if agreed != arguments {
                 params = params.map(|params| with(&params, "arguments", &agreed));
@@ -194,7 +227,7 @@ impl Hooks {
             );
             let agreed = match asked.await {
                 Ok(agreed) => agreed,
-                Err(denied) => return Ok(denied.as_result()),
+                Err(denied) => return denied.into_answer(),
             };
             if agreed != answer.result {
                 // What a hook wrote carries nothing of an era; the gateway adds what the client's needs.
@@ -368,12 +401,36 @@ mod tests {
         let denied = Denied {
             hook: "guard".into(),
             reason: "no deletes".to_owned(),
+            undecided: None,
         };
-        let result = denied.as_result().result.to_value();
+        assert_eq!(denied.as_error().message, "no deletes");
+        let answer = denied.into_answer().unwrap();
+        assert!(answer.is_error());
+        let result = answer.result.to_value();
         assert_eq!(result["isError"], true);
         assert_eq!(result["content"][0]["text"], "no deletes");
-        assert!(denied.as_result().is_error());
-        assert_eq!(denied.as_error().message, "no deletes");
+    }
+
+    #[test]
+    fn what_no_hook_decided_is_an_error_that_says_so() {
+        let guard: Arc<str> = "guard".into();
+        let error = |trigger, why| Denied::undecided(&guard, trigger, why).into_answer().unwrap_err();
+        let busy = error(Trigger::ToolBefore, Undecided::Busy);
+        assert_eq!(busy.code, ErrorCode::UPSTREAM_UNAVAILABLE);
+        assert!(
+            busy.message.contains("busy") && busy.message.contains("try again"),
+            "{busy:?}"
+        );
+        assert_eq!(
+            busy.data.unwrap().to_value(),
+            json!({ "kind": "busy", "hook": "guard" })
+        );
+        let after = error(Trigger::ToolAfter, Undecided::Busy).message;
+        assert!(!after.contains("try again"), "the tool ran: {after}");
+        assert_eq!(
+            error(Trigger::ToolBefore, Undecided::Cancelled).code,
+            ErrorCode::CANCELLED
+        );
     }
 
     #[test]

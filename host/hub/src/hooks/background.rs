@@ -6,21 +6,22 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Hooks, Trigger, event,
-    hook::{Delivery, Failed},
+    hook::{Cause, Delivery, Failed, STRETCH},
+    watch,
 };
 use crate::{
+    data::Election,
     mcp::RawJson,
     store::queue::{Due, Event, NewEvent, Queue},
 };
@@ -29,8 +30,12 @@ use crate::{
 pub(crate) const ATTEMPTS: u32 = 5;
 /// The time before the second attempt; each later one waits four times as long.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
-/// The longest time between two attempts.
+/// The longest time between two attempts, before it is spread.
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
+/// No attempt is further away.
+const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// How long a process that gives the background hooks up to another lets their runs end.
+const HANDOVER: Duration = Duration::from_secs(60);
 /// Events of calls that wait for the store before further ones are lost (and counted).
 const OUTBOX: usize = 8_192;
 /// Bytes of these.
@@ -39,13 +44,16 @@ const OUTBOX_BYTES: usize = 64 << 20;
 const RUNNING: usize = 64;
 /// Of these, runs of one hook.
 pub(super) const RUNNING_OF_ONE: usize = 32;
+/// How long a run waits for its turn once it has a place: nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Events that are stored, or taken from the store, in one transaction.
 const BATCH: usize = 256;
 /// Between two looks at a queue of which there is no news.
 const LOOK: Duration = Duration::from_secs(5);
 /// What a lease has beyond the longest time of a hook.
 const LEASE_SLACK: Duration = Duration::from_secs(60);
-/// In whose name this hub claims events. One hub works on one store, so a hub that starts knows its own.
+/// In whose name events are claimed. One process works on the queue at one time, so that it knows what the one before
+/// had claimed.
 const WORKER: &str = "hub";
 
 /// Events of calls on their way to the store, which the call does not wait for.
@@ -123,12 +131,81 @@ pub(super) async fn pump(
     }
 }
 
+/// Runs background hooks and keeps schedules while this process is the one of its data folder that does, until the hub
+/// stops. A queue in memory is this process's alone.
+pub(super) async fn lead(hooks: Arc<Hooks>, queue: Arc<Queue>, election: Election) {
+    let stopping = hooks.stopping.clone();
+    if queue.in_memory() {
+        let alone = Term::begin(&hooks, true);
+        alone.keep_schedules(&hooks);
+        return work(&hooks, &queue, &alone).await;
+    }
+    loop {
+        let began = Instant::now();
+        let elected = tokio::select! {
+            elected = election.won() => elected,
+            () = stopping.cancelled() => return,
+        };
+        if began.elapsed() > Duration::from_secs(1) {
+            tracing::info!(target: "aih::hook", "this process runs the background hooks now");
+        }
+        let term = Term::begin(&hooks, election.serves());
+        term.keep_schedules(&hooks);
+        tokio::select! {
+            () = work(&hooks, &queue, &term) => {}
+            () = election.lost() => {
+                tracing::info!(target: "aih::hook", "the background hooks are left to `aih serve`");
+            }
+        }
+        term.end().await;
+        drop(elected);
+        if stopping.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// The time for which a process runs background hooks.
+struct Term {
+    /// Whether events of hooks that the configuration does not have are given up. The configuration of an `aih stdio` that
+    /// has run for long may be older than that of whoever stored them.
+    gives_up: bool,
+    over: CancellationToken,
+    runs: TaskTracker,
+}
+
+impl Term {
+    fn begin(hooks: &Hooks, gives_up: bool) -> Self {
+        Self {
+            gives_up,
+            over: hooks.stopping.child_token(),
+            runs: TaskTracker::new(),
+        }
+    }
+
+    fn keep_schedules(&self, hooks: &Arc<Hooks>) {
+        for hook in hooks.all.iter().filter(|hook| hook.enabled()) {
+            if let Some(schedule) = hook.schedule.clone() {
+                let task = watch::keep_schedule(hooks.clone(), hook.clone(), schedule, self.over.clone());
+                hooks.tasks.spawn(task);
+            }
+        }
+    }
+
+    /// Lets what runs end. What takes too long runs again where the next one begins.
+    async fn end(&self) {
+        self.over.cancel();
+        self.runs.close();
+        let _ = tokio::time::timeout(HANDOVER, self.runs.wait()).await;
+    }
+}
+
 /// Runs what is in the queue, until the hub stops.
 ///
 /// Each hook that has something to do gets a task that does it, so that one whose runs take long holds up none of
 /// the others.
-pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
-    // What this hub held when it was killed is ready at once.
+async fn work(hooks: &Arc<Hooks>, queue: &Arc<Queue>, term: &Term) {
+    // What was held by a hub that was killed is ready at once.
     match queue.release(WORKER).await {
         Ok(0) => {}
         Ok(count) => tracing::info!(target: "aih::hook", count, "events that did not finish run again"),
@@ -145,23 +222,27 @@ pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
             tracing::warn!(target: "aih::hook", "events cannot be taken from the store: {error}");
             Vec::new()
         });
-        let now = Timestamp::now();
-        let mut wait = LOOK;
-        for Due { hook, ready } in due {
-            if busy.contains(&hook) {
+        let mut next = LOOK;
+        for Due { hook, wait } in due {
+            let unknown = hooks.get(&hook).is_none();
+            if busy.contains(&hook) || (unknown && !term.gives_up) {
                 continue;
             }
-            match Duration::try_from(ready.duration_since(now)) {
-                Ok(early) if !early.is_zero() => wait = wait.min(early),
-                // It is time, or was.
-                _ => {
-                    busy.insert(hook.clone());
-                    let (hooks, queue, places) = (hooks.clone(), queue.clone(), places.clone());
-                    draining.spawn(async move {
-                        drain(&hooks, &queue, &hook, places).await;
-                        hook
-                    });
+            if wait > LONGEST_WAIT {
+                // The machine's clock was ahead when this was stored.
+                if let Err(error) = queue.hurry(&hook, LONGEST_WAIT).await {
+                    tracing::warn!(target: "aih::hook", hook, "{error}");
                 }
+            } else if wait.is_zero() {
+                busy.insert(hook.clone());
+                let (hooks, queue, places) = (hooks.clone(), queue.clone(), places.clone());
+                let runs = term.runs.clone();
+                draining.spawn(async move {
+                    drain(&hooks, &queue, &hook, places, &runs).await;
+                    hook
+                });
+            } else {
+                next = next.min(wait);
             }
         }
         tokio::select! {
@@ -176,20 +257,26 @@ pub(super) async fn work(hooks: Arc<Hooks>, queue: Arc<Queue>) {
                     (draining, busy) = (JoinSet::new(), HashSet::new());
                 }
             },
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(next) => {}
             () = stopping.cancelled() => return,
         }
     }
 }
 
 /// Starts what one hook has to do, until nothing of it is ready or the store fails.
-async fn drain(hooks: &Arc<Hooks>, queue: &Arc<Queue>, hook: &str, places: Arc<Semaphore>) {
-    let own = match hooks.get(hook) {
-        Some(hook) => hook.places.clone(),
+async fn drain(
+    hooks: &Arc<Hooks>,
+    queue: &Arc<Queue>,
+    hook: &str,
+    places: Arc<Semaphore>,
+    runs: &TaskTracker,
+) {
+    let (own, concurrency) = match hooks.get(hook) {
+        Some(hook) => (hook.places.clone(), hook.concurrency),
         // The configuration has none of that name any more: its events are only given up.
-        None => Arc::new(Semaphore::new(1)),
+        None => (Arc::new(Semaphore::new(1)), 1),
     };
-    let lease = lease(hooks);
+    let lease = lease(hooks, concurrency);
     loop {
         let events = match queue.claim(WORKER, hook, BATCH, lease).await {
             Ok(events) => events,
@@ -209,20 +296,22 @@ async fn drain(hooks: &Arc<Hooks>, queue: &Arc<Queue>, hook: &str, places: Arc<S
                 own.clone().acquire_owned().await,
                 places.clone().acquire_owned().await,
             );
-            let (hooks, queue) = (hooks.clone(), queue.clone());
-            hooks.tasks.clone().spawn(async move {
+            let (hooks, queue, tasks) = (hooks.clone(), queue.clone(), hooks.tasks.clone());
+            let run = async move {
                 one(&hooks, &queue, event).await;
                 drop(held);
-            });
+            };
+            tasks.spawn(runs.track_future(run));
         }
     }
 }
 
-/// For how long an event is claimed: until all that were claimed with it have run, while every other hook wants places
-/// too and each run takes as long as the longest may.
-fn lease(hooks: &Hooks) -> Duration {
+/// For how long an event is claimed: until all that were claimed with it have run, `concurrency` at a time, while every
+/// other hook wants places too and each run takes as long as the longest may.
+fn lease(hooks: &Hooks, concurrency: usize) -> Duration {
     let longest = hooks.all.iter().map(|hook| hook.limit).max().unwrap_or_default();
-    let turns = 1 + BATCH / RUNNING_OF_ONE + BATCH * hooks.all.len() / RUNNING;
+    let longest = longest.saturating_mul(1 + STRETCH).saturating_add(PATIENCE);
+    let turns = 1 + BATCH / concurrency.clamp(1, RUNNING_OF_ONE) + BATCH * hooks.all.len() / RUNNING;
     let turns = u32::try_from(turns).unwrap_or(u32::MAX);
     longest.saturating_mul(turns).saturating_add(LEASE_SLACK)
 }
@@ -232,11 +321,7 @@ async fn one(hooks: &Hooks, queue: &Queue, event: Event) {
     let stored = match run(hooks, &event).await {
         Ok(()) => queue.done(&event.id).await,
         Err(failed) => match next(event.attempt, &failed, rand::random()) {
-            Next::Again(after) => {
-                let after = SignedDuration::try_from(after).unwrap_or_default();
-                let at = Timestamp::now().saturating_add(after).unwrap_or(Timestamp::MAX);
-                queue.retry(&event, at, &failed.text).await
-            }
+            Next::Again(after) => queue.retry(&event, after, &failed.text).await,
             Next::GiveUp => {
                 let (hook, id, attempts) = (&event.hook, &event.id, event.attempt);
                 tracing::error!(target: "aih::hook", hook, event = %id, attempts, "given up, see `aih hooks dead`: {failed}");
@@ -251,14 +336,14 @@ async fn one(hooks: &Hooks, queue: &Queue, event: Event) {
 }
 
 async fn run(hooks: &Hooks, event: &Event) -> Result<(), Failed> {
-    let gone = |what: &str| Failed {
-        text: what.to_owned(),
-        for_good: true,
-    };
+    let gone = |what: &str| Failed::new(Cause::Refusal, what);
     let hook = hooks
         .get(&event.hook)
         .ok_or_else(|| gone("the configuration has no such hook any more"))?;
     let trigger = Trigger::parse(&event.trigger).ok_or_else(|| gone("this hub knows no such trigger"))?;
+    let turn = hook
+        .turn(trigger, event.id.as_str(), &CancellationToken::new(), PATIENCE)
+        .await?;
     let json = RawJson::trusted(event.payload.get().as_bytes().to_vec());
     let delivery = Delivery {
         id: event.id.as_str(),
@@ -269,7 +354,7 @@ async fn run(hooks: &Hooks, event: &Event) -> Result<(), Failed> {
         call: Some(hook.own_call(event::trail(&json))),
         record: None,
     };
-    hook.run(delivery).await.map(|_| ())
+    hook.run(delivery, turn).await.map(|_| ())
 }
 
 /// What becomes of an event whose attempt failed.
@@ -281,7 +366,7 @@ enum Next {
 
 /// `chance` from 0 to 1 spreads attempts, so that what failed together does not come back together.
 fn next(attempt: u32, failed: &Failed, chance: f64) -> Next {
-    if failed.for_good || attempt >= ATTEMPTS {
+    if failed.cause == Cause::Refusal || attempt >= ATTEMPTS {
         return Next::GiveUp;
     }
     let factor = 4_u32.saturating_pow(attempt.saturating_sub(1));
@@ -311,10 +396,8 @@ mod tests {
     };
 
     fn failed(for_good: bool) -> Failed {
-        Failed {
-            text: "503".to_owned(),
-            for_good,
-        }
+        let cause = if for_good { Cause::Refusal } else { Cause::Failure };
+        Failed::new(cause, "503")
     }
 
     #[test]

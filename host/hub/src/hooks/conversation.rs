@@ -23,7 +23,8 @@ use crate::{
     mcp::ErrorObject,
 };
 
-/// Conversations that are followed; further ones begin and end untold.
+/// Conversations that are followed. Of further ones background hooks hear nothing, and blocking ones are asked at each
+/// request.
 const FOLLOWED: usize = 50_000;
 /// Bytes of all that hooks add to the instructions of one conversation.
 const LONGEST: usize = 64 * 1024;
@@ -41,14 +42,12 @@ struct Conversation {
 }
 
 impl Conversations {
-    fn of(&self, client: &Arc<Client>) -> Option<Arc<Conversation>> {
+    /// The conversation of a client, and whether it is followed: one too many is not, and begins anew with each request.
+    fn of(&self, client: &Arc<Client>) -> (Arc<Conversation>, bool) {
         // The map is whole at every point where code under the lock could panic.
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = map.get(&client.key) {
-            return Some(known.clone());
-        }
-        if map.len() >= FOLLOWED {
-            return None;
+            return (known.clone(), true);
         }
         let mut session = sha256_hex(client.key.0.as_bytes());
         session.truncate(16);
@@ -58,8 +57,11 @@ impl Conversations {
             began: Instant::now(),
             said: OnceCell::new(),
         });
-        map.insert(client.key.clone(), new.clone());
-        Some(new)
+        let follows = map.len() < FOLLOWED;
+        if follows {
+            map.insert(client.key.clone(), new.clone());
+        }
+        (new, follows)
     }
 
     fn end(&self, client: &ClientKey) -> Option<Arc<Conversation>> {
@@ -89,14 +91,21 @@ impl Hooks {
         if !self.follow_conversations() {
             return Ok(None);
         }
-        let Some(conversation) = self.conversations.of(client) else {
-            return Ok(None);
+        let (conversation, follows) = self.conversations.of(client);
+        let begin = || async {
+            match self.begin(&conversation, follows).await {
+                // The next request asks again.
+                Err(denied) if denied.undecided.is_some() => Err(denied),
+                said => Ok(said),
+            }
         };
-        let said = conversation.said.get_or_init(|| self.begin(&conversation)).await;
-        said.clone().map_err(|denied| denied.as_error())
+        match conversation.said.get_or_try_init(begin).await {
+            Ok(said) => said.clone().map_err(|denied| denied.as_error()),
+            Err(denied) => Err(denied.as_error()),
+        }
     }
 
-    async fn begin(&self, conversation: &Conversation) -> Result<Option<String>, Denied> {
+    async fn begin(&self, conversation: &Conversation, follows: bool) -> Result<Option<String>, Denied> {
         let client = &conversation.client;
         let scene = Scene::client(client);
         let call = Call {
@@ -118,7 +127,9 @@ impl Hooks {
             |before, text| joined(before, &decide::instructions(text)?),
         );
         let text = asked.await?;
-        self.tell(Trigger::ConversationStart, scene, &payload);
+        if follows {
+            self.tell(Trigger::ConversationStart, scene, &payload);
+        }
         Ok((!text.is_empty()).then_some(text))
     }
 

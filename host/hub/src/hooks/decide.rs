@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aih_runtime::Decision;
 use serde_json::{Map, Value};
 
+use super::hook::{Cause, Failed};
 use crate::{config::OnFailure, mcp::RawJson, plugins::schema::Schema};
 
 /// Compiled schemas that are kept.
@@ -26,13 +27,25 @@ pub(crate) enum Step<T> {
     Passed(String),
     /// The hook failed, and the event ends: to be logged, and told with the second text.
     Closed(String, String),
+    /// The hook did not get to decide, and the event ends: this is told. Whatever `on_failure` says, since nothing
+    /// failed.
+    Undecided(Undecided),
+}
+
+/// Why a hook did not get to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undecided {
+    /// The hub is too busy to run it, or prepares it still: whoever asks may try again.
+    Busy,
+    /// Whoever asked went away.
+    Cancelled,
 }
 
 /// What one hook's answer means. `accept` checks a replacement; what it refuses is a failure of the hook.
 pub(crate) fn settle<T>(
     hook: &str,
     on_failure: OnFailure,
-    answer: Result<Decision, String>,
+    answer: Result<Decision, Failed>,
     accept: impl FnOnce(&str) -> Result<T, String>,
 ) -> Step<T> {
     let failure = match answer {
@@ -45,7 +58,13 @@ pub(crate) fn settle<T>(
             Ok(value) => return Step::Replaced(value),
             Err(why) => format!("its replacement cannot be used: {why}"),
         },
-        Err(why) => why,
+        Err(failed) => match (failed.cause, on_failure) {
+            (Cause::Busy, _) | (Cause::Preparing, OnFailure::Closed) => {
+                return Step::Undecided(Undecided::Busy);
+            }
+            (Cause::Cancelled, _) => return Step::Undecided(Undecided::Cancelled),
+            _ => failed.text,
+        },
     };
     match on_failure {
         OnFailure::Open => Step::Passed(failure),
@@ -207,7 +226,8 @@ mod tests {
         Schema::compile(schema).unwrap()
     }
 
-    fn plain(on_failure: OnFailure, answer: Result<Decision, String>) -> Step<String> {
+    fn plain(on_failure: OnFailure, answer: Result<Decision, &str>) -> Step<String> {
+        let answer = answer.map_err(|text| Failed::new(Cause::Failure, text));
         settle("h", on_failure, answer, |text| match text {
             "bad" => Err("no".to_owned()),
             text => Ok(text.to_owned()),
@@ -228,16 +248,39 @@ mod tests {
             panic!()
         };
         assert!(text.contains("`h`"));
-        assert!(matches!(plain(Open, Err("trap".into())), Step::Passed(why) if why == "trap"));
+        assert!(matches!(plain(Open, Err("trap")), Step::Passed(why) if why == "trap"));
         assert!(matches!(
             plain(Open, Ok(Decision::Replace("bad".into()))),
             Step::Passed(_)
         ));
-        let Step::Closed(why, told) = plain(Closed, Err("the secret".into())) else {
+        let Step::Closed(why, told) = plain(Closed, Err("the secret")) else {
             panic!()
         };
         assert_eq!(why, "the secret");
         assert!(!told.contains("secret"));
+    }
+
+    #[test]
+    fn nothing_passes_that_a_hook_had_no_turn_to_see() {
+        use OnFailure::{Closed, Open};
+        let step = |cause, on_failure| {
+            settle("h", on_failure, Err(Failed::new(cause, "why")), |_| {
+                Ok(String::new())
+            })
+        };
+        for on_failure in [Open, Closed] {
+            assert_eq!(step(Cause::Busy, on_failure), Step::Undecided(Undecided::Busy));
+            assert_eq!(
+                step(Cause::Cancelled, on_failure),
+                Step::Undecided(Undecided::Cancelled)
+            );
+            let closed = on_failure == Closed;
+            for cause in [Cause::Failure, Cause::Refusal] {
+                assert_eq!(matches!(step(cause, on_failure), Step::Closed(..)), closed);
+            }
+        }
+        assert_eq!(step(Cause::Preparing, Closed), Step::Undecided(Undecided::Busy));
+        assert!(matches!(step(Cause::Preparing, Open), Step::Passed(_)));
     }
 
     #[test]

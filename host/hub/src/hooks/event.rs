@@ -11,6 +11,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::truncate;
 use crate::{
     catalogue::provider::{Client, Trail},
     config,
@@ -401,9 +402,13 @@ pub(crate) fn trail(event: &RawJson) -> Trail {
     names.unwrap_or_default().into_iter().collect()
 }
 
-/// The event as the hook gets it.
-pub(crate) fn with_id(event: &RawJson, id: &str) -> RawJson {
-    event.with_leading_fields(&format!("\"id\":{}", RawJson::of(id).text()))
+/// The event as the hook gets it: one copy.
+pub(crate) fn with_id(event: &RawJson, id: &str) -> String {
+    let (text, id) = (event.text(), RawJson::of(id));
+    // An event is an object and is not empty: `write` made it.
+    let members = text.strip_prefix('{').unwrap_or("}");
+    let parts: [&str; 4] = ["{\"id\":", &id.text(), ",", members];
+    parts.concat()
 }
 
 /// The time of an event: milliseconds are enough to put events in order.
@@ -463,6 +468,9 @@ fn schema_of<P: JsonSchema>(trigger: Trigger) -> Value {
             }),
         );
     }
+    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.extend(truncate::schema());
+    }
     if let Some(required) = object.get_mut("required").and_then(Value::as_array_mut) {
         required.insert(0, "id".into());
     }
@@ -505,7 +513,7 @@ mod tests {
         )
         .unwrap();
         assert!(!trail(&event).lets_run("first") && trail(&event).lets_run("other"));
-        let event = with_id(&event, "x\"y").to_value();
+        let event: Value = serde_json::from_str(&with_id(&event, "x\"y")).unwrap();
         assert_eq!(event["trail"], json!(["first"]));
         assert_eq!(event["id"], "x\"y");
         assert_eq!(event["trigger"], "tool.after");

@@ -10,14 +10,14 @@ use std::{
 
 use aih_runtime::{CallError, Context, Event, Failure, Loaded, Outcome, World};
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Trigger, background::RUNNING_OF_ONE, event, matching::Matcher, webhook::Seen};
 use crate::{
     access::Principal,
     catalogue::provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
-    config::{self, HookMode, OnFailure, Schedule, Webhook},
+    config::{self, DisabledReason, HookMode, OnFailure, Schedule, Webhook},
     mcp::{ErrorObject, ProtocolVersion, RawJson},
     plugins::{
         self, CallHost, Record, Surroundings, Workshop,
@@ -27,6 +27,12 @@ use crate::{
 
 /// How long a blocking hook may take where the configuration says nothing.
 const BLOCKING_TIME: Duration = Duration::from_secs(5);
+/// How long an event that somebody waits for waits for a place of its hook. Clients give a call up after a minute, most of
+/// them; before that they get an answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How many times its own time a hook that has a place may wait for processors, beyond what is left of its patience: one
+/// that computes for all of its time does so on a machine with ten others like it.
+pub(crate) const STRETCH: u32 = 10;
 
 /// See the module.
 pub(crate) struct Hook {
@@ -40,10 +46,16 @@ pub(crate) struct Hook {
     /// Webhook requests of late.
     pub(crate) seen: Seen,
     pub(crate) counts: Counts,
+    /// `limits.concurrency`: its runs at one time.
+    pub(crate) concurrency: usize,
     /// For its runs in the background.
     pub(crate) places: Arc<Semaphore>,
     /// `limits.time`.
     pub(crate) limit: Duration,
+    /// One permit for each run. Events wait here, before they are written: a text that waits takes memory.
+    gate: Arc<Semaphore>,
+    /// It is switched off by a mistake, and nothing may pass that it did not see.
+    missed: bool,
     around: Surroundings,
     keeper: Arc<Keeper<Loaded>>,
     /// Changes with every outcome of the keeper.
@@ -57,6 +69,8 @@ pub(crate) struct Hook {
 pub(crate) struct Counts {
     pub(crate) runs: AtomicU64,
     pub(crate) failures: AtomicU64,
+    /// Got no turn in time; these are not failures.
+    pub(crate) busy: AtomicU64,
     pub(crate) lost: AtomicU64,
 }
 
@@ -75,36 +89,62 @@ pub(crate) struct Delivery<'a> {
     pub(crate) record: Option<Arc<Record>>,
 }
 
+/// What an event needs to be handed to a hook: see [`Hook::turn`].
+pub(crate) struct Turn {
+    component: Arc<Loaded>,
+    _place: OwnedSemaphorePermit,
+    /// How long it waited for the place.
+    waited: Duration,
+    /// How much longer it may wait, for memory and processors.
+    patience: Duration,
+}
+
 /// A run without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub(crate) struct Failed {
     /// For the operator.
     pub(crate) text: String,
-    /// Whether trying again is in vain.
-    pub(crate) for_good: bool,
+    /// What follows from it.
+    pub(crate) cause: Cause,
+}
+
+/// Why a hook has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It failed, and may not the next time.
+    Failure,
+    /// It refused the event: trying again is in vain.
+    Refusal,
+    /// It is still being prepared.
+    Preparing,
+    /// It got no turn to run: the machine, or all its places, are busy. It did not fail.
+    Busy,
+    /// Whoever waited for it does not any more.
+    Cancelled,
 }
 
 impl Failed {
-    fn again(text: impl Into<String>) -> Self {
+    pub(crate) fn new(cause: Cause, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            for_good: false,
+            cause,
         }
     }
 }
 
 impl From<CallError> for Failed {
     fn from(error: CallError) -> Self {
-        let for_good = matches!(
-            error,
-            CallError::Failed(Failure::Denied(_) | Failure::InvalidArguments(_) | Failure::UnknownTool(_))
-                | CallError::NoSuchExport(_)
-        );
-        Self {
-            text: error.to_string(),
-            for_good,
-        }
+        let cause = match &error {
+            CallError::Failed(
+                Failure::Denied(_) | Failure::InvalidArguments(_) | Failure::UnknownTool(_),
+            )
+            | CallError::NoSuchExport(_) => Cause::Refusal,
+            CallError::Busy { .. } => Cause::Busy,
+            CallError::Cancelled => Cause::Cancelled,
+            _ => Cause::Failure,
+        };
+        Self::new(cause, error.to_string())
     }
 }
 
@@ -124,6 +164,15 @@ impl Hook {
         }
         let spec = plugins::hook_spec(config, &limits, reserved);
         let limit = spec.as_ref().map_or(BLOCKING_TIME, |spec| spec.limits.time);
+        let concurrency = spec.as_ref().map_or(1, |spec| spec.limits.concurrency.max(1)) as usize;
+        let off = config.state.reason();
+        let missed = blocking
+            && config.on_failure == OnFailure::Closed
+            && off.is_some_and(|reason| *reason != DisabledReason::ByConfig);
+        if let Some(reason) = off.filter(|_| missed) {
+            let hook = &*config.name;
+            tracing::warn!(target: "aih::hook", hook, "is off, and what it matches is refused (`on_failure: closed`): {reason}");
+        }
         let (news, settled) = watch::channel(0);
         let name = config.name.clone();
         let keeper = Keeper::start(
@@ -154,7 +203,10 @@ impl Hook {
             webhook: config.webhook.clone(),
             seen: Seen::default(),
             counts: Counts::default(),
-            places: Arc::new(Semaphore::new(RUNNING_OF_ONE)),
+            places: Arc::new(Semaphore::new(concurrency.min(RUNNING_OF_ONE))),
+            gate: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
+            missed,
             limit,
             around,
             keeper,
@@ -171,6 +223,12 @@ impl Hook {
     /// Whether the configuration lets it run.
     pub(crate) fn enabled(&self) -> bool {
         self.condition().state != ProviderState::Disabled
+    }
+
+    /// Whether it has to see the events that it matches: also where a mistake keeps it from running and nothing may pass
+    /// without it.
+    pub(crate) fn wakes(&self) -> bool {
+        self.missed || self.enabled()
     }
 
     /// Waits until the first attempt to prepare it is over.
@@ -197,22 +255,79 @@ impl Hook {
         self.keeper.stop();
     }
 
+    /// Waits for a turn to run: until it is prepared, within its time, and for a place, within `patience`. Without one
+    /// this is counted and logged under the event's `id`.
+    ///
+    /// # Errors
+    /// There is none: see [`Cause`].
+    pub(crate) async fn turn(
+        &self,
+        trigger: Trigger,
+        id: &str,
+        cancel: &CancellationToken,
+        patience: Duration,
+    ) -> Result<Turn, Failed> {
+        let turn = self.wait(cancel, patience).await;
+        if let Err(failed) = &turn {
+            self.without_answer(trigger.as_str(), id, failed);
+        }
+        turn
+    }
+
+    async fn wait(&self, cancel: &CancellationToken, patience: Duration) -> Result<Turn, Failed> {
+        let component = self.component(Instant::now() + self.limit).await?;
+        let came = Instant::now();
+        let place = tokio::select! {
+            biased;
+            place = self.gate.clone().acquire_owned() => place.ok(),
+            () = tokio::time::sleep(patience) => None,
+            () = cancel.cancelled() => return Err(CallError::Cancelled.into()),
+        };
+        let waited = came.elapsed();
+        // The semaphore is never closed.
+        let place = place.ok_or_else(|| Failed::from(CallError::Busy { waited }))?;
+        Ok(Turn {
+            component,
+            _place: place,
+            waited,
+            patience: patience
+                .saturating_sub(waited)
+                .saturating_add(self.limit.saturating_mul(STRETCH)),
+        })
+    }
+
     /// Runs it once. A failure is counted, logged and shown in health.
     ///
     /// # Errors
-    /// It is not ready within its time, or has no answer.
-    pub(crate) async fn run(&self, delivery: Delivery<'_>) -> Result<Outcome, Failed> {
+    /// It has no answer: see [`Cause`].
+    pub(crate) async fn run(&self, delivery: Delivery<'_>, turn: Turn) -> Result<Outcome, Failed> {
         self.counts.runs.fetch_add(1, Ordering::Relaxed);
         let id = delivery.id.to_owned();
         let trigger = delivery.trigger.as_str();
-        let began = Instant::now();
-        let outcome = self.deliver(delivery).await;
+        let (began, waited) = (Instant::now(), turn.waited.as_millis());
+        let outcome = self.deliver(delivery, turn).await;
         let (hook, ms) = (&*self.name, began.elapsed().as_millis());
         match &outcome {
-            Ok(_) => tracing::debug!(target: "aih::hook", hook, trigger, event = id, ms, "ran"),
-            Err(failed) => self.failed(trigger, &id, &failed.text),
+            Ok(_) => {
+                tracing::debug!(target: "aih::hook", hook, trigger, event = id, ms, waited_ms = waited, "ran");
+            }
+            Err(failed) => self.without_answer(trigger, &id, failed),
         }
         outcome
+    }
+
+    fn without_answer(&self, trigger: &str, id: &str, failed: &Failed) {
+        let hook = &*self.name;
+        match failed.cause {
+            Cause::Busy => {
+                self.counts.busy.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(target: "aih::hook", hook, trigger, event = id, "did not run: {failed}");
+            }
+            Cause::Cancelled => {
+                tracing::debug!(target: "aih::hook", hook, trigger, event = id, "{failed}");
+            }
+            Cause::Failure | Cause::Refusal | Cause::Preparing => self.failed(trigger, id, &failed.text),
+        }
     }
 
     /// Notes a failure of the hook.
@@ -225,20 +340,17 @@ impl Hook {
         }
     }
 
-    async fn deliver(&self, delivery: Delivery<'_>) -> Result<Outcome, Failed> {
-        let deadline = Instant::now() + self.limit;
-        let component = self.component(deadline).await?;
+    async fn deliver(&self, delivery: Delivery<'_>, turn: Turn) -> Result<Outcome, Failed> {
         let mut call = match delivery.call {
             Some(call) => call,
             None => self.own_call(Trail::default()),
         };
         call.trail = call.trail.with(&self.name);
         let cancel = call.cancel.clone();
-        let payload = event::with_id(delivery.event, delivery.id);
         let sent = Event {
             id: delivery.id.to_owned(),
             name: delivery.trigger.as_str().to_owned(),
-            payload_json: payload.text().into_owned(),
+            payload_json: event::with_id(delivery.event, delivery.id),
             extras: vec![("attempt".to_owned(), delivery.attempt.to_string())],
         };
         let context = Context {
@@ -250,9 +362,15 @@ impl Hook {
                 record: delivery.record,
             }),
             cancel,
-            deadline: Some(deadline),
+            patience: Some(turn.patience),
         };
-        Ok(component.on_event(sent, context).await?)
+        let outcome = turn.component.on_event(sent, context).await;
+        Ok(outcome.map_err(|error| match error {
+            CallError::Busy { waited } => CallError::Busy {
+                waited: turn.waited + waited,
+            },
+            error => error,
+        })?)
     }
 
     /// The component, for which a hub that has just started may have to wait.
@@ -264,10 +382,10 @@ impl Hook {
             }
             let waited = match self.condition().state {
                 ProviderState::Starting => tokio::time::timeout_at(deadline.into(), settled.changed()).await,
-                _ => return Err(Failed::again(self.keeper.unavailable())),
+                _ => return Err(Failed::new(Cause::Failure, self.keeper.unavailable())),
             };
             if !matches!(waited, Ok(Ok(()))) {
-                return Err(Failed::again(self.keeper.unavailable()));
+                return Err(Failed::new(Cause::Preparing, self.keeper.unavailable()));
             }
         }
     }
@@ -332,11 +450,19 @@ mod tests {
 
     #[test]
     fn a_hooks_own_refusal_is_final_and_a_crash_is_not() {
-        let failed = |error: CallError| Failed::from(error).for_good;
-        assert!(failed(CallError::Failed(Failure::Denied(String::new()))));
-        assert!(!failed(CallError::Failed(Failure::Unavailable(String::new()))));
-        assert!(!failed(CallError::Trapped(String::new())));
-        assert!(!failed(CallError::Busy));
+        let cause = |error: CallError| Failed::from(error).cause;
+        assert_eq!(
+            cause(CallError::Failed(Failure::Denied(String::new()))),
+            Cause::Refusal
+        );
+        assert_eq!(
+            cause(CallError::Failed(Failure::Unavailable(String::new()))),
+            Cause::Failure
+        );
+        assert_eq!(cause(CallError::Trapped(String::new())), Cause::Failure);
+        assert_eq!(cause(CallError::TimedOut(PATIENCE)), Cause::Failure);
+        assert_eq!(cause(CallError::Busy { waited: PATIENCE }), Cause::Busy);
+        assert_eq!(cause(CallError::Cancelled), Cause::Cancelled);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use super::{
     Hooks, Trigger, event,
-    hook::{Delivery, Failed, Hook, detached},
+    hook::{Delivery, Failed, Hook, PATIENCE, detached},
     new_event, new_id,
     webhook::{self, WebhookError},
 };
@@ -324,15 +324,21 @@ pub(crate) async fn run(hook: &Hook, trigger: Trigger, json: &RawJson, call: Opt
     let record = Arc::new(Record::default());
     let id = new_id();
     let began = Instant::now();
-    let delivery = Delivery {
-        id: &id,
-        event: json,
-        trigger,
-        attempt: 1,
-        call,
-        record: Some(record.clone()),
+    let cancel = call.as_ref().map(|call| call.cancel.clone()).unwrap_or_default();
+    let outcome = match hook.turn(trigger, &id, &cancel, PATIENCE).await {
+        Err(failed) => Err(failed),
+        Ok(turn) => {
+            let delivery = Delivery {
+                id: &id,
+                event: json,
+                trigger,
+                attempt: 1,
+                call,
+                record: Some(record.clone()),
+            };
+            hook.run(delivery, turn).await
+        }
     };
-    let outcome = hook.run(delivery).await;
     let report = Report {
         duration_ms: (began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
         logs: record.take(),
@@ -441,10 +447,7 @@ mod tests {
         assert_eq!(replaced.result, Some(Value::from("not json")));
         let denied = report(outcome(Decision::Deny("no".to_owned()), None));
         assert_eq!(denied.reason.as_deref(), Some("no"));
-        let failed = Failed {
-            text: "trap".to_owned(),
-            for_good: false,
-        };
+        let failed = Failed::new(super::super::hook::Cause::Failure, "trap");
         assert!(matches!(
             told(blank("h", String::new()), Err(failed)),
             Fired::Failed(_)

@@ -16,6 +16,7 @@ pub mod event;
 mod hook;
 mod manual;
 mod matching;
+mod truncate;
 mod views;
 mod watch;
 pub(crate) mod webhook;
@@ -39,9 +40,9 @@ pub(crate) use manual::{Knock, KnockError, Knocked, rest_call};
 use self::{
     background::Outbox,
     conversation::Conversations,
-    decide::{Schemas, Step, settle},
+    decide::{Schemas, Step, Undecided, settle},
     event::Facts,
-    hook::{Delivery, Hook},
+    hook::{Cause, Delivery, Failed, Hook, PATIENCE},
     matching::Subject,
     views::Views,
 };
@@ -51,6 +52,7 @@ use crate::{
         provider::{Call, Client, ClientKey, ProviderState, Trail},
     },
     config::{self, LoadedConfig},
+    data::Election,
     mcp::RawJson,
     plugins::{self, Neighbours, Surroundings, Workshop},
     store::{
@@ -138,7 +140,7 @@ impl<'a> Scene<'a> {
     }
 
     fn lets_run(&self, hook: &Hook) -> bool {
-        self.trail.is_none_or(|trail| trail.lets_run(&hook.name)) && hook.enabled()
+        self.trail.is_none_or(|trail| trail.lets_run(&hook.name)) && hook.wakes()
     }
 }
 
@@ -149,6 +151,8 @@ pub(crate) struct Denied {
     pub(crate) hook: Arc<str>,
     /// Why, for the caller.
     pub(crate) reason: String,
+    /// That no hook decided it, and why.
+    pub(crate) undecided: Option<Undecided>,
 }
 
 impl Hooks {
@@ -211,17 +215,11 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// Runs what is waiting in the queue, what is scheduled, and tells what comes up and goes down, until
-    /// [`Hooks::stop`].
-    pub fn run(self: &Arc<Self>, catalogue: &Arc<Catalogue>) {
+    /// Runs what is waiting in the queue and what is scheduled, where `election` chooses this process, and tells what comes
+    /// up and goes down, until [`Hooks::stop`].
+    pub(crate) fn run(self: &Arc<Self>, catalogue: &Arc<Catalogue>, election: Election) {
         let Some(queue) = self.queue.clone() else { return };
-        self.tasks.spawn(background::work(self.clone(), queue));
-        for hook in self.all.iter().filter(|hook| hook.enabled()) {
-            if let Some(schedule) = hook.schedule.clone() {
-                self.tasks
-                    .spawn(watch::keep_schedule(self.clone(), hook.clone(), schedule));
-            }
-        }
+        self.tasks.spawn(background::lead(self.clone(), queue, election));
         if self.any(Trigger::UpstreamUp) || self.any(Trigger::UpstreamDown) {
             self.tasks
                 .spawn(watch::upstreams(self.clone(), catalogue.clone()));
@@ -256,6 +254,7 @@ impl Hooks {
             blocking: hook.blocking,
             runs: hook.counts.runs.load(Ordering::Relaxed),
             failures: hook.counts.failures.load(Ordering::Relaxed),
+            busy: hook.counts.busy.load(Ordering::Relaxed),
             lost: hook.counts.lost.load(Ordering::Relaxed),
         })
     }
@@ -301,7 +300,7 @@ impl Hooks {
     /// the event tells of the value, `accept` makes a value of a replacement.
     ///
     /// # Errors
-    /// A hook denied, or failed with `on_failure: closed`.
+    /// A hook denied, failed with `on_failure: closed`, or did not get to decide.
     async fn ask<T>(
         &self,
         trigger: Trigger,
@@ -314,24 +313,31 @@ impl Hooks {
         let mut event = None;
         for hook in self.blocking(trigger).iter().filter(|hook| scene.wakes(hook)) {
             let id = new_id();
-            let answer = match event.take().map_or_else(|| write(self.facts(scene), &value), Ok) {
-                Err(error) => Err(format!("the event cannot be written: {error}")),
-                Ok(json) => {
-                    let delivery = Delivery {
-                        id: &id,
-                        event: &json,
-                        trigger,
-                        attempt: 1,
-                        call: Some(call.again()),
-                        record: None,
-                    };
-                    let outcome = hook.run(delivery).await;
-                    event = Some(json);
-                    outcome
-                        .map(|outcome| conversation::decision(trigger, outcome))
-                        .map_err(|failed| failed.text)
-                }
+            let asked = async {
+                let turn = hook.turn(trigger, &id, &call.cancel, PATIENCE).await?;
+                // Written after the wait: a text of some megabytes for each call that waits is too much.
+                let json = match event.take() {
+                    Some(json) => json,
+                    None => write(self.facts(scene), &value).map_err(|error| {
+                        let failed =
+                            Failed::new(Cause::Failure, format!("the event cannot be written: {error}"));
+                        hook.failed(trigger.as_str(), &id, &failed.text);
+                        failed
+                    })?,
+                };
+                let delivery = Delivery {
+                    id: &id,
+                    event: &json,
+                    trigger,
+                    attempt: 1,
+                    call: Some(call.again()),
+                    record: None,
+                };
+                let outcome = hook.run(delivery, turn).await;
+                event = Some(json);
+                outcome.map(|outcome| conversation::decision(trigger, outcome))
             };
+            let answer = asked.await;
             let ran = answer.is_ok();
             match settle(&hook.name, hook.on_failure, answer, |text| accept(&value, text)) {
                 Step::Go => {}
@@ -346,6 +352,7 @@ impl Hooks {
                     return Err(Denied {
                         hook: hook.name.clone(),
                         reason,
+                        undecided: None,
                     });
                 }
                 Step::Passed(why) => {
@@ -361,8 +368,10 @@ impl Hooks {
                     return Err(Denied {
                         hook: hook.name.clone(),
                         reason: told,
+                        undecided: None,
                     });
                 }
+                Step::Undecided(why) => return Err(Denied::undecided(&hook.name, trigger, why)),
             }
         }
         Ok(value)
@@ -375,7 +384,7 @@ impl Hooks {
             let json = match &event {
                 Some(json) => json,
                 None => match event::write(trigger, self.facts(scene), payload) {
-                    Ok(json) => &*event.insert(json),
+                    Ok(json) => &*event.insert(truncate::to_fit(json)),
                     Err(error) => return self.lose(hook, trigger, &error.to_string()),
                 },
             };
@@ -419,6 +428,8 @@ pub struct State {
     pub runs: u64,
     /// How often it failed.
     pub failures: u64,
+    /// How often it got no turn to run, which is not a failure of it.
+    pub busy: u64,
     /// How many of its background events were lost.
     pub lost: u64,
 }

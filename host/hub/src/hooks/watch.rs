@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use super::{Hooks, Scene, Trigger, event, hook::Hook};
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
 const REFUSALS: u32 = 10;
 /// Longest sleep of a schedule: a clock that was set is noticed after that.
 const NAP: Duration = Duration::from_secs(30);
+/// A clock that was set back by more than this has its schedules begin anew. By less they are only late, and nothing runs
+/// twice.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// Tells what comes up and goes down.
 pub(super) async fn upstreams(hooks: Arc<Hooks>, catalogue: Arc<Catalogue>) {
@@ -70,43 +74,90 @@ fn change(before: Option<ProviderState>, now: ProviderState) -> Option<Trigger> 
     }
 }
 
-/// Runs one hook whenever its schedule says. What would have been while the hub was not running is not made up for.
-pub(super) async fn keep_schedule(hooks: Arc<Hooks>, hook: Arc<Hook>, schedule: Schedule) {
-    let mut from = Timestamp::now();
+/// Runs one hook whenever its schedule says, until `over`. What would have been while the hub was not running is not made
+/// up for.
+pub(super) async fn keep_schedule(
+    hooks: Arc<Hooks>,
+    hook: Arc<Hook>,
+    schedule: Schedule,
+    over: CancellationToken,
+) {
+    let mut alarm = Alarm::new(schedule, Timestamp::now(), Instant::now());
     loop {
-        let Some(next) = schedule.next(from) else {
-            tracing::warn!(target: "aih::hook", hook = &*hook.name, "the schedule `{schedule}` has no time any more");
-            return;
-        };
-        while let Some(left) = left(next, Timestamp::now()) {
-            tokio::select! {
-                () = tokio::time::sleep(left.min(NAP)) => {}
-                () = hooks.stopping.cancelled() => return,
-            }
-        }
-        let payload = event::Scheduled {
-            scheduled_for: next.to_string(),
-        };
-        match event::write(Trigger::Schedule, hooks.facts(Scene::default()), &payload) {
-            Ok(json) => {
-                if let Err(why) = hooks.post(&hook, Trigger::Schedule, &json) {
+        let nap = match alarm.look(Timestamp::now(), Instant::now()) {
+            Look::Due(time) => {
+                let payload = event::Scheduled {
+                    scheduled_for: time.to_string(),
+                };
+                let written = event::write(Trigger::Schedule, hooks.facts(Scene::default()), &payload);
+                let posted = written
+                    .map_err(|error| error.to_string())
+                    .and_then(|json| hooks.post(&hook, Trigger::Schedule, &json));
+                if let Err(why) = posted {
                     hooks.lose(&hook, Trigger::Schedule, &why);
                 }
+                continue;
             }
-            Err(error) => hooks.lose(&hook, Trigger::Schedule, &error.to_string()),
+            Look::Wait(nap) => nap,
+            Look::Never => {
+                let (hook, schedule) = (&*hook.name, alarm.schedule);
+                tracing::warn!(target: "aih::hook", hook, "the schedule `{schedule}` has no time any more");
+                return;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(nap) => {}
+            () = over.cancelled() => return,
         }
-        // A hub that was stopped for a while (a laptop that slept) runs it once and goes on from now.
-        from = next.max(Timestamp::now());
     }
 }
 
-/// How long it is until then; `None` when that is over.
-fn left(then: Timestamp, now: Timestamp) -> Option<Duration> {
-    let millis = then.as_millisecond().saturating_sub(now.as_millisecond());
-    u64::try_from(millis)
-        .ok()
-        .filter(|millis| *millis > 0)
-        .map(Duration::from_millis)
+/// When a schedule is due, by a clock that people set.
+struct Alarm {
+    schedule: Schedule,
+    /// The next time; `None` where there is none.
+    next: Option<Timestamp>,
+    /// The clock at the last look, and a time that nobody sets.
+    seen: (Timestamp, Instant),
+}
+
+/// What a look at the clock says.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    /// It is this time, or past it.
+    Due(Timestamp),
+    /// Look again after that.
+    Wait(Duration),
+    Never,
+}
+
+impl Alarm {
+    fn new(schedule: Schedule, now: Timestamp, steady: Instant) -> Self {
+        Self {
+            next: schedule.next(now),
+            schedule,
+            seen: (now, steady),
+        }
+    }
+
+    /// To be called again after [`Look::Wait`], with the clock then.
+    fn look(&mut self, now: Timestamp, steady: Instant) -> Look {
+        let (before, then) = std::mem::replace(&mut self.seen, (now, steady));
+        let passed = SignedDuration::try_from(steady.saturating_duration_since(then)).unwrap_or_default();
+        if now.duration_since(before) < passed - SET_BACK {
+            // What comes again after that runs again; else it would not run until the clock is there again.
+            self.next = self.schedule.next(now);
+        }
+        let Some(next) = self.next else { return Look::Never };
+        match Duration::try_from(next.duration_since(now)) {
+            Ok(left) if !left.is_zero() => Look::Wait(left.min(NAP)),
+            _ => {
+                // A hub that was stopped for a while (a laptop that slept) runs it once and goes on from now.
+                self.next = self.schedule.next(next.max(now));
+                Look::Due(next)
+            }
+        }
+    }
 }
 
 /// Keeps whoever guesses keys from filling the queue.
@@ -203,11 +254,84 @@ mod tests {
         assert_eq!(throttle.admit(now + Duration::from_secs(1)), Some(0));
     }
 
+    /// Follows a schedule while time passes in steps of a second; answers when it was due.
+    struct Follow {
+        alarm: Alarm,
+        now: Timestamp,
+        steady: Instant,
+        due: Vec<String>,
+    }
+
+    impl Follow {
+        fn new(schedule: &str, now: &str) -> Self {
+            let (now, steady): (Timestamp, _) = (now.parse().unwrap(), Instant::now());
+            Self {
+                alarm: Alarm::new(schedule.parse().unwrap(), now, steady),
+                now,
+                steady,
+                due: Vec::new(),
+            }
+        }
+
+        fn pass(&mut self, span: Duration) {
+            let end = self.steady + span;
+            while self.steady < end {
+                match self.alarm.look(self.now, self.steady) {
+                    Look::Due(time) => self.due.push(time.strftime("%H:%M").to_string()),
+                    Look::Wait(nap) => {
+                        assert!(!nap.is_zero() && nap <= NAP);
+                        let nap = nap.min(end - self.steady);
+                        self.steady += nap;
+                        self.now += nap;
+                    }
+                    Look::Never => panic!(),
+                }
+            }
+        }
+
+        fn set(&mut self, now: &str) -> &mut Self {
+            self.now = now.parse().unwrap();
+            self
+        }
+
+        fn due(&mut self) -> Vec<String> {
+            std::mem::take(&mut self.due)
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
     #[test]
-    fn time_that_is_left() {
-        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
-        assert_eq!(left(at(1_500), at(1_000)), Some(Duration::from_millis(500)));
-        assert_eq!(left(at(1_000), at(1_000)), None);
-        assert_eq!(left(at(0), at(1_000)), None);
+    fn a_schedule_goes_on_where_the_clock_is_set_back() {
+        for back in [
+            "2026-03-01T06:00:10Z",
+            "2025-01-01T00:00:10Z",
+            "1970-01-01T00:00:10Z",
+        ] {
+            let mut often = Follow::new("*/10 * * * *", "2026-03-01T09:55:00Z");
+            often.pass(Duration::from_secs(1_000));
+            assert_eq!(often.due(), ["10:00", "10:10"]);
+            often.set(back).pass(HOUR / 2);
+            assert_eq!(often.due().len(), 3, "{back}");
+        }
+        let mut daily = Follow::new("0 9 * * *", "2026-03-01T08:30:00Z");
+        daily.pass(HOUR);
+        daily.set("2026-03-01T08:59:50Z").pass(HOUR);
+        assert_eq!(daily.due(), ["09:00", "09:00"], "nine o'clock came twice");
+    }
+
+    #[test]
+    fn a_small_step_back_runs_nothing_twice() {
+        let mut daily = Follow::new("0 9 * * *", "2026-03-01T08:59:00Z");
+        daily.pass(Duration::from_secs(90));
+        daily.set("2026-03-01T08:59:40Z").pass(HOUR);
+        assert_eq!(daily.due(), ["09:00"]);
+    }
+
+    #[test]
+    fn a_step_forward_runs_what_it_skips_once() {
+        let mut often = Follow::new("*/10 * * * *", "2026-03-01T09:55:00Z");
+        often.set("2026-03-01T11:55:00Z").pass(HOUR / 6);
+        assert_eq!(often.due(), ["10:00", "12:00"]);
     }
 }

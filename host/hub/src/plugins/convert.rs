@@ -113,7 +113,7 @@ pub(super) fn failure(plugin: &str, error: &CallError) -> Result<Value, ErrorObj
         CallError::Trapped(_) => fault(ErrorCode::INTERNAL_ERROR, "trapped"),
         CallError::OutOfMemory(_) => fault(ErrorCode::INTERNAL_ERROR, "out-of-memory"),
         CallError::TooLarge { .. } => fault(ErrorCode::INTERNAL_ERROR, "too-large"),
-        CallError::Busy => fault(ErrorCode::UPSTREAM_UNAVAILABLE, "busy"),
+        CallError::Busy { .. } => fault(ErrorCode::UPSTREAM_UNAVAILABLE, "busy"),
         CallError::NoSuchExport(_) | CallError::Host(_) => fault(ErrorCode::INTERNAL_ERROR, "host"),
     }
 }

@@ -144,7 +144,7 @@ impl PluginServer {
         let context = Context {
             host: Arc::new(host),
             cancel: call.cancel.clone(),
-            deadline: None,
+            patience: None,
         };
         let outcome = ready.component.call_tool(sent, context).await;
         let output = match outcome {

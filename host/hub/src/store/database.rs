@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     str::FromStr as _,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use sqlx::{
 };
 
 use super::error::{OpenError, OpenErrorKind, StoreError};
+use crate::data::DataFolder;
 
 /// Connections that read at the same time.
 const READERS: u32 = 4;
@@ -32,7 +34,11 @@ const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// What every connection to a file sets. The log lets readers go on beside the writer; NORMAL loses nothing
 /// when the process dies, and at most the last moments when the machine does.
 const PRAGMAS: &str =
-    "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;";
+    "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 8388608;";
+/// How free pages leave the file: in steps, when they are asked to (`INCREMENTAL`, which SQLite answers as 2).
+/// https://www.sqlite.org/pragma.html#pragma_auto_vacuum
+const SHRINKS: &str = "PRAGMA auto_vacuum = INCREMENTAL";
+const INCREMENTAL: i64 = 2;
 
 /// What of an absolute path is escaped in a URL: all that could mean something there.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
@@ -57,12 +63,14 @@ pub(super) struct Database {
     reader: sqlx::Pool<Any>,
     /// The file, unless in memory.
     file: Option<PathBuf>,
+    /// Keeps hubs of other data folders out.
+    _member: Option<Arc<fs::File>>,
 }
 
 impl Database {
     /// Opens what `url` names, relative to `base`, makes it where it is not there, and brings its schema up
-    /// to date.
-    pub(super) async fn open(url: &str, base: &Path) -> Result<Self, OpenError> {
+    /// to date. With `folder` it is used together with others of that data folder alone.
+    pub(super) async fn open(url: &str, base: &Path, folder: Option<&DataFolder>) -> Result<Self, OpenError> {
         let place = Place::parse(url, base)?;
         let named = |kind| OpenError {
             place: place.to_string(),
@@ -76,6 +84,10 @@ impl Database {
             .await
             .map_err(|e| named(OpenErrorKind::File(io::Error::other(e))))?
             .map_err(named)?;
+        let member = folder
+            .map(|folder| join(folder, &path))
+            .transpose()
+            .map_err(named)?;
         let deadline = tokio::time::Instant::now() + OPEN_PATIENCE;
         loop {
             match Self::connect_file(&path).await {
@@ -83,7 +95,13 @@ impl Database {
                 Err(OpenErrorKind::Database(StoreError::Busy)) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                outcome => return outcome.map_err(named),
+                outcome => {
+                    let database = outcome.map_err(named)?;
+                    return Ok(Self {
+                        _member: member.map(Arc::new),
+                        ..database
+                    });
+                }
             }
         }
     }
@@ -96,16 +114,16 @@ impl Database {
             writer: pool.clone(),
             reader: pool,
             file: None,
+            _member: None,
         })
     }
 
     async fn connect_file(path: &Path) -> Result<Self, OpenErrorKind> {
-        let Some(text) = path.to_str() else {
-            return Err(OpenErrorKind::Url("the path is not UTF-8"));
-        };
-        let url = format!("sqlite://{}", utf8_percent_encode(text, PATH));
+        let url = url_of(path)?;
         // A pool would try again and again, and say in the end that it took too long.
         let mut connection = options(&url)?.connect().await.map_err(StoreError::from)?;
+        // Before anything is written: later it takes a copy of everything.
+        connection.execute(SHRINKS).await.map_err(StoreError::from)?;
         connection.execute(PRAGMAS).await.map_err(StoreError::from)?;
         let mode: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
             .fetch_one(&mut connection)
@@ -115,6 +133,7 @@ impl Database {
             tracing::warn!(target: "aih::store", "{} has no write-ahead log here (mode {mode}): slower", path.display());
         }
         migrate(&mut connection).await?;
+        make_shrinkable(&mut connection, path).await?;
         connection.close().await.map_err(StoreError::from)?;
         let writer = pool(1, PRAGMAS, &url).await?;
         let reader = pool(READERS, "PRAGMA query_only = ON;", &url).await?;
@@ -122,6 +141,7 @@ impl Database {
             writer,
             reader,
             file: Some(path.to_owned()),
+            _member: None,
         })
     }
 
@@ -140,6 +160,18 @@ impl Database {
         &self.reader
     }
 
+    /// One more connection to the file.
+    ///
+    /// # Errors
+    /// The store is closed or in memory; the database refused.
+    pub(super) async fn connect(&self) -> Result<AnyConnection, StoreError> {
+        let path = self.file.as_deref().filter(|_| !self.writer.is_closed());
+        let url = path
+            .and_then(|path| url_of(path).ok())
+            .ok_or(StoreError::Closed)?;
+        Ok(options(&url)?.connect().await?)
+    }
+
     /// The file, unless in memory.
     pub(super) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
@@ -150,6 +182,50 @@ impl Database {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+fn url_of(path: &Path) -> Result<String, OpenErrorKind> {
+    let text = path.to_str().ok_or(OpenErrorKind::Url("the path is not UTF-8"))?;
+    Ok(format!("sqlite://{}", utf8_percent_encode(text, PATH)))
+}
+
+/// Joins those who use the store: hubs of one data folder.
+fn join(folder: &DataFolder, file: &Path) -> Result<fs::File, OpenErrorKind> {
+    match folder.join(file) {
+        Ok(Ok(member)) => Ok(member),
+        Ok(Err(folder)) => Err(OpenErrorKind::InUse(folder)),
+        Err(error) => Err(OpenErrorKind::File(error)),
+    }
+}
+
+/// How many pages are free.
+pub(super) async fn free_pages(database: &Database) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("PRAGMA freelist_count")
+        .fetch_one(database.reader())
+        .await?)
+}
+
+/// Rewrites a store that an earlier version made, once, so that free pages can leave it. Where that does not work the
+/// store stays as it is and keeps its size.
+async fn make_shrinkable(connection: &mut AnyConnection, path: &Path) -> Result<(), OpenErrorKind> {
+    let mode: i64 = sqlx::query_scalar("PRAGMA auto_vacuum")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::from)?;
+    if mode == INCREMENTAL {
+        return Ok(());
+    }
+    tracing::info!(target: "aih::store", "{} is rewritten once, so that it can shrink from now on", path.display());
+    let rewritten = async {
+        connection.execute(SHRINKS).await?;
+        connection.execute("VACUUM").await?;
+        Ok::<_, sqlx::Error>(())
+    };
+    if let Err(error) = rewritten.await {
+        let error = StoreError::from(error);
+        tracing::warn!(target: "aih::store", "{} cannot be rewritten, and does not shrink until the next start: {error}", path.display());
+    }
+    Ok(())
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {

@@ -37,10 +37,16 @@ pub enum OpenErrorKind {
     },
     /// The file could not be made or read.
     #[error("{0}; let the hub's user read and write the file, or set `store.url` to another")]
-    File(io::Error),
+    File(#[source] io::Error),
     /// The path leads to a folder or a device.
     #[error("it is not a file; set `store.url` to the path of a file")]
     NotAFile,
+    /// A hub of another data folder uses the store: it would run that one's events by its own configuration.
+    #[error(
+        "a hub with the data folder {} uses it; end that one first, or set `store.url` to another file",
+        .0.display()
+    )]
+    InUse(PathBuf),
     /// A later version of the hub has used the store.
     #[error(
         "its schema is version {found} and this binary knows up to {known}; start the newer version of the hub, \

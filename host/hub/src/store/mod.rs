@@ -3,14 +3,19 @@
 //! SQLite at `store.url`. Every change is one transaction, and nothing here waits for anything but the
 //! database while it holds one. Whether a caller may read or write is decided before it comes here.
 
+mod clock;
 mod database;
 mod error;
 pub mod queue;
+mod shrink;
 pub mod state;
 
 use std::{path::Path, sync::Arc};
 
-use self::{database::Database, queue::Queue, state::PluginState};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::{clock::SteadyClock, database::Database, queue::Queue, state::PluginState};
+use crate::data::DataFolder;
 pub(crate) use database::file_of;
 pub use error::{OpenError, OpenErrorKind, StoreError};
 
@@ -19,6 +24,8 @@ pub use error::{OpenError, OpenErrorKind, StoreError};
 pub struct Store {
     database: Database,
     queue: Arc<Queue>,
+    /// Ends the task that gives free space back.
+    _shrinks: Arc<DropGuard>,
 }
 
 /// How a store is.
@@ -39,11 +46,29 @@ impl Store {
     /// # Errors
     /// See [`OpenErrorKind`]: the text says what to do.
     pub async fn open(url: &str, base: &Path) -> Result<Self, OpenError> {
-        let database = Database::open(url, base).await?;
-        Ok(Self {
-            queue: Arc::new(Queue::start(database.clone())),
+        Ok(Self::of(
+            Database::open(url, base, None).await?,
+            SteadyClock::start(),
+        ))
+    }
+
+    /// The same for a hub, which must be one of `folder`: hubs of two data folders do not share a store.
+    ///
+    /// # Errors
+    /// See [`OpenErrorKind`]: the text says what to do.
+    pub async fn open_with(url: &str, base: &Path, folder: &DataFolder) -> Result<Self, OpenError> {
+        let database = Database::open(url, base, Some(folder)).await?;
+        Ok(Self::of(database, SteadyClock::start()))
+    }
+
+    fn of(database: Database, clock: SteadyClock) -> Self {
+        let stop = CancellationToken::new();
+        tokio::spawn(shrink::keep_small(database.clone(), stop.clone()));
+        Self {
+            queue: Arc::new(Queue::start(database.clone(), clock)),
             database,
-        })
+            _shrinks: Arc::new(stop.drop_guard()),
+        }
     }
 
     /// A store that is gone with its last clone. For tests.

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{
     Store,
+    clock::SteadyClock,
+    database::Database,
     queue::{Counts, DEAD_LIMITS, EventId, LIMITS, Limits, MAX_PAYLOAD, NewEvent, Pick, QueueError},
 };
 
@@ -31,9 +33,7 @@ fn at_most(events: u64) -> Limits {
     Limits { events, ..LIMITS }
 }
 
-fn later() -> Timestamp {
-    Timestamp::now() + SignedDuration::from_secs(3600)
-}
+const LATER: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
 async fn events_come_out_in_order_with_what_was_put_in() {
@@ -63,22 +63,45 @@ async fn events_come_out_in_order_with_what_was_put_in() {
 }
 
 #[tokio::test]
+async fn a_claim_is_bounded_by_bytes_and_takes_one_at_least() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    let large = || NewEvent {
+        payload: RawValue::from_string(format!("\"{}\"", "x".repeat(MAX_PAYLOAD - 2))).unwrap(),
+        ..event(0)
+    };
+    for _ in 0..5 {
+        queue.push(large()).await.unwrap();
+    }
+    queue.push_all(events(3)).await.unwrap();
+    let mut counts = Vec::new();
+    loop {
+        let claimed = queue.claim("w", HOOK, 100, LEASE).await.unwrap();
+        if claimed.is_empty() {
+            break;
+        }
+        counts.push(claimed.len());
+    }
+    assert_eq!(counts, [2, 2, 4], "16 MiB, 16 MiB, the rest");
+}
+
+#[tokio::test]
 async fn a_retry_keeps_the_id_and_counts() {
     let store = Store::in_memory().await.unwrap();
     let queue = store.queue();
     let id = queue.push(event(1)).await.unwrap();
     let first = queue.claim("w", HOOK, 9, LEASE).await.unwrap().remove(0);
-    assert!(queue.retry(&first, later(), "503").await.unwrap());
+    assert!(queue.retry(&first, LATER, "503").await.unwrap());
     assert!(
         queue.claim("w", HOOK, 9, LEASE).await.unwrap().is_empty(),
         "not before its time"
     );
     assert_eq!(queue.counts().await.unwrap().waiting, 1);
-    assert!(!queue.retry(&first, Timestamp::now(), "stale").await.unwrap());
+    assert!(!queue.retry(&first, OVER, "stale").await.unwrap());
     let id2 = queue.push(event(2)).await.unwrap();
     let second = queue.claim("w", HOOK, 9, LEASE).await.unwrap().remove(0);
     assert_eq!(second.id, id2);
-    assert!(queue.retry(&second, Timestamp::now(), "504").await.unwrap());
+    assert!(queue.retry(&second, OVER, "504").await.unwrap());
     let again = queue.claim("w", HOOK, 9, LEASE).await.unwrap().remove(0);
     assert_eq!(
         (&again.id, again.attempt, again.error.as_deref()),
@@ -95,7 +118,7 @@ async fn a_lease_that_ended_frees_the_event_and_binds_its_old_worker() {
     let old = queue.claim("killed", HOOK, 1, OVER).await.unwrap().remove(0);
     let new = queue.claim("w", HOOK, 1, LEASE).await.unwrap().remove(0);
     assert_eq!((&new.id, new.attempt), (&old.id, 2));
-    assert!(!queue.retry(&old, Timestamp::now(), "").await.unwrap());
+    assert!(!queue.retry(&old, OVER, "").await.unwrap());
     assert!(!queue.dead(&old, "").await.unwrap());
     assert_eq!(queue.release("killed").await.unwrap(), 0);
     assert_eq!(queue.release("w").await.unwrap(), 1);
@@ -258,20 +281,73 @@ async fn a_push_is_news_and_says_for_which_hook() {
         queue.push(other).await.unwrap();
     }
     let first = queue.claim("w", "b", 1, LEASE).await.unwrap().remove(0);
-    let at = later();
-    queue.retry(&first, at, "").await.unwrap();
+    queue.retry(&first, LATER, "").await.unwrap();
     assert_eq!(queue.claim("w", "b", 9, LEASE).await.unwrap().len(), 1);
     let due = queue.due().await.unwrap();
     assert_eq!(
         due.iter().map(|due| &*due.hook).collect::<Vec<_>>(),
         ["a", "b", HOOK]
     );
-    assert!(due[0].ready <= Timestamp::now());
-    assert!(
-        due[1].ready > Timestamp::now(),
-        "one waits and one is with a worker"
-    );
+    assert!(due[0].wait.is_zero());
+    assert!(!due[1].wait.is_zero(), "one waits and one is with a worker");
     assert_eq!(queue.claim("w", "c", 9, LEASE).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn what_waited_by_a_clock_that_was_ahead_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async |now: Timestamp| {
+        let database = Database::open("sqlite://s.db", dir.path(), None).await.unwrap();
+        Store::of(database, SteadyClock::at(now))
+    };
+    let longest = Duration::from_secs(900);
+    for (ahead, waits) in [(3, false), (24 * 365 * 50, false), (0, true)] {
+        // The machine's clock is ahead; a retry is due in a minute, and another event is with a worker that is killed.
+        let store = open(Timestamp::now() + SignedDuration::from_hours(ahead)).await;
+        let queue = store.queue();
+        queue.push_all(events(2)).await.unwrap();
+        let claimed = queue.claim("w", HOOK, 2, LEASE).await.unwrap();
+        queue
+            .retry(&claimed[0], Duration::from_secs(60), "503")
+            .await
+            .unwrap();
+        store.close().await;
+        // It is set right, and the hub starts anew.
+        let store = open(Timestamp::now()).await;
+        let queue = store.queue();
+        assert_eq!(queue.release("w").await.unwrap(), 1);
+        let released = queue.claim("w", HOOK, 2, LEASE).await.unwrap();
+        assert_eq!(released.len(), 1, "what the worker held is ready");
+        assert!(queue.done(&released[0].id).await.unwrap());
+        let due = queue.due().await.unwrap();
+        assert_eq!(due[0].wait > longest, !waits, "{due:?}");
+        assert_eq!(queue.hurry(HOOK, longest).await.unwrap(), u64::from(!waits));
+        let retried = queue.claim("w", HOOK, 2, LEASE).await.unwrap();
+        assert_eq!(
+            retried.len(),
+            usize::from(!waits),
+            "a retry that is near keeps its time"
+        );
+        queue.purge(Pick::All).await.unwrap();
+        for event in retried.iter().chain(&claimed) {
+            queue.done(&event.id).await.unwrap();
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_never_ready_stays_so() {
+    let store = Store::in_memory().await.unwrap();
+    let queue = store.queue();
+    queue.push(event(1)).await.unwrap();
+    sqlx::query("UPDATE hook_events SET ready_ms = $1")
+        .bind(1_i64 << 60)
+        .execute(store.database.writer())
+        .await
+        .unwrap();
+    assert_eq!(queue.hurry(HOOK, Duration::ZERO).await.unwrap(), 0);
+    assert!(queue.claim("w", HOOK, 1, LEASE).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use super::{
     OpenError, OpenErrorKind, Store, StoreError,
     database::{Database, Place, files, known_schema},
 };
+use crate::data::{DataFolder, Role};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o777
@@ -72,7 +74,7 @@ async fn files_are_for_the_hub_alone() {
 #[tokio::test]
 async fn connections_are_set_up_for_many_readers_and_one_writer() {
     let dir = tempfile::tempdir().unwrap();
-    let database = Database::open("sqlite://s.db", dir.path()).await.unwrap();
+    let database = Database::open("sqlite://s.db", dir.path(), None).await.unwrap();
     let text = async |pragma: &'static str| -> String {
         sqlx::query_scalar(pragma)
             .fetch_one(database.writer())
@@ -130,7 +132,7 @@ async fn a_store_that_cannot_open_says_what_to_do() {
 #[tokio::test]
 async fn a_newer_schema_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let database = Database::open("sqlite://s.db", dir.path()).await.unwrap();
+    let database = Database::open("sqlite://s.db", dir.path(), None).await.unwrap();
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          VALUES (999, 'later', TRUE, $1, 0)",
@@ -154,7 +156,7 @@ async fn a_newer_schema_is_left_alone() {
 #[tokio::test]
 async fn a_schema_of_another_program_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let database = Database::open("sqlite://s.db", dir.path()).await.unwrap();
+    let database = Database::open("sqlite://s.db", dir.path(), None).await.unwrap();
     sqlx::query("UPDATE _sqlx_migrations SET checksum = $1")
         .bind(vec![0_u8; 4])
         .execute(database.writer())
@@ -218,4 +220,101 @@ async fn a_closed_store_says_so() {
     let refused = queue.purge(super::queue::Pick::All).await.unwrap_err();
     assert!(refused.to_string().contains("closed"), "{refused}");
     assert!(matches!(store.health().await, Err(StoreError::Closed)));
+}
+
+/// Bytes of a store's own file.
+fn length(dir: &Path) -> u64 {
+    fs::metadata(dir.join("s.db")).unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_leaves_the_file_while_calls_go_on() {
+    const VALUE: usize = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    let state = store.state();
+    for n in 0..50 {
+        let value = vec![7; VALUE];
+        state
+            .set("a", &n.to_string(), &value, None, 1 << 30)
+            .await
+            .unwrap();
+    }
+    for n in 0..50 {
+        state.delete("a", &n.to_string()).await.unwrap();
+    }
+    state.set("a", "kept", b"v", None, 1 << 20).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(120);
+    let (mut writes, mut slowest) = (0, Duration::ZERO);
+    // Emptying the log into the file is what cuts the file.
+    while length(dir.path()) > 4 << 20 || writes < 100 {
+        assert!(
+            Instant::now() < until,
+            "it has {} bytes still",
+            length(dir.path())
+        );
+        let began = Instant::now();
+        state.set("b", "small", &[1; 100], None, 1 << 20).await.unwrap();
+        slowest = slowest.max(began.elapsed());
+        writes += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(slowest < Duration::from_secs(2), "a call waited {slowest:?}");
+    assert!(store.health().await.unwrap().bytes < 24 << 20);
+    assert_eq!(state.get("a", "kept").await.unwrap().unwrap().value, b"v");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_can_shrink_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async || Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    let mode = async |store: &Store| -> i64 {
+        sqlx::query_scalar("PRAGMA auto_vacuum")
+            .fetch_one(store.database.reader())
+            .await
+            .unwrap()
+    };
+    let store = open().await;
+    assert_eq!(mode(&store).await, 2, "a new one");
+    store.state().set("a", "k", b"v", None, 1_000).await.unwrap();
+    store.close().await;
+    let mut connection = database_as_before(&dir.path().join("s.db")).await;
+    let before: i64 = sqlx::query_scalar("PRAGMA auto_vacuum")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(before, 0);
+    sqlx::Connection::close(connection).await.unwrap();
+    let store = open().await;
+    assert_eq!(mode(&store).await, 2);
+    assert!(store.state().get("a", "k").await.unwrap().is_some());
+}
+
+/// Makes a store one that cannot shrink.
+async fn database_as_before(path: &Path) -> sqlx::AnyConnection {
+    use sqlx::Executor as _;
+    let url = format!("sqlite://{}", path.display());
+    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&url)
+        .await
+        .unwrap();
+    connection.execute("PRAGMA auto_vacuum = NONE").await.unwrap();
+    connection.execute("VACUUM").await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn a_store_is_for_one_data_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| DataFolder::open(dir.path().join(name), Role::Stdio).unwrap();
+    let open = async |folder: &DataFolder| Store::open_with("sqlite://s.db", dir.path(), folder).await;
+    let (one, other) = (folder("one"), folder("other"));
+    let first = open(&one).await.unwrap();
+    let _second = open(&one).await.unwrap();
+    let refused = open(&other).await.unwrap_err();
+    assert!(matches!(refused.kind, OpenErrorKind::InUse(_)), "{refused}");
+    assert!(refused.to_string().contains("/one uses it"), "{refused}");
+    // The command line looks at the dead events beside it.
+    Store::open("sqlite://s.db", dir.path()).await.unwrap();
+    first.close().await;
 }

@@ -65,8 +65,8 @@ pub(super) static HOOK: Shape = Shape {
         optional(
             "on_failure",
             &Kind::OneOf(&["open", "closed"]),
-            "open",
-            "When the hook fails: `open` lets the event pass with a warning, `closed` denies it.",
+            "",
+            "When the hook fails: `open` lets the event pass with a warning, `closed` denies it. The default is `closed` for `tool.before`, `resource.read` and `prompt.get`, else `open`.",
         ),
         optional(
             "schedule",

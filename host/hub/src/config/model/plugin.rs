@@ -45,7 +45,7 @@ pub struct Hook {
     pub order: i32,
     /// `mode`; `None` is the trigger's own (blocking where the answer counts).
     pub mode: Option<HookMode>,
-    /// `on_failure`. Default `open`.
+    /// `on_failure`. Default `closed` where [`guards`](crate::config::guards) says so, else `open`.
     pub on_failure: OnFailure,
     /// `schedule`: when it runs; there for `trigger: schedule` and for nothing else.
     pub schedule: Option<Schedule>,
@@ -175,11 +175,20 @@ pub enum HookMode {
 }
 
 /// `hooks[].on_failure`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
     /// `open`: the event passes with a warning.
-    #[default]
     Open,
     /// `closed`: the event is denied.
     Closed,
+}
+
+impl OnFailure {
+    /// What counts for hooks of `trigger` where the file says nothing.
+    pub fn default_of(trigger: &str) -> Self {
+        match crate::config::guards(trigger) {
+            true => Self::Closed,
+            false => Self::Open,
+        }
+    }
 }

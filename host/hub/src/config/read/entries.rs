@@ -77,7 +77,6 @@ impl Reader<'_> {
             Hook {
                 schedule: at.parsed("schedule"),
                 webhook: self.webhook(at, &trigger, &name),
-                trigger,
                 runtime: self.runtime(at, "action", &action),
                 action,
                 matches: hook_match(at),
@@ -94,7 +93,8 @@ impl Reader<'_> {
                         "on_failure",
                         &[("open", OnFailure::Open), ("closed", OnFailure::Closed)],
                     )
-                    .unwrap_or_default(),
+                    .unwrap_or_else(|| OnFailure::default_of(&trigger)),
+                trigger,
                 grants: self.grants(at),
                 limits: limits(at),
                 config: code_config(at),

@@ -197,6 +197,8 @@ pub struct HookView {
     pub runs: u64,
     /// How often it failed since the hub started.
     pub failures: u64,
+    /// How often it got no turn to run since the hub started, because the machine or all its places were busy.
+    pub busy: u64,
     /// How many of its events were lost since the hub started, because too many waited.
     pub lost: u64,
 }
@@ -520,6 +522,7 @@ pub fn hooks(content: &HubContent, hooks: &Hooks, principal: &Principal) -> Vec<
                 blocking: state.as_ref().is_some_and(|state| state.blocking),
                 runs: count(|state| state.runs),
                 failures: count(|state| state.failures),
+                busy: count(|state| state.busy),
                 lost: count(|state| state.lost),
             }
         })

@@ -1,6 +1,6 @@
 //! What an event is.
 
-use std::{fmt, sync::Mutex};
+use std::{fmt, sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -148,17 +148,17 @@ pub struct Limits {
 pub struct Due {
     /// The hook; the configuration may not have it any more.
     pub hook: String,
-    /// When its next event may be claimed.
-    pub ready: Timestamp,
+    /// How long it is until its next event may be claimed.
+    pub wait: Duration,
 }
 
 impl Due {
     /// Reads the columns `hook, ready_ms`.
-    pub(super) fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    pub(super) fn read(row: &AnyRow, now: i64) -> Result<Self, sqlx::Error> {
+        let wait = row.try_get::<i64, _>(1)?.saturating_sub(now);
         Ok(Self {
             hook: row.try_get(0)?,
-            // Beyond all times is never.
-            ready: Timestamp::from_millisecond(row.try_get(1)?).unwrap_or(Timestamp::MAX),
+            wait: Duration::from_millis(u64::try_from(wait).unwrap_or_default()),
         })
     }
 }

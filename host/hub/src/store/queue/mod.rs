@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use tokio::sync::{Notify, futures::Notified, mpsc, oneshot};
 
-use super::{StoreError, database::Database};
+use super::{StoreError, clock::SteadyClock, database::Database};
 pub use event::{Counts, Dead, DeadPage, Due, Event, EventId, Limits, NewEvent, Pick};
 use writer::{Job, Op, Writer};
 
@@ -32,12 +32,14 @@ pub const DEAD_LIMITS: Limits = Limits {
     events: 10_000,
     bytes: 1 << 28,
 };
-/// Largest payload, in bytes.
-pub const MAX_PAYLOAD: usize = 1024 * 1024;
+/// Largest payload, in bytes. A webhook's body of 1 MiB takes up to six times as much where every byte of it is escaped.
+pub const MAX_PAYLOAD: usize = 8 << 20;
 /// Longest error text that is kept, in bytes.
 const MAX_ERROR: usize = 4_096;
 /// Most events of one claim, and of one page of dead ones.
 const MAX_BATCH: usize = 1_000;
+/// Bytes of payload after which a claim takes no further event.
+const BATCH_BYTES: i64 = 16 << 20;
 /// Jobs that wait for the writer before callers wait.
 const JOBS: usize = 1_024;
 
@@ -76,21 +78,28 @@ pub struct Queue {
     limits: Arc<Mutex<Limits>>,
     /// Told when there may be something to claim.
     news: Arc<Notify>,
+    clock: SteadyClock,
 }
 
 impl Queue {
-    pub(super) fn start(database: Database) -> Self {
+    pub(super) fn start(database: Database, clock: SteadyClock) -> Self {
         let (jobs, inbox) = mpsc::channel(JOBS);
         let limits = Arc::new(Mutex::new(LIMITS));
         let news = Arc::new(Notify::new());
-        let writer = Writer::new(database.clone(), Arc::clone(&limits), Arc::clone(&news));
+        let writer = Writer::new(database.clone(), clock, Arc::clone(&limits), Arc::clone(&news));
         tokio::spawn(writer.run(inbox));
         Self {
             database,
             jobs,
             limits,
             news,
+            clock,
         }
+    }
+
+    /// Whether it ends with this process.
+    pub(crate) fn in_memory(&self) -> bool {
+        self.database.file().is_none()
     }
 
     /// Sets how much may wait, from now on. What waits already stays.
@@ -147,7 +156,7 @@ impl Queue {
     }
 
     /// Gives `worker` up to `count` (at most 1,000) events of a hook that are ready, oldest first, for as long
-    /// as `lease`. Each counts as an attempt.
+    /// as `lease`: fewer where they have more than 16 MiB. Each counts as an attempt.
     ///
     /// # Errors
     /// The store failed.
@@ -158,13 +167,13 @@ impl Queue {
         count: usize,
         lease: Duration,
     ) -> Result<Vec<Event>, QueueError> {
-        let now = Timestamp::now();
         let rows = sqlx::query(statements::CLAIM)
             .bind(worker)
-            .bind(millis_after(now, lease))
-            .bind(now.as_millisecond())
+            .bind(self.clock.after(lease))
+            .bind(self.clock.now_ms())
             .bind(i64::try_from(count.min(MAX_BATCH)).unwrap_or_default())
             .bind(hook)
+            .bind(BATCH_BYTES)
             .fetch_all(self.database.writer())
             .await?;
         let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
@@ -181,16 +190,16 @@ impl Queue {
         Ok(self.job(Op::Done(id.clone())).await? > 0)
     }
 
-    /// The attempt failed: the event is ready again at `at`. Answers false, and does nothing, where another
+    /// The attempt failed: the event is ready again `after` that. Answers false, and does nothing, where another
     /// worker has the event by now.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn retry(&self, event: &Event, at: Timestamp, error: &str) -> Result<bool, QueueError> {
+    pub async fn retry(&self, event: &Event, after: Duration, error: &str) -> Result<bool, QueueError> {
         let op = Op::Retry {
             id: event.id.clone(),
             attempt: event.attempt,
-            at,
+            ready: self.clock.after(after),
             error: shortened(error),
         };
         Ok(self.job(op).await? > 0)
@@ -217,6 +226,19 @@ impl Queue {
     /// The store failed.
     pub async fn release(&self, worker: &str) -> Result<u64, QueueError> {
         self.job(Op::Release(worker.to_owned())).await
+    }
+
+    /// Makes the events of a hook that wait for longer than `longest` ready now: no attempt is that far away, so they are
+    /// from a time at which the machine's clock was wrong. Answers how many.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn hurry(&self, hook: &str, longest: Duration) -> Result<u64, QueueError> {
+        let op = Op::Hurry {
+            hook: hook.to_owned(),
+            beyond: self.clock.after(longest),
+        };
+        self.job(op).await
     }
 
     /// Dead events, the last that died first, at most `limit` (1 to 1,000) of them after `cursor`, which is the
@@ -270,7 +292,7 @@ impl Queue {
     /// The store failed.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let row = sqlx::query(statements::COUNTS)
-            .bind(Timestamp::now().as_millisecond())
+            .bind(self.clock.now_ms())
             .fetch_one(self.database.reader())
             .await?;
         let number = |index: usize| row.try_get::<i64, _>(index).map(|n| n.max(0).cast_unsigned());
@@ -290,7 +312,11 @@ impl Queue {
         let rows = sqlx::query(statements::HOOKS)
             .fetch_all(self.database.reader())
             .await?;
-        Ok(rows.iter().map(Due::read).collect::<Result<_, _>>()?)
+        let now = self.clock.now_ms();
+        Ok(rows
+            .iter()
+            .map(|row| Due::read(row, now))
+            .collect::<Result<_, _>>()?)
     }
 
     /// Ends when there may be something new to claim, from the moment on at which it was asked for. Events of
@@ -316,9 +342,4 @@ impl Queue {
 fn shortened(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_ERROR);
     text.get(..end).unwrap_or_default().to_owned()
-}
-
-fn millis_after(now: Timestamp, span: Duration) -> i64 {
-    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    now.as_millisecond().saturating_add(span)
 }

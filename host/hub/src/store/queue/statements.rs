@@ -2,12 +2,16 @@
 
 use std::{fmt::Write as _, sync::LazyLock};
 
-/// `$1` worker, `$2` end of the lease, `$3` now, `$4` how many, `$5` hook. The condition on `ready_ms` stands outside as
-/// well, so that of two that claim at once in PostgreSQL the later one leaves out what the first one took.
+/// `$1` worker, `$2` end of the lease, `$3` now, `$4` how many, `$5` hook, `$6` of how many bytes; the first one is taken
+/// whatever its size. The condition on `ready_ms` stands outside as well, so that of two that claim at once in PostgreSQL
+/// the later one leaves out what the first one took.
 pub(super) const CLAIM: &str = "UPDATE hook_events SET worker = $1, ready_ms = $2, attempt = attempt + 1 \
     WHERE ready_ms <= $3 AND died_ms IS NULL AND id IN (\
-        SELECT id FROM hook_events WHERE died_ms IS NULL AND hook = $5 AND ready_ms <= $3 \
-        ORDER BY ready_ms, id LIMIT $4) \
+        SELECT id FROM (\
+            SELECT id, bytes, SUM(bytes) OVER (ORDER BY ready_ms, id ROWS UNBOUNDED PRECEDING) AS size FROM (\
+                SELECT id, bytes, ready_ms FROM hook_events \
+                WHERE died_ms IS NULL AND hook = $5 AND ready_ms <= $3 ORDER BY ready_ms, id LIMIT $4) AS due) AS sized \
+        WHERE size - bytes < $6) \
     RETURNING id, hook, trigger_name, payload, created_ms, attempt, error";
 
 /// `$1` id, `$2` attempt, `$3` when, `$4` error.
@@ -17,6 +21,10 @@ pub(super) const RETRY: &str = "UPDATE hook_events SET worker = NULL, ready_ms =
 /// `$1` id, `$2` attempt, `$3` now, `$4` error.
 pub(super) const DEAD: &str = "UPDATE hook_events SET worker = NULL, died_ms = $3, error = $4 \
     WHERE id = $1 AND attempt = $2 AND died_ms IS NULL AND worker IS NOT NULL";
+
+/// `$1` hook, `$2` now, `$3` the time beyond which they are too far away, `$4` the end of all times, beyond which is never.
+pub(super) const HURRY: &str = "UPDATE hook_events SET ready_ms = $2 \
+    WHERE died_ms IS NULL AND hook = $1 AND ready_ms > $3 AND ready_ms <= $4 AND worker IS NULL";
 
 /// `$1` worker, `$2` now.
 pub(super) const RELEASE: &str =
@@ -73,9 +81,9 @@ pub(super) const COUNTS: &str = "SELECT \
 pub(super) const CHUNKS: [usize; 3] = [64, 8, 1];
 
 /// Columns of [`insert`].
-const COLUMNS: usize = 5;
+const COLUMNS: usize = 6;
 
-/// Takes in `rows` events, one of [`CHUNKS`]; each binds id, hook, trigger, payload, and the time.
+/// Takes in `rows` events, one of [`CHUNKS`]; each binds id, hook, trigger, payload, when it came, and when it is ready.
 pub(super) fn insert(rows: usize) -> &'static str {
     static TEXTS: LazyLock<[String; 3]> = LazyLock::new(|| {
         CHUNKS.map(|rows| {
@@ -85,9 +93,9 @@ pub(super) fn insert(rows: usize) -> &'static str {
             for row in 0..rows {
                 let first = row * COLUMNS + 1;
                 let comma = if row == 0 { "" } else { ", " };
-                let [id, hook, trigger, payload, time] = std::array::from_fn(|column| first + column);
+                let [id, hook, trigger, payload, came, ready] = std::array::from_fn(|column| first + column);
                 // Writing to a string does not fail.
-                let _ = write!(text, "{comma}(${id}, ${hook}, ${trigger}, ${payload}, ${time}, ${time}, 0)");
+                let _ = write!(text, "{comma}(${id}, ${hook}, ${trigger}, ${payload}, ${came}, ${ready}, 0)");
             }
             text
         })

@@ -10,7 +10,7 @@ use sqlx::{Any, Row as _, Transaction};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{DEAD_LIMITS, EventId, Limits, NewEvent, Pick, QueueError, statements};
-use crate::store::{StoreError, database::Database};
+use crate::store::{StoreError, clock::SteadyClock, database::Database};
 
 /// Most jobs of one transaction.
 const GROUP: usize = 512;
@@ -35,13 +35,19 @@ pub(super) enum Op {
     Retry {
         id: EventId,
         attempt: u32,
-        at: Timestamp,
+        /// When, by the queue's clock.
+        ready: i64,
         error: String,
     },
     Dead {
         id: EventId,
         attempt: u32,
         error: String,
+    },
+    Hurry {
+        hook: String,
+        /// By the queue's clock.
+        beyond: i64,
     },
     Release(String),
     Replay(Pick),
@@ -51,6 +57,7 @@ pub(super) enum Op {
 
 pub(super) struct Writer {
     database: Database,
+    clock: SteadyClock,
     limits: Arc<Mutex<Limits>>,
     news: Arc<Notify>,
     room: Option<Room>,
@@ -73,15 +80,22 @@ struct Group {
     /// The last count, less what was taken since.
     room: Option<Room>,
     limits: Limits,
+    /// By the queue's clock: what is due is compared with it.
     now: i64,
     news: bool,
     dead: bool,
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, limits: Arc<Mutex<Limits>>, news: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        database: Database,
+        clock: SteadyClock,
+        limits: Arc<Mutex<Limits>>,
+        news: Arc<Notify>,
+    ) -> Self {
         Self {
             database,
+            clock,
             limits,
             news,
             room: None,
@@ -118,7 +132,7 @@ impl Writer {
             tx: self.database.begin().await?,
             room: room.filter(|room| room.of == limits && room.counted.elapsed() < BELIEVED),
             limits,
-            now: Timestamp::now().as_millisecond(),
+            now: self.clock.now_ms(),
             news: false,
             dead: false,
         };
@@ -179,14 +193,14 @@ impl Group {
             Op::Retry {
                 id,
                 attempt,
-                at,
+                ready,
                 error,
             } => {
                 self.news = true;
                 sqlx::query(statements::RETRY)
                     .bind(id.as_str().to_owned())
                     .bind(i64::from(attempt))
-                    .bind(at.as_millisecond())
+                    .bind(ready)
                     .bind(error)
             }
             Op::Dead { id, attempt, error } => {
@@ -194,8 +208,16 @@ impl Group {
                 sqlx::query(statements::DEAD)
                     .bind(id.as_str().to_owned())
                     .bind(i64::from(attempt))
-                    .bind(self.now)
+                    .bind(Timestamp::now().as_millisecond())
                     .bind(error)
+            }
+            Op::Hurry { hook, beyond } => {
+                self.news = true;
+                sqlx::query(statements::HURRY)
+                    .bind(hook)
+                    .bind(self.now)
+                    .bind(beyond)
+                    .bind(Timestamp::MAX.as_millisecond())
             }
             Op::Release(worker) => {
                 self.news = true;
@@ -322,7 +344,8 @@ impl Group {
                     .bind(&event.hook)
                     .bind(&event.trigger)
                     .bind(event.payload.get())
-                    .bind(time);
+                    .bind(time)
+                    .bind(self.now);
             }
             query.execute(&mut *self.tx).await?;
         }
