@@ -162,8 +162,9 @@ impl OutputStream for Output {
     }
 
     async fn cancel(&mut self) {
+        // What was handed over is written, also where nobody asks for it any more: it is one piece at most.
         if let State::Writing(task) = mem::replace(&mut self.state, State::Closed) {
-            task.cancel().await;
+            let _ = task.await;
         }
     }
 }

@@ -160,7 +160,7 @@ impl Reserved {
     fn check_hard_links(&self, grant: &FileGrant, opened: &File) -> Result<(), String> {
         let mut linked: HashMap<Id, &str> = HashMap::new();
         for reserved in self.concerning(grant) {
-            for id in linked_files(&reserved.path) {
+            for id in linked_files(reserved) {
                 linked.insert(id, &reserved.what);
             }
         }
@@ -226,18 +226,19 @@ fn check_beside(
     Ok(())
 }
 
-/// Files at a path, or in the folder at it, that have more than one name.
-fn linked_files(path: &Path) -> Vec<Id> {
+/// What is reserved of files that have more than one name: a file, or what is in a folder that is reserved as a whole.
+fn linked_files(reserved: &ReservedPath) -> Vec<Id> {
     let linked = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         (found.is_file() && found.nlink() > 1).then(|| (found.dev(), found.ino()))
     };
-    match fs::read_dir(path) {
-        Ok(entries) => {
+    match fs::read_dir(&reserved.path) {
+        Ok(entries) if reserved.whole => {
             let entries = entries.take(LOOKED_AT).flatten();
             entries.filter_map(|entry| linked(&entry.path())).collect()
         }
-        Err(_) => linked(path).into_iter().collect(),
+        Ok(_) => Vec::new(),
+        Err(_) => linked(&reserved.path).into_iter().collect(),
     }
 }
 
@@ -433,6 +434,18 @@ mod tests {
             fs::remove_file(root.at("granted/deep/er/note")).unwrap();
         }
         assert!(given(ReadOnly));
+    }
+
+    #[test]
+    fn a_folder_that_may_hold_granted_ones_reserves_no_file_in_it() {
+        let root = Root::new(&["home/granted"]);
+        fs::write(root.at("home/file"), "").unwrap();
+        fs::hard_link(root.at("home/file"), root.at("home/granted/file")).unwrap();
+        let reserved = Reserved {
+            code: vec![root.reserved("home", false)],
+            ..Reserved::default()
+        };
+        assert!(given(&[root.grant("home/granted", ReadWrite)], &reserved));
     }
 
     #[test]
