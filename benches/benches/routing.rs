@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aih::access::{PermissionSet, Principal};
+use aih::access::{KeyId, PermissionSet, Principal};
 use aih::catalogue::names::{ExposedName, Namespace};
 use aih::catalogue::provider::{
     Answer, Call, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState, ProviderStatus,
@@ -98,10 +98,7 @@ fn principal() -> Principal {
         "configs/claude",
         "!mcps/github/delete_*",
     ]);
-    Principal {
-        permissions: permissions.unwrap_or_default(),
-        ..Principal::anonymous_admin()
-    }
+    Principal::new("bench", permissions.unwrap_or_default(), KeyId::ANONYMOUS)
 }
 
 fn naming(criterion: &mut Criterion) {
@@ -122,14 +119,14 @@ fn naming(criterion: &mut Criterion) {
 
 fn permissions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("permission");
-    let permissions = principal().permissions;
+    let who = principal();
     for (name, path) in [
         ("granted", "mcps/stripe/create_invoice"),
         ("taken away", "mcps/github/delete_repository"),
         ("granted by none", "hooks/on-start"),
     ] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| permissions.allows(black_box(path)))
+            bencher.iter(|| who.permissions().allows(black_box(path)))
         });
     }
     group.finish();

@@ -7,12 +7,12 @@ use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
 use crate::{
-    access::{KeyEntry, KeyRing, PermissionSet, first_key},
+    access::{KeyEntry, KeyRing, PermissionSet, Principal, first_key},
     catalogue::{
         Catalogue,
         provider::{ChangeSignal, Provider},
     },
-    config::{LoadedConfig, files},
+    config::{LoadedConfig, Problem, Problems, files},
     data::DataFolder,
     gateway::{
         Gateway,
@@ -23,6 +23,9 @@ use crate::{
     store::Store,
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
 };
+
+/// What a key must be allowed to have the configuration read anew.
+pub const RELOAD: &str = "admin/reload";
 
 /// The running parts, without any listener.
 pub struct Hub {
@@ -179,16 +182,64 @@ pub fn data_dir(config: &LoadedConfig) -> PathBuf {
 pub struct Keys {
     /// All keys that count.
     pub ring: KeyRing,
+    /// Whether the configuration has no key that can be used, so that the first key of `data/keys.json` counts.
+    pub first: bool,
     /// A key that was made just now: to be shown once.
     pub made: Option<crate::access::ApiKey>,
 }
 
+/// Why a new configuration leaves no key with which the hub can be used.
+const NO_KEY: &str =
+    "holds no key that can be used, and the hub has no first key in data/keys.json: nobody could use it";
+
 impl Keys {
-    /// Reads the keys; makes one where there is none.
+    /// Reads the keys at the start of the hub; makes one where there is none.
     ///
     /// # Errors
     /// A permission or key that cannot be understood, or `data/keys.json` cannot be read or written.
     pub fn load(config: &LoadedConfig) -> anyhow::Result<Self> {
+        if let Some(keys) = Self::configured(config)? {
+            return Ok(keys);
+        }
+        let first = first_key::load_or_make(&data_dir(config))?;
+        Ok(Self {
+            ring: KeyRing::new(first.entries)?,
+            first: true,
+            made: first.made,
+        })
+    }
+
+    /// Reads the keys for a hub that runs. It makes none: whoever reloads may not be the one who reads the log, in which
+    /// a new key would be shown.
+    ///
+    /// # Errors
+    /// The same, and that there is no key at all: the keys that count now must go on counting.
+    pub fn reload(config: &LoadedConfig) -> Result<Self, Problems> {
+        let of_file = |error: anyhow::Error| Problems::of_file(&config.path, format!("{error:#}"), "");
+        if let Some(keys) = Self::configured(config).map_err(of_file)? {
+            return Ok(keys);
+        }
+        let first = first_key::load(&data_dir(config)).map_err(|error| of_file(error.into()))?;
+        let entries = first.ok_or_else(|| {
+            Problems(vec![Problem {
+                file: config.path.clone(),
+                line: 0,
+                column: 0,
+                key: "auth.api_keys".to_owned(),
+                what: NO_KEY.to_owned(),
+                instead: "add a key of `aih key new`; or restart the hub, which then makes a first key and shows it"
+                    .to_owned(),
+            }])
+        })?;
+        Ok(Self {
+            ring: KeyRing::new(entries).map_err(|error| of_file(error.into()))?,
+            first: true,
+            made: None,
+        })
+    }
+
+    /// The keys of the configuration; `None` where it has none that can be used.
+    fn configured(config: &LoadedConfig) -> anyhow::Result<Option<Self>> {
         let mut entries = Vec::new();
         for key in &config.config.auth.api_keys {
             if key.key_hash.is_placeholder() {
@@ -202,16 +253,88 @@ impl Keys {
                 permissions,
             });
         }
-        if !entries.is_empty() {
-            return Ok(Self {
-                ring: KeyRing::new(entries)?,
-                made: None,
-            });
+        if entries.is_empty() {
+            return Ok(None);
         }
-        let first = first_key::load_or_make(&data_dir(config))?;
-        Ok(Self {
-            ring: KeyRing::new(first.entries)?,
-            made: first.made,
-        })
+        Ok(Some(Self {
+            ring: KeyRing::new(entries)?,
+            first: false,
+            made: None,
+        }))
+    }
+
+    /// What the operator should know of these keys.
+    pub fn warnings(&self) -> Vec<String> {
+        let may_reload = |who: &Arc<Principal>| who.permissions().allows(RELOAD);
+        if self.ring.principals().any(may_reload) {
+            return Vec::new();
+        }
+        vec![format!(
+            "no API key has the permission `{RELOAD}`, so POST /api/v1/reload works for nobody; SIGHUP and a restart still \
+             read the configuration anew"
+        )]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{access::ApiKey, config::Config, secrets::Secrets};
+
+    fn loaded(folder: &std::path::Path, auth: &str) -> LoadedConfig {
+        let none = Secrets::from_pairs(Vec::<(String, String)>::new());
+        let path = folder.join("aih-config.yaml");
+        Config::from_text(&format!("version: \"1.0\"\n{auth}"), &path, none).unwrap()
+    }
+
+    const NONE: [&str; 4] = [
+        "",
+        "auth: {}\n",
+        "auth: {api_keys: []}\n",
+        "auth: {api_keys: [{name: later, key_hash: \"sha256:abc...\", permissions: [\"*\"]}]}\n",
+    ];
+
+    #[test]
+    fn a_hub_that_runs_makes_no_key_and_is_not_left_without_one() {
+        for auth in NONE {
+            let folder = tempfile::tempdir().unwrap();
+            let config = loaded(folder.path(), auth);
+            let problems = Keys::reload(&config).err().unwrap().to_string();
+            assert!(
+                problems.contains("auth.api_keys: holds no key") && problems.contains("aih key new"),
+                "{auth}: {problems}"
+            );
+            assert!(!folder.path().join("data").exists(), "{auth}: nothing is made");
+            // At the start the first key is made; from then on it counts where there is no other.
+            let made = Keys::load(&config).unwrap();
+            assert!(made.first && made.made.is_some(), "{auth}");
+            let again = Keys::reload(&config).unwrap();
+            assert!(
+                again.first && again.made.is_none() && again.warnings().is_empty(),
+                "{auth}"
+            );
+            assert_eq!(again.ring.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_ring_with_which_nobody_may_reload_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = ApiKey::generate().unwrap().hash();
+        for (permissions, warned) in [
+            ("\"*\"", false),
+            ("\"admin/*\"", false),
+            ("\"admin/reload\"", false),
+            ("", true),
+            ("\"mcps/*\", \"admin/logs\"", true),
+            ("\"*\", \"!admin\"", true),
+        ] {
+            let auth = format!(
+                "auth: {{api_keys: [{{name: a, key_hash: \"{hash}\", permissions: [{permissions}]}}]}}\n"
+            );
+            let keys = Keys::reload(&loaded(folder.path(), &auth)).unwrap();
+            assert_eq!(!keys.warnings().is_empty(), warned, "{permissions}");
+            assert!(!keys.first);
+        }
     }
 }

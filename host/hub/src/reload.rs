@@ -1,7 +1,7 @@
 //! A new configuration without a restart: skills, configs and keys at once; the rest is named.
 //!
-//! A file with a mistake changes nothing. It must never leave the hub with parts of two configurations that do
-//! not fit together: everything is read before anything is swapped.
+//! A file with a mistake changes nothing, and so does one that leaves no key. It must never leave the hub with parts
+//! of two configurations that do not fit together: everything is read before anything is swapped.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,9 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    access::AccessState,
+    access::{AccessState, Principal},
     config::{Config, LoadedConfig, Problems},
-    gateway::{Gateway, hub::HubContent, hub::HubProvider},
+    gateway::{hub::HubContent, hub::HubProvider},
     hooks::Hooks,
     hub::{Hub, Keys},
 };
@@ -35,7 +35,6 @@ pub struct Reloader {
     /// What the hub runs, for telling what is different. The lock keeps two reloads apart.
     current: tokio::sync::Mutex<Arc<LoadedConfig>>,
     own: Arc<HubProvider>,
-    gateway: Arc<Gateway>,
     hooks: Arc<Hooks>,
     access: Arc<AccessState>,
 }
@@ -47,7 +46,6 @@ impl Reloader {
             path: hub.config.path.clone(),
             current: tokio::sync::Mutex::new(hub.config.clone()),
             own: hub.own.clone(),
-            gateway: hub.gateway.clone(),
             hooks: hub.hooks.clone(),
             access,
         })
@@ -59,8 +57,8 @@ impl Reloader {
     /// The file's problems: everything stays as it was.
     pub async fn reload(&self) -> Result<Reloaded, Problems> {
         let mut current = self.current.lock().await;
-        let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || read(&path)).await;
+        let (path, no_auth) = (self.path.clone(), self.access.no_auth());
+        let read = tokio::task::spawn_blocking(move || read(&path, no_auth)).await;
         let read = read.unwrap_or_else(|error| {
             let what = format!("cannot be read: {error}");
             Err(Problems::of_file(&self.path, what, "try again"))
@@ -78,12 +76,12 @@ impl Reloader {
         let running = self.own.content();
         content.plugins.clone_from(&running.plugins);
         content.hooks.clone_from(&running.hooks);
-        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-        self.own.replace(content);
-        if !self.access.no_auth() {
-            self.access.ring.store(Arc::new(keys.ring));
-            self.end_sessions();
+        let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        // The keys first: a key that lost something never sees new content with its old permissions.
+        if let Some(keys) = keys {
+            warnings.extend(self.replace_keys(keys));
         }
+        self.own.replace(content);
         *current = Arc::new(loaded);
         tracing::info!(target: "aih::config", restart_needed = restart_needed.join(", "), "reloaded");
         self.hooks.config_reloaded(&self.path);
@@ -94,21 +92,33 @@ impl Reloader {
         })
     }
 
-    /// Ends the sessions of keys that are gone or may something else now; their clients begin anew.
-    fn end_sessions(&self) {
-        let ring = self.access.ring.load();
-        for session in self.gateway.sessions.all() {
-            let principal = session.principal();
-            if ring.principal(principal.id) != Some(principal) {
-                self.gateway.end_session(&session);
-            }
+    /// Lets these keys count and no others. Returns what the operator should know of them.
+    fn replace_keys(&self, keys: Keys) -> Vec<String> {
+        let mut warnings = keys.warnings();
+        let known = |who: &Arc<Principal>| self.access.authority.principal(who.id).is_some();
+        if keys.first && !keys.ring.principals().all(known) {
+            warnings.push(
+                "auth.api_keys holds no key that can be used, so the first key of data/keys.json counts again".to_owned(),
+            );
         }
+        for warning in &warnings {
+            tracing::warn!(target: "aih::config", "{warning}");
+        }
+        let ended = self.access.authority.replace(keys.ring);
+        if ended > 0 {
+            tracing::info!(target: "aih::config", keys = ended, "keys were removed or changed; what was under way for them ends");
+        }
+        warnings
     }
 }
 
-fn read(path: &std::path::Path) -> Result<(LoadedConfig, Keys, HubContent), Problems> {
+/// A hub that asks for no key reads none.
+fn read(path: &std::path::Path, no_auth: bool) -> Result<(LoadedConfig, Option<Keys>, HubContent), Problems> {
     let loaded = Config::load(path)?;
-    let keys = Keys::load(&loaded).map_err(|error| Problems::of_file(path, format!("{error:#}"), ""))?;
+    let keys = match no_auth {
+        true => None,
+        false => Some(Keys::reload(&loaded)?),
+    };
     let content = HubContent::load(&loaded);
     Ok((loaded, keys, content))
 }

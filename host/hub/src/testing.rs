@@ -26,11 +26,11 @@ use crate::{
 
 /// A caller with these permissions.
 pub(crate) fn principal(permissions: &[&str]) -> Principal {
-    Principal {
-        name: "tester".into(),
-        permissions: PermissionSet::parse(permissions).unwrap(),
-        id: KeyId::ANONYMOUS,
-    }
+    Principal::new(
+        "tester",
+        PermissionSet::parse(permissions).unwrap(),
+        KeyId::ANONYMOUS,
+    )
 }
 
 /// A client of that caller.

@@ -75,10 +75,15 @@ impl Modern {
             .await
     }
 
+    /// Sends a request and returns the response as soon as its head is there.
+    pub async fn send(&self, method: &str, params: Value) -> reqwest::Response {
+        let (request, body) = self.message(method, params);
+        request.body(body).send().await.unwrap()
+    }
+
     /// The stream of `subscriptions/listen`, or of a call that is not waited for.
     pub async fn stream(&self, method: &str, params: Value) -> Events {
-        let (request, body) = self.message(method, params);
-        let response = request.body(body).send().await.unwrap();
+        let response = self.send(method, params).await;
         assert_eq!(response.status(), 200);
         Events::new(response)
     }

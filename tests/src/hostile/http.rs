@@ -119,7 +119,7 @@ async fn control(
         }
         "up" => server.down.store(false, Ordering::Relaxed),
         "add-tool" => server.add_tool(word("name")),
-        "touch" => server.touch(word("uri")),
+        "touch" => server.touch(word("uri"), word("uri")),
         _ => return StatusCode::BAD_REQUEST,
     }
     StatusCode::NO_CONTENT

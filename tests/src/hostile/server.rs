@@ -178,15 +178,15 @@ impl Server {
         self.everyone(&json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
     }
 
-    /// Tells who subscribed that a resource changed.
-    pub(crate) fn touch(&self, uri: &str) {
+    /// Tells who subscribed to `subscribed` that the resource `uri`, a part of it, changed.
+    pub(crate) fn touch(&self, uri: &str, subscribed: &str) {
         let text = json!({
             "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": uri },
         })
         .to_string();
         let sessions: Vec<_> = lock(&self.sessions).values().cloned().collect();
         for session in sessions.iter().chain([&self.shared]) {
-            if lock(&session.subscribed).contains(uri) {
+            if lock(&session.subscribed).contains(subscribed) {
                 let _ = session.standing.send(text.clone());
             }
         }

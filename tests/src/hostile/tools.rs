@@ -12,7 +12,7 @@
 //! | `slow` | waits `ms`; tells of its progress `steps` times |
 //! | `ask` | tells of its progress, asks the client for `kind`: elicitation, sampling or roots; answers with what it said |
 //! | `add_tool` | one more tool of `name`; tells everyone |
-//! | `touch`, `log` | says that `uri` changed, sends a log message |
+//! | `touch`, `log` | says that `uri` changed, to those who subscribed to it or to `of`; sends a log message |
 //! | `odd` | a content block and fields that no revision knows |
 
 use std::{sync::Arc, time::Duration};
@@ -122,7 +122,8 @@ pub(crate) async fn call(
             text(server, "added")
         }
         "touch" => {
-            server.touch(word("uri"));
+            let of = if word("of").is_empty() { "uri" } else { "of" };
+            server.touch(word("uri"), word(of));
             text(server, "touched")
         }
         "log" => {

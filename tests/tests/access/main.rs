@@ -1,7 +1,14 @@
 //! Keys, permissions and what people see of them, against the real program.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
+mod authority;
+mod existence;
 mod mcp;
 mod rest;
 mod secrets;

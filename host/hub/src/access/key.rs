@@ -5,7 +5,8 @@
 //! from a query string (those end in logs and histories), and must never stop comparing early.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,6 +16,7 @@ use rand::TryRngCore as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::permission::PermissionSet;
 
@@ -193,39 +195,114 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Who is calling: the holder of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who is calling: the holder of one key, with what this key may see and use.
+///
+/// A principal never changes. A key that is removed, or that gets another name, hash or other permissions, ends
+/// the principal: [`Principal::permissions`] is empty from then on, and [`Principal::ended`] returns. See
+/// [`Authority`](super::Authority).
+#[derive(Debug, Clone)]
 pub struct Principal {
     /// The key's name in the configuration.
     pub name: Arc<str>,
-    /// What it may see and use.
-    pub permissions: PermissionSet,
-    /// What sessions, caches and limits are bound to.
+    permissions: PermissionSet,
+    /// What sessions and limits are bound to.
     pub id: KeyId,
+    term: Arc<Term>,
 }
 
+/// For how long a principal counts. Clones of a principal share it.
+#[derive(Debug)]
+struct Term {
+    generation: u64,
+    /// The same as `ended`, to be read without a lock.
+    over: AtomicBool,
+    ended: CancellationToken,
+}
+
+/// What a principal that has ended may see and use.
+static NOTHING: LazyLock<PermissionSet> = LazyLock::new(PermissionSet::default);
+
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
+
 impl Principal {
+    /// A principal that counts from now on.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, permissions: PermissionSet, id: KeyId) -> Self {
+        Self {
+            name: name.into(),
+            permissions,
+            id,
+            term: Arc::new(Term {
+                generation: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
+                over: AtomicBool::new(false),
+                ended: CancellationToken::new(),
+            }),
+        }
+    }
+
     /// The caller of a hub that runs with `--no-auth`: everything is allowed.
     #[must_use]
     pub fn anonymous_admin() -> Self {
-        Self {
-            name: "anonymous".into(),
-            permissions: PermissionSet::all(),
-            id: KeyId::ANONYMOUS,
-        }
+        Self::new("anonymous", PermissionSet::all(), KeyId::ANONYMOUS)
     }
 
     /// A hook that runs on an event that nobody called for. Its `grants` are what limits it.
     #[must_use]
     pub(crate) fn hook(name: &str) -> Self {
         let name = format!("hook/{name}");
-        Self {
-            id: KeyId::of(&Sha256::digest(name.as_bytes()).into()),
-            name: name.into(),
-            permissions: PermissionSet::all(),
+        let id = KeyId::of(&Sha256::digest(name.as_bytes()).into());
+        Self::new(name, PermissionSet::all(), id)
+    }
+
+    /// What it may see and use at this moment: nothing once it has ended. Ask when something is used, and keep no
+    /// answer.
+    #[must_use]
+    pub fn permissions(&self) -> &PermissionSet {
+        if self.is_current() {
+            &self.permissions
+        } else {
+            &NOTHING
         }
     }
+
+    /// Whether its key counts and may still what it might when the principal began.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.term.over.load(Ordering::Acquire)
+    }
+
+    /// The number of this principal: unique in the process. What is cached for a key is cached under this number, so
+    /// that a key with other permissions never gets it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.term.generation
+    }
+
+    /// Returns when the principal has ended.
+    pub async fn ended(&self) {
+        self.term.ended.cancelled().await;
+    }
+
+    /// The same as an owned future.
+    pub(super) fn until_ended(&self) -> WaitForCancellationFutureOwned {
+        self.term.ended.clone().cancelled_owned()
+    }
+
+    /// Ends it, for good.
+    pub(super) fn end(&self) {
+        self.term.over.store(true, Ordering::Release);
+        self.term.ended.cancel();
+    }
 }
+
+/// The same name, key and permissions; whether they have ended is not compared.
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.name == other.name && self.permissions == other.permissions
+    }
+}
+
+impl Eq for Principal {}
 
 /// One configured key.
 #[derive(Debug, Clone)]
@@ -326,11 +403,7 @@ impl KeyRing {
                     second: name,
                 });
             }
-            let principal = Arc::new(Principal {
-                name: name.into(),
-                permissions,
-                id: KeyId::of(&digest),
-            });
+            let principal = Arc::new(Principal::new(name, permissions, KeyId::of(&digest)));
             entries.push(RingEntry { digest, principal });
         }
         Ok(Self {
@@ -355,10 +428,23 @@ impl KeyRing {
         self.entries.iter().map(|one| &one.principal)
     }
 
-    /// The principal of a key that is still on the ring: what a long-lived session asks after a reload.
+    /// The principal of the key with this id.
     #[must_use]
     pub fn principal(&self, id: KeyId) -> Option<&Arc<Principal>> {
         self.principals().find(|one| one.id == id)
+    }
+
+    /// Takes the principals of `old` over for keys that did not change, and returns those that have no place here.
+    pub(super) fn succeed(&mut self, old: &Self) -> Vec<Arc<Principal>> {
+        let mut left = Vec::new();
+        for before in old.principals() {
+            let same = |entry: &&mut RingEntry| *entry.principal == **before;
+            match self.entries.iter_mut().find(same) {
+                Some(entry) => entry.principal = Arc::clone(before),
+                None => left.push(Arc::clone(before)),
+            }
+        }
+        left
     }
 
     /// Finds out who sends a request, from `Authorization: Bearer` or `X-API-Key`.

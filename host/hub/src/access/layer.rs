@@ -1,20 +1,28 @@
-//! The door: every request passes here before any handler sees it.
+//! The layer in front of all handlers: every request passes here before any handler sees it.
 //!
 //! Lay it around the outermost router, so that the paths it sees are whole and nothing is served beside
 //! it. It must never log a header that can hold a key, nor the query of a path.
+//!
+//! A request is over when its [`Principal`] ends: while its body is on its way, while its handler works or waits,
+//! and while a stream of answers is open. No handler has to look for that.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
+use http_body::{Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::authority::Authority;
 use super::guard::Guard;
 use super::key::{AuthError, KeyRing, Principal};
 use super::refusal::Refusal;
@@ -34,8 +42,8 @@ pub struct NoAuthError;
 
 /// What the door decides by. Shared by all requests.
 pub struct AccessState {
-    /// The keys; a reload stores a new ring.
-    pub ring: ArcSwap<KeyRing>,
+    /// The keys; a reload replaces them.
+    pub authority: Arc<Authority>,
     guard: Guard,
     /// Everyone, where no keys are asked for.
     anonymous: Option<Arc<Principal>>,
@@ -49,7 +57,7 @@ pub type Listener = Box<dyn Fn(&str, Option<IpAddr>, &str) + Send + Sync>;
 impl fmt::Debug for AccessState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessState")
-            .field("ring", &self.ring)
+            .field("authority", &self.authority)
             .field("guard", &self.guard)
             .field("anonymous", &self.anonymous)
             .finish_non_exhaustive()
@@ -67,7 +75,7 @@ impl AccessState {
         }
         let anonymous = no_auth.then(|| Arc::new(Principal::anonymous_admin()));
         Ok(Arc::new(Self {
-            ring: ArcSwap::from_pointee(ring),
+            authority: Arc::new(Authority::new(ring)),
             guard,
             anonymous,
             listener: OnceLock::new(),
@@ -92,7 +100,7 @@ impl AccessState {
         if let Some(anonymous) = &self.anonymous {
             return Ok(Some(Arc::clone(anonymous)));
         }
-        match self.ring.load().authenticate(request.headers()) {
+        match self.authority.authenticate(request.headers()) {
             Ok(principal) => Ok(Some(principal)),
             Err(AuthError::Missing) if is_open(request) => Ok(None),
             // Its body is signed; what is wrong with the signature is for the hook's own check to find.
@@ -146,17 +154,30 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
-/// Checks address, Host, Origin and key, and puts the [`Caller`] into the request's extensions.
+/// Checks address, Host, Origin and key, and puts the [`Caller`] into the request's extensions. The request ends with
+/// the caller's [`Principal`].
 ///
 /// For `axum::middleware::from_fn_with_state(state, layer)`. The address of the peer comes from
 /// [`ConnectInfo`]`<SocketAddr>`; without it, an address list lets nobody in.
 pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, next: Next) -> Response {
     match state.admit(&request) {
-        Ok(principal) => {
-            if let Some(principal) = principal {
-                request.extensions_mut().insert(Caller(principal));
+        Ok(None) => next.run(request).await,
+        Ok(Some(principal)) => {
+            request.extensions_mut().insert(Caller(Arc::clone(&principal)));
+            tokio::select! {
+                // A request that ends its own principal, such as a reload, gets its answer.
+                biased;
+                response = next.run(request) => response.map(|body| while_current(body, &principal)),
+                () = principal.ended() => {
+                    let refusal = match state.authority.principal(principal.id) {
+                        Some(_) => Refusal::Changed,
+                        None => Refusal::Auth(AuthError::Unknown),
+                    };
+                    let key = &*principal.name;
+                    tracing::info!(target: "aih::access", key, "ended a request: {refusal}");
+                    refusal.into_response()
+                }
             }
-            next.run(request).await
         }
         Err(refusal) => {
             log(&request, refusal);
@@ -166,6 +187,50 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
             }
             refusal.into_response()
         }
+    }
+}
+
+/// The body, cut off when the principal ends. A body whose length is known was whole when it was handed over.
+fn while_current(body: Body, principal: &Principal) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    Body::new(WhileCurrent {
+        body: Some(body),
+        ended: Box::pin(principal.until_ended()),
+    })
+}
+
+struct WhileCurrent {
+    /// Dropped at the end, and with it what makes the answers.
+    body: Option<Body>,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl HttpBody for WhileCurrent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.body.is_some() && self.ended.as_mut().poll(cx).is_ready() {
+            self.body = None;
+        }
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // It may end at any time, so the length that the inner body expects says nothing.
+        SizeHint::default()
     }
 }
 

@@ -71,7 +71,7 @@ async fn a_key_opens_and_a_swapped_ring_closes() {
     let sent = || request("/who", &[("authorization", &format!("Bearer {}", key.expose()))]);
     let (status, _, body) = send(&state, sent()).await;
     assert_eq!((status, &*body), (StatusCode::OK, "me"));
-    state.ring.store(Arc::new(ring(&ApiKey::generate().unwrap())));
+    state.authority.replace(ring(&ApiKey::generate().unwrap()));
     assert_eq!(send(&state, sent()).await.0, StatusCode::UNAUTHORIZED);
 }
 
@@ -249,4 +249,126 @@ async fn a_refusal_is_one_row_without_key_or_query() {
         rows.contains("localhost:8787") && !rows.contains("SECRET") && rows.len() < 600,
         "{rows}"
     );
+}
+
+/// A key of `name` with these permissions.
+fn entry(name: &str, key: &ApiKey, permissions: &[&str]) -> KeyEntry {
+    KeyEntry {
+        name: name.into(),
+        hash: key.hash(),
+        permissions: PermissionSet::parse(permissions).unwrap(),
+    }
+}
+
+/// What becomes of a key, and the status that a request of it gets which is under way.
+fn changes(key: &ApiKey) -> Vec<(&'static str, KeyRing, u16)> {
+    let other = ApiKey::generate().unwrap();
+    let ring = |entries: Vec<KeyEntry>| KeyRing::new(entries).unwrap();
+    vec![
+        ("removed", KeyRing::default(), 401),
+        ("replaced", ring(vec![entry("me", &other, &["mcps/*"])]), 401),
+        ("narrowed", ring(vec![entry("me", key, &["mcps/a"])]), 503),
+        ("renamed", ring(vec![entry("you", key, &["mcps/*"])]), 503),
+    ]
+}
+
+/// Whether a handler that is dropped was told so.
+struct Told(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_with_its_principal() {
+    let key = ApiKey::generate().unwrap();
+    for (what, after, expected) in changes(&key) {
+        let before = KeyRing::new([entry("me", &key, &["mcps/*"])]).unwrap();
+        let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false).unwrap();
+        let (dropped, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let waiting = dropped.clone();
+        let router = Router::new()
+            .route("/body", axum::routing::post(async |_: Caller, _: Bytes| "read"))
+            .route(
+                "/wait",
+                get(move || {
+                    let told = Told(waiting.clone());
+                    async move {
+                        std::future::pending::<()>().await;
+                        drop(told);
+                    }
+                }),
+            )
+            .route(
+                "/stream",
+                get(move || {
+                    let told = Told(dropped.clone());
+                    let first = futures::stream::iter([Ok::<_, io::Error>("first")]);
+                    let rest = futures::stream::pending();
+                    async move {
+                        Body::from_stream(futures::StreamExt::map(
+                            futures::StreamExt::chain(first, rest),
+                            move |item| (&told, item).1,
+                        ))
+                    }
+                }),
+            )
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layer));
+        let sent = |method: &str, path: &str, body: Body| {
+            let mut request = request(path, &[("x-api-key", key.expose())]);
+            *request.method_mut() = method.parse().unwrap();
+            *request.body_mut() = body;
+            tokio::spawn(router.clone().oneshot(request))
+        };
+        let never = Body::from_stream(futures::stream::pending::<Result<Bytes, io::Error>>());
+        let slow = sent("POST", "/body", never);
+        let waits = sent("GET", "/wait", Body::empty());
+        let stream = sent("GET", "/stream", Body::empty()).await.unwrap().unwrap();
+        let mut stream = stream.into_body().into_data_stream();
+        let first = futures::StreamExt::next(&mut stream).await;
+        assert_eq!(first.unwrap().unwrap(), "first", "{what}");
+        tokio::task::yield_now().await;
+        assert!(!slow.is_finished() && !waits.is_finished(), "{what}");
+
+        assert_eq!(state.authority.replace(after), 1, "{what}");
+        for ended in [slow, waits] {
+            let response = ended.await.unwrap().unwrap();
+            assert_eq!(response.status(), expected, "{what}");
+            assert_eq!(
+                response.headers().contains_key("retry-after"),
+                expected == 503,
+                "{what}"
+            );
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+        }
+        assert!(futures::StreamExt::next(&mut stream).await.is_none(), "{what}");
+        for _ in 0..2 {
+            told.recv().await.expect("both were dropped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_ends_its_own_principal_gets_its_answer() {
+    let key = ApiKey::generate().unwrap();
+    let before = KeyRing::new([entry("me", &key, &["*"])]).unwrap();
+    let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false).unwrap();
+    let access = Arc::clone(&state);
+    let router = Router::new()
+        .route(
+            "/end",
+            get(move || async move { access.authority.replace(KeyRing::default()).to_string() }),
+        )
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layer));
+    let sent = || {
+        router
+            .clone()
+            .oneshot(request("/end", &[("x-api-key", key.expose())]))
+    };
+    let response = sent().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "1");
+    assert_eq!(sent().await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }

@@ -4,14 +4,18 @@
 //! knows nothing of MCP, of the catalogue or of files other than `data/keys.json`; it must never log,
 //! print or return a presented key, and must never decide "yes" when it lacks what it needs to decide.
 
+pub mod authority;
 pub mod first_key;
 pub mod guard;
 pub mod key;
 mod layer;
 pub mod permission;
 mod refusal;
+mod uri;
 
+pub use authority::Authority;
 pub use guard::{Guard, GuardConfig, GuardError, Rejection};
 pub use key::{ApiKey, AuthError, KeyEntry, KeyHash, KeyId, KeyRing, Principal};
 pub use layer::{AccessState, Caller, Listener, NoAuthError, OPEN_PATH, layer};
 pub use permission::{PermissionError, PermissionSet};
+pub use uri::ResourcePath;

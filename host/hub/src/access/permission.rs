@@ -8,6 +8,7 @@
 //! - A leading `!` takes away. **Taking away wins over granting, in whatever order they are written**:
 //!   a list that is sorted, merged or edited can never open by accident what it closes.
 //! - What nothing grants is refused; an empty list grants nothing.
+//! - A URI of a resource is compared in its normal form, see [`uri`]: in the pattern and in what is asked for.
 //!
 //! From this follows what the lists of the hub rely on: whoever may `a/b` may also `a/b/c` unless a
 //! pattern takes `a/b/c` away.
@@ -17,6 +18,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+
+use super::uri::{self, ResourcePath, Wildcards};
 
 /// The longest permission string, in bytes.
 pub const MAX_LENGTH: usize = 256;
@@ -61,6 +64,11 @@ pub enum PermissionErrorKind {
     /// `!` with nothing behind it.
     #[error("takes away nothing; name a path behind the \"!\", or write \"!*\" to take away everything")]
     NothingTakenAway,
+    /// `..` stands behind a wildcard.
+    #[error(
+        "goes up with \"..\" behind a \"*\", so nobody can say what it names; write the path without \"..\""
+    )]
+    GoesUp,
     /// The path starts with no known kind.
     #[error("starts with {segment:?}, which is none of mcps, plugins, skills, configs, hooks, admin{}", DidYouMean(*.nearest))]
     UnknownKind {
@@ -88,6 +96,15 @@ pub struct Pattern {
     /// Without `!`, doubled `*` and a last `/` or `/*`. Itself a path, for "does that cover this".
     base: Box<str>,
     takes_away: bool,
+    glob: Glob,
+    /// The pattern for URIs: in normal form, and then in other readings of the URI that stands in it. Empty where
+    /// `glob` does for URIs too.
+    uris: Box<[Glob]>,
+}
+
+/// A glob without a last `/*`: it matches what it names and everything below.
+#[derive(Clone, PartialEq, Eq)]
+struct Glob {
     /// Text before the first `*`; the whole where there is none.
     head: Box<str>,
     /// Texts between two `*`, in order.
@@ -162,6 +179,69 @@ impl Pattern {
 
         // `a/b/*` is `a/b` with everything below it, as is `a/b`.
         let base = glob.strip_suffix("/*").unwrap_or(&glob);
+        let whole = Glob::new(base);
+        let mut uris = Vec::new();
+        for written in uris_of(&glob)? {
+            let written = written.trim_end_matches('/');
+            let one = Glob::new(written.strip_suffix("/*").unwrap_or(written));
+            if !uris.contains(&one) {
+                uris.push(one);
+            }
+        }
+        if matches!(&*uris, [one] if *one == whole) {
+            uris.clear();
+        }
+        Ok(Self {
+            written: written.into(),
+            takes_away,
+            base: base.into(),
+            glob: whole,
+            uris: uris.into(),
+        })
+    }
+
+    /// Whether this pattern takes away (`!`) instead of granting.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        self.takes_away
+    }
+
+    /// Whether the pattern names `path` or something above it.
+    fn matches(&self, path: &str) -> bool {
+        self.glob.matches(path)
+    }
+
+    /// The same for the path of a resource in normal form.
+    fn matches_uri(&self, path: &str) -> bool {
+        self.uris.first().unwrap_or(&self.glob).matches(path)
+    }
+
+    /// The same for the path of a resource in any reading.
+    fn matches_reading(&self, path: &str) -> bool {
+        match &*self.uris {
+            [] => self.glob.matches(path),
+            uris => uris.iter().any(|one| one.matches(path)),
+        }
+    }
+
+    /// Whether some path strictly below `folder` (no trailing slash; "" is the root) is matched.
+    fn reaches_below(&self, folder: &str) -> bool {
+        let below = |path: &str| {
+            folder.is_empty()
+                || path
+                    .strip_prefix(folder)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if matches!(self.glob.tail, Tail::Exact) {
+            return self.matches(folder) || below(&self.glob.head);
+        }
+        // The first wildcard can swallow whatever of the folder is left.
+        below(&self.glob.head) || folder.starts_with(&*self.glob.head)
+    }
+}
+
+impl Glob {
+    fn new(base: &str) -> Self {
         let mut parts = base.split('*').map(Box::<str>::from);
         let head = parts.next().unwrap_or_default();
         let mut middle: Vec<Box<str>> = parts.collect();
@@ -173,24 +253,13 @@ impl Pattern {
                 text,
             },
         };
-        Ok(Self {
-            written: written.into(),
-            takes_away,
+        Self {
             head,
             middle: middle.into(),
             tail,
-            base: base.into(),
-        })
+        }
     }
 
-    /// Whether this pattern takes away (`!`) instead of granting.
-    #[must_use]
-    pub fn takes_away(&self) -> bool {
-        self.takes_away
-    }
-
-    /// Whether the pattern names `path` or something above it.
-    ///
     /// Leftmost matching of each middle text is enough: an earlier match leaves more for what follows.
     fn matches(&self, path: &str) -> bool {
         let Some(mut rest) = path.strip_prefix(&*self.head) else {
@@ -208,21 +277,21 @@ impl Pattern {
             Tail::Open => true,
         }
     }
+}
 
-    /// Whether some path strictly below `folder` (no trailing slash; "" is the root) is matched.
-    fn reaches_below(&self, folder: &str) -> bool {
-        let below = |path: &str| {
-            folder.is_empty()
-                || path
-                    .strip_prefix(folder)
-                    .is_some_and(|rest| rest.starts_with('/'))
-        };
-        if matches!(self.tail, Tail::Exact) {
-            return self.matches(folder) || below(&self.head);
-        }
-        // The first wildcard can swallow whatever of the folder is left.
-        below(&self.head) || folder.starts_with(&*self.head)
+/// A glob as it stands for resources: the URI in it in normal form, then in its other readings. A glob without a
+/// scheme is a piece of a URI, whose percent-coding alone can be brought into a normal form.
+fn uris_of(glob: &str) -> Result<Vec<String>, PermissionErrorKind> {
+    let Some((server, written)) = uri::begins_at(glob).and_then(|at| glob.split_at_checked(at)) else {
+        return Ok(vec![uri::percent(glob.as_bytes())]);
+    };
+    if uri::goes_up_behind_a_wildcard(written) {
+        return Err(PermissionErrorKind::GoesUp);
     }
+    let normal = uri::normal(written.as_bytes());
+    let (readings, _) = uri::readings(&normal, Wildcards::Any);
+    let all = std::iter::once(normal).chain(readings);
+    Ok(all.map(|uri| format!("{server}{uri}")).collect())
 }
 
 fn check_kind(glob: &str) -> Result<(), PermissionErrorKind> {
@@ -284,6 +353,28 @@ impl PermissionSet {
         self.all
             || (self.grants.iter().any(|one| one.matches(path))
                 && !self.takes.iter().any(|one| one.matches(path)))
+    }
+
+    /// Whether a resource may be seen and used, in whatever spelling it was asked for: each reading of its URI must be
+    /// granted, and none may be taken away.
+    #[must_use]
+    pub fn allows_resource(&self, resource: &ResourcePath) -> bool {
+        let ResourcePath {
+            normal,
+            readings,
+            shorter,
+            obscure,
+        } = resource;
+        let granted = |path: &str| self.grants.iter().any(|one| one.matches_reading(path));
+        let taken = |path: &str| self.takes.iter().any(|one| one.matches_reading(path));
+        self.all
+            || (!obscure
+                && self.grants.iter().any(|one| one.matches_uri(normal))
+                && readings.iter().all(|path| granted(path))
+                && !std::iter::once(normal)
+                    .chain(readings)
+                    .chain(shorter)
+                    .any(|path| taken(path)))
     }
 
     /// Whether anything below `folder` (`mcps/stripe`, with or without a trailing slash) could be allowed:

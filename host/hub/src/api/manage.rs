@@ -12,14 +12,13 @@ use super::problem::{Problem, Query, require};
 use super::{ApiState, respond};
 use crate::access::{Caller, Principal};
 use crate::gateway::hub::view::{Health, HealthStatus, StoreView};
+use crate::hub::RELOAD;
 use crate::observe::{CAPACITY, LogLevel, LogQuery, LogRow};
 use crate::reload::Reloaded;
 
 /// What a key must be allowed to read logs.
 const LOGS: &str = "admin/logs";
 
-/// What a key must be allowed to reload the configuration.
-const RELOAD: &str = "admin/reload";
 /// What a key must be allowed to see how the store is.
 const STORE: &str = "admin/store";
 
@@ -66,7 +65,7 @@ pub(super) async fn health(
 pub(super) async fn full_health(state: &ApiState, who: &Principal) -> Health {
     let mut health = state.hub.health(who);
     if let Some(store) = &state.store
-        && who.permissions.allows(STORE)
+        && who.permissions().allows(STORE)
     {
         let view = StoreView::from(store.health().await);
         if view.error.is_some() {

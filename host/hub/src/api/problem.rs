@@ -53,7 +53,7 @@ impl Problem {
 
 /// 403 where the key lacks a permission that the request needs.
 pub(super) fn require(who: &Principal, permission: &str) -> Result<(), Problem> {
-    if who.permissions.allows(permission) {
+    if who.permissions().allows(permission) {
         return Ok(());
     }
     let detail = format!("this key lacks the permission `{permission}`");

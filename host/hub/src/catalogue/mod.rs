@@ -23,16 +23,33 @@ use tokio::sync::broadcast;
 use provider::{ChangeSignal, Provider};
 pub use snapshot::{Item, ListKind, Offering, Scope, Snapshot};
 
+use crate::access::Principal;
+
 /// How long the catalogue waits for more changes before it makes a new picture.
 const SETTLE: Duration = Duration::from_millis(15);
 
 /// Lists of one provider that changed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListChange {
     /// The provider's name.
     pub provider: Arc<str>,
     /// Which of its lists.
     pub kinds: Vec<ListKind>,
+    before: Option<Arc<Offering>>,
+    after: Arc<Offering>,
+}
+
+impl ListChange {
+    /// Whether the list is another one for this principal. A change of what it may not see is none. Takes time linear in the
+    /// length of the list.
+    pub fn concerns(&self, kind: ListKind, principal: &Principal) -> bool {
+        let visible = |offering: &Arc<Offering>| {
+            let items = offering.items(kind).iter();
+            let visible = items.filter(|item| item.visible_to(principal));
+            visible.map(|item| item.direct.clone()).collect::<Vec<_>>()
+        };
+        self.before.as_ref().map(visible).unwrap_or_default() != visible(&self.after)
+    }
 }
 
 /// The live catalogue: providers in, snapshots and changes out.
@@ -133,6 +150,8 @@ impl Catalogue {
                         changed.push(ListChange {
                             provider: provider.name().into(),
                             kinds,
+                            before: known.cloned(),
+                            after: fresh.clone(),
                         });
                     }
                     fresh
@@ -160,8 +179,32 @@ mod tests {
     use super::*;
     use crate::{
         catalogue::provider::Offers,
-        testing::{Lister, tools},
+        testing::{Lister, principal, tools},
     };
+
+    #[tokio::test]
+    async fn a_change_concerns_whoever_sees_a_difference() {
+        let offers = |names: &[&'static str]| Offers {
+            tools: tools(names.iter().copied()),
+            ..Offers::default()
+        };
+        let server = Lister::new("one", offers(&["open", "secret"]));
+        let catalogue = Catalogue::new(vec![server.clone()], ChangeSignal::default());
+        let mut changes = catalogue.changes();
+        let (all, few) = (principal(&["mcps"]), principal(&["mcps", "!mcps/one/secret*"]));
+        for (names, concerned) in [
+            (&["open", "secret", "secret2"][..], false),
+            (&["open", "secret2"], false),
+            (&["open", "new", "secret2"], true),
+            (&["new"], true),
+        ] {
+            server.list(offers(names));
+            catalogue.catch_up();
+            let change = changes.try_recv().unwrap();
+            assert!(change.concerns(ListKind::Tools, &all), "{names:?}");
+            assert_eq!(change.concerns(ListKind::Tools, &few), concerned, "{names:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_list_that_has_just_changed_is_shown_and_told_once() {

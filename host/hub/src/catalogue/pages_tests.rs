@@ -139,3 +139,19 @@ fn a_cursor_is_for_one_kind_of_list() {
         assert_eq!(read_cursor(ListKind::Tools, wrong), None, "{wrong:.20}");
     }
 }
+
+#[test]
+fn a_key_with_other_permissions_never_gets_the_list_that_is_kept() {
+    let snapshot = snapshot(&[("x", vec!["a".to_owned(), "b".to_owned()])]);
+    for scope in [Scope::All, Scope::One("x".into())] {
+        let list = |of: &crate::access::Principal| {
+            let pages = snapshot.list(&scope, ListKind::Tools, of);
+            names(&pages[0]).len()
+        };
+        // The id and the name of the two are the same.
+        let (before, after) = (principal(&["mcps/x/*"]), principal(&["mcps/x/a"]));
+        assert_eq!((before.id, &before.name), (after.id, &after.name));
+        assert_eq!((list(&before), list(&before)), (2, 2));
+        assert_eq!((list(&after), list(&before)), (1, 2));
+    }
+}

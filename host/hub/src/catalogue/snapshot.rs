@@ -14,7 +14,7 @@ use super::{
     uri,
 };
 use crate::{
-    access::Principal,
+    access::{Principal, ResourcePath},
     mcp::{RawJson, RawObject, headers::ParamHeader, method::meta},
 };
 
@@ -70,6 +70,8 @@ pub struct Item {
     pub exposed: Box<str>,
     /// What a key must be allowed; `None` is open to every key.
     pub permission: Option<Box<str>>,
+    /// In place of `permission` for a resource or template of a server: its URI in the forms that permissions compare.
+    resource: Option<ResourcePath>,
     /// As the provider listed it: for the endpoint of this one MCP.
     pub direct: RawJson,
     /// As the aggregated endpoint lists it: exposed name, and its source.
@@ -79,10 +81,15 @@ pub struct Item {
 }
 
 impl Item {
-    fn visible_to(&self, principal: &Principal) -> bool {
-        self.permission
-            .as_deref()
-            .is_none_or(|path| principal.permissions.allows(path))
+    /// Whether `principal` may see and use it.
+    pub fn visible_to(&self, principal: &Principal) -> bool {
+        let permissions = principal.permissions();
+        principal.is_current()
+            && match (&self.resource, &self.permission) {
+                (Some(resource), _) => permissions.allows_resource(resource),
+                (None, Some(path)) => permissions.allows(path),
+                (None, None) => true,
+            }
     }
 }
 
@@ -155,15 +162,28 @@ impl Offering {
         permission_path(&*self.provider, item)
     }
 
+    /// Whether `principal` may use the resource with this URI at the provider, be it listed or not. The hub's own answer
+    /// only what the caller may see.
+    pub fn permits_resource(&self, uri: &str, principal: &Principal) -> bool {
+        match self.provider.status().kind {
+            ProviderKind::Hub => principal.is_current(),
+            ProviderKind::Mcp | ProviderKind::Plugin => {
+                let permissions = principal.permissions();
+                permissions.is_all()
+                    || permissions.allows_resource(&ResourcePath::new(&self.permission(""), uri))
+            }
+        }
+    }
+
     /// Whether `principal` may use anything here.
     pub fn visible_to(&self, principal: &Principal) -> bool {
         match self.provider.status().kind {
-            ProviderKind::Hub => true,
+            ProviderKind::Hub => principal.is_current(),
             ProviderKind::Mcp => principal
-                .permissions
+                .permissions()
                 .allows_any_under(&format!("mcps/{}/", self.provider.name())),
             ProviderKind::Plugin => principal
-                .permissions
+                .permissions()
                 .allows_any_under(&format!("plugins/{}/", self.provider.name())),
         }
     }
@@ -190,11 +210,12 @@ fn named(kind: ListKind, json: &RawJson, provider: &dyn Provider, namespace: &Na
     };
     let original: Box<str> = object.str(kind.key())?.into();
     let hub = provider.status().kind == ProviderKind::Hub;
-    let permission = if hub {
-        hub_permission(&object)
-    } else {
-        Some(permission_path(provider, &original).into())
+    let of_server = matches!(kind, ListKind::Resources | ListKind::Templates) && !hub;
+    let permission = match hub {
+        true => hub_permission(&object),
+        false => Some(permission_path(provider, &original).into()),
     };
+    let resource = of_server.then(|| ResourcePath::new(&permission_path(provider, ""), &original));
     let exposed: Box<str> = match kind {
         ListKind::Tools | ListKind::Prompts => ExposedName::new(namespace, &original).as_str().into(),
         ListKind::Resources | ListKind::Templates if hub => original.clone(),
@@ -215,6 +236,7 @@ fn named(kind: ListKind, json: &RawJson, provider: &dyn Provider, namespace: &Na
         original,
         exposed,
         permission,
+        resource,
         direct: json.clone(),
         listed,
         bindings,
@@ -257,7 +279,8 @@ pub enum Scope {
 /// Kept list answers per snapshot; more keys than this are served without being kept.
 const KEPT_LISTS: usize = 512;
 
-/// Whose list of what, on which endpoint.
+/// Whose list of what, on which endpoint: the generation of the principal, since the same key may see something else
+/// later.
 type ListKey = (u64, Scope, ListKind);
 
 /// Everything on offer at one moment.
@@ -325,16 +348,15 @@ impl Snapshot {
         item.visible_to(principal).then_some((offering, item))
     }
 
-    /// The provider and its own URI behind an exposed resource URI. The hub's own URIs have no namespace.
+    /// The provider and its own URI behind an exposed resource URI. A URI in the form of a server's that no server has
+    /// the namespace of is nobody's: it is not the hub's to answer, or what is hidden could be told from what is not there.
     pub fn find_resource(&self, exposed: &str, principal: &Principal) -> Option<(&Arc<Offering>, String)> {
         if let Some((namespace, original)) = uri::parse(exposed)
-            && let Some(i) = self.by_namespace.get(namespace)
             && namespace != super::names::HUB
         {
-            let offering = self.offerings.get(*i)?;
-            return principal
-                .permissions
-                .allows(&offering.permission(&original))
+            let offering = self.offerings.get(*self.by_namespace.get(namespace)?)?;
+            return offering
+                .permits_resource(&original, principal)
                 .then_some((offering, original));
         }
         let hub = self
@@ -347,8 +369,9 @@ impl Snapshot {
     /// The pages of a list for one key; the items are written out and shared among its requests. There is at
     /// least one.
     pub fn list(&self, scope: &Scope, kind: ListKind, principal: &Principal) -> Arc<[Page]> {
-        let key = (principal.id.get(), scope.clone(), kind);
-        if let Ok(lists) = self.lists.read()
+        let key = (principal.generation(), scope.clone(), kind);
+        if principal.is_current()
+            && let Ok(lists) = self.lists.read()
             && let Some(pages) = lists.get(&key)
         {
             return pages.clone();
@@ -357,6 +380,7 @@ impl Snapshot {
         let pages: Arc<[Page]> = pages::all(items, *scope != Scope::All).into();
         if let Ok(mut lists) = self.lists.write()
             && lists.len() < KEPT_LISTS
+            && principal.is_current()
         {
             lists.insert(key, pages.clone());
         }

@@ -79,14 +79,21 @@ impl Serve {
         for warning in &loaded.warnings {
             tracing::warn!(target: "aih::config", "{warning}");
         }
-        let (loaded, keys) = tokio::task::spawn_blocking(move || {
-            let keys = Keys::load(&loaded);
-            (loaded, keys)
-        })
-        .await?;
-        let (ring, made) = match keys {
-            _ if self.no_auth => (access::KeyRing::default(), None),
-            keys => keys.map(|k| (k.ring, k.made))?,
+        let base = loaded.config.server.public_url.as_ref().map_or_else(
+            || format!("{scheme}://{address}"),
+            |u| u.as_str().trim_end_matches('/').to_owned(),
+        );
+        let (loaded, ring) = match self.no_auth {
+            // A key that is made here would be shown to nobody, now and at every later start.
+            true => (loaded, access::KeyRing::default()),
+            false => {
+                let reading = tokio::task::spawn_blocking(move || {
+                    let keys = Keys::load(&loaded);
+                    (loaded, keys)
+                });
+                let (loaded, keys) = reading.await?;
+                (loaded, announced(keys?, &base))
+            }
         };
         let guard = Guard::new(&guard_config(&loaded, address))?;
         let access = AccessState::new(ring, guard, self.no_auth)?;
@@ -95,20 +102,14 @@ impl Serve {
         access.on_refusal(Box::new(move |reason, address, path| {
             hooks.refused(reason, address, path);
         }));
+        tokio::spawn(hub.gateway.clone().follow(access.authority.clone()));
         let reloader = Reloader::new(&hub, access.clone());
         let router = router(&hub, access, logs, reloader.clone());
         tokio::spawn(keep_time());
         let stop = tokio_util::sync::CancellationToken::new();
         let grace = Duration::from_secs(self.grace);
         let server = tokio::spawn(listen::serve(listener, tls, router, stop.clone(), grace));
-        let base = hub.config.config.server.public_url.as_ref().map_or_else(
-            || format!("{scheme}://{address}"),
-            |u| u.as_str().trim_end_matches('/').to_owned(),
-        );
         tracing::info!(target: "aih", ready_ms = began.elapsed().as_millis() as u64, "listening on {scheme}://{address}");
-        if let Some(key) = made {
-            show_first_key(&key, &base);
-        }
         if self.no_auth {
             tracing::warn!(target: "aih", "--no-auth: every program on this machine may use the hub");
         }
@@ -145,6 +146,23 @@ fn guard_config(loaded: &LoadedConfig, listen: SocketAddr) -> GuardConfig {
         allowed_origins: server.allowed_origins.clone(),
         ip_allowlist: server.ip_allowlist.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Shows the key that was just made, before anything else can fail: nobody could use the hub otherwise. Says what is to be
+/// known of the keys.
+fn announced(keys: Keys, base: &str) -> access::KeyRing {
+    for warning in keys.warnings() {
+        tracing::warn!(target: "aih::config", "{warning}");
+    }
+    match &keys.made {
+        Some(key) => show_first_key(key, base),
+        None if keys.first => {
+            tracing::info!(target: "aih::config", "auth.api_keys holds no key that can be used, so the first key counts; whoever \
+                lost it deletes data/keys.json and restarts the hub, which then shows a new one");
+        }
+        None => {}
+    }
+    keys.ring
 }
 
 fn show_first_key(key: &ApiKey, base: &str) {

@@ -9,7 +9,7 @@ use tokio::io::BufReader;
 
 use super::{Common, load, open_data_folder, report, runtime};
 use crate::{
-    access::{Principal, permission::Pattern},
+    access::{KeyId, Principal, permission::Pattern},
     catalogue::Scope,
     config::LoadedConfig,
     data::{self, Role},
@@ -59,10 +59,13 @@ impl Stdio {
         }
         let folder = open_data_folder(&loaded, Role::Stdio).await?;
         let hub = Hub::start(loaded, folder).await?;
-        let mut principal = Principal::anonymous_admin();
-        if !self.permissions.is_empty() {
-            principal.permissions = self.permissions.into_iter().collect();
-        }
+        let principal = match self.permissions.is_empty() {
+            true => Principal::anonymous_admin(),
+            false => {
+                let permissions = self.permissions.into_iter().collect();
+                Principal::new("anonymous", permissions, KeyId::ANONYMOUS)
+            }
+        };
         let principal = Arc::new(principal);
         let scope = self.mcp.map_or(Scope::All, |name| Scope::One(name.into()));
         let gateway = hub.gateway.clone();

@@ -34,6 +34,27 @@ pub(super) fn as_modern(method: &str, result: &RawJson) -> RawJson {
     }
 }
 
+/// What became of a call whose principal ended before the server was asked.
+pub(crate) fn ended() -> ErrorObject {
+    ErrorObject::new(
+        ErrorCode::CANCELLED,
+        "the API key of this call was removed or changed, so the call was ended",
+    )
+}
+
+/// Asks the provider, unless the caller's principal has ended meanwhile: hooks and people take their time.
+async fn request(
+    offering: &Offering,
+    method: &str,
+    params: Option<RawJson>,
+    call: &Call,
+) -> Result<Answer, ErrorObject> {
+    if !call.client.principal.is_current() {
+        return Err(ended());
+    }
+    offering.provider.request(method, params, call).await
+}
+
 /// A request of a client: what a modern server asks a legacy client on its way is asked here.
 pub(super) async fn ask_provider(
     offering: &Offering,
@@ -41,7 +62,7 @@ pub(super) async fn ask_provider(
     params: Option<RawJson>,
     call: &Call,
 ) -> Result<Answer, ErrorObject> {
-    let answer = offering.provider.request(method, params.clone(), call).await;
+    let answer = request(offering, method, params.clone(), call).await;
     let answer = answer.map_err(|e| {
         // Calls of tools have a row of their own.
         if e.is_unreachable() && method != method::TOOLS_CALL {
@@ -66,7 +87,7 @@ pub(crate) async fn complete(
     params: Option<RawJson>,
     call: &Call,
 ) -> Result<Answer, ErrorObject> {
-    let answer = offering.provider.request(method, params.clone(), call).await?;
+    let answer = request(offering, method, params.clone(), call).await?;
     match answer.era {
         Era::Modern => ask_client(offering, method, params, call, answer).await,
         Era::Legacy => Ok(answer),
@@ -112,7 +133,7 @@ async fn ask_client(
             again.set("requestState", state);
         }
         let again = again.to_json();
-        answer = offering.provider.request(method, Some(again), call).await?;
+        answer = request(offering, method, Some(again), call).await?;
     }
     Err(ErrorObject::internal(format!(
         "server `{}` asked for input more than {MAX_ROUNDS} times",

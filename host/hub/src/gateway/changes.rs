@@ -1,13 +1,14 @@
 //! Tells clients that lists changed: sessions on their standing stream, modern clients on the streams that
-//! they listen with. Only who may see the provider hears of it.
+//! they listen with. Only whoever sees a difference hears of it.
 
-use std::sync::Arc;
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Gateway;
 use crate::{
-    catalogue::{ListChange, ListKind, Scope, Snapshot},
+    access::Principal,
+    catalogue::{ListChange, ListKind, Scope},
     mcp::{Message, method},
 };
 
@@ -20,7 +21,6 @@ pub async fn tell(gateway: Arc<Gateway>) {
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,
         };
-        let snapshot = gateway.catalogue.snapshot_full();
         // Many servers come up side by side: one notification a list is enough for all of them.
         let mut batch: Vec<ListChange> = change.into_iter().collect();
         let everything = batch.is_empty();
@@ -28,18 +28,7 @@ pub async fn tell(gateway: Arc<Gateway>) {
             batch.push(more);
         }
         for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
-            let relevant = |c: &&ListChange| {
-                c.kinds.contains(&kind)
-                    || (kind == ListKind::Resources && c.kinds.contains(&ListKind::Templates))
-            };
-            let providers: Vec<&str> = if everything {
-                snapshot.offerings().iter().map(|o| o.provider.name()).collect()
-            } else {
-                batch.iter().filter(relevant).map(|c| &*c.provider).collect()
-            };
-            if !providers.is_empty() {
-                tell_one(&gateway, &snapshot, kind, &providers);
-            }
+            tell_one(&gateway, kind, (!everything).then_some(&*batch));
         }
     }
 }
@@ -53,15 +42,34 @@ pub fn notification(kind: ListKind) -> &'static str {
     }
 }
 
-fn tell_one(gateway: &Gateway, snapshot: &Snapshot, kind: ListKind, providers: &[&str]) {
-    let concerns = |scope: &Scope, principal: &crate::access::Principal| {
-        providers.iter().any(|name| {
+/// `batch` is `None` where nobody knows what changed.
+fn tell_one(gateway: &Gateway, kind: ListKind, batch: Option<&[ListChange]>) {
+    let kinds: &[ListKind] = match kind {
+        ListKind::Resources => &[ListKind::Resources, ListKind::Templates],
+        _ => &[kind],
+    };
+    let relevant = |change: &&ListChange| kinds.iter().any(|kind| change.kinds.contains(kind));
+    let batch: Option<Vec<&ListChange>> = batch.map(|batch| batch.iter().filter(relevant).collect());
+    if batch.as_ref().is_some_and(Vec::is_empty) {
+        return;
+    }
+    // Many sessions are of few principals.
+    let known = RefCell::new(HashMap::new());
+    let differs = |at: usize, change: &ListChange, principal: &Principal| {
+        let mut known = known.borrow_mut();
+        let entry = known.entry((at, principal.generation()));
+        *entry.or_insert_with(|| kinds.iter().any(|kind| change.concerns(*kind, principal)))
+    };
+    let snapshot = gateway.catalogue.snapshot_full();
+    let concerns = |scope: &Scope, principal: &Principal| match &batch {
+        None => snapshot.in_scope(scope).any(|o| o.visible_to(principal)),
+        Some(batch) => batch.iter().enumerate().any(|(at, change)| {
             let in_scope = match scope {
                 Scope::All => true,
-                Scope::One(one) => **one == **name,
+                Scope::One(one) => **one == *change.provider,
             };
-            in_scope && snapshot.provider(name).is_some_and(|o| o.visible_to(principal))
-        })
+            in_scope && differs(at, change, principal)
+        }),
     };
     let message = Message::notification(notification(kind), None);
     for session in gateway.sessions.all() {

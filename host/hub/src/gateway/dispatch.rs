@@ -99,6 +99,9 @@ impl Gateway {
     }
 
     async fn list(&self, kind: ListKind, request: &Request) -> Result<RawJson, ErrorObject> {
+        if let Scope::One(server) = &request.scope {
+            self.only(server, &request.client)?;
+        }
         self.until_warm(&request.scope, &request.client.principal).await;
         let cursor = request
             .params
@@ -218,7 +221,11 @@ impl Gateway {
             }
             Scope::One(server) => {
                 let offering = self.only(server, &request.client)?;
-                allowed(&offering, &name, &request.client)
+                // What is not listed is not there, here as on `/mcp`: a server's own words would tell it from what is
+                // hidden. A server that has not told its lists yet says why it does not serve.
+                let known = offering.offers.capabilities.is_none()
+                    || offering.items(kind).iter().any(|item| *item.original == *name);
+                (known && allowed(&offering, &name, &request.client))
                     .then_some(())
                     .ok_or_else(unknown)?;
                 Ok(Route {
@@ -250,7 +257,8 @@ impl Gateway {
             }
             Scope::One(server) => {
                 let offering = self.only(server, client)?;
-                allowed(&offering, uri, client)
+                offering
+                    .permits_resource(uri, &client.principal)
                     .then_some(())
                     .ok_or_else(unknown)?;
                 Ok((offering, uri.to_owned()))
@@ -426,7 +434,7 @@ impl Gateway {
                 })
             }
             Scope::One(name) => {
-                self.until_started(name).await;
+                self.until_started(name, &client.principal).await;
                 let offers = self.only(name, client)?.provider.offers();
                 Ok(Introduction {
                     capabilities: offers.capabilities.clone().unwrap_or(RawJson::EMPTY_OBJECT),
@@ -495,5 +503,5 @@ fn missing(what: &str) -> ErrorObject {
 /// Whether the client's key may use something of a provider by its own name.
 pub(crate) fn allowed(offering: &Offering, item: &str, client: &Client) -> bool {
     offering.namespace.as_str() == names::HUB
-        || client.principal.permissions.allows(&offering.permission(item))
+        || client.principal.permissions().allows(&offering.permission(item))
 }

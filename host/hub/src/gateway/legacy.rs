@@ -39,6 +39,24 @@ impl Request {
 }
 
 impl Gateway {
+    /// Answers a request of a session. The end of the session ends the request, whatever it waits for.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::answer`], or that the session ended.
+    pub(super) async fn answer_within(
+        &self,
+        session: &Session,
+        request: Request,
+    ) -> Result<RawJson, ErrorObject> {
+        tokio::select! {
+            biased;
+            () = session.ended.cancelled() => {
+                Err(ErrorObject::new(ErrorCode::CANCELLED, "the session ended"))
+            }
+            outcome = self.answer(request) => outcome,
+        }
+    }
+
     /// Answers `initialize` on a fresh session.
     ///
     /// # Errors

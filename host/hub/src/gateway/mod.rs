@@ -29,7 +29,11 @@ use std::{
 use axum::{Router, routing};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{catalogue::Catalogue, hooks::Hooks};
+use crate::{
+    access::Authority,
+    catalogue::{Catalogue, provider::ClientKey},
+    hooks::Hooks,
+};
 use session::{Session, Sessions};
 
 /// Largest body of one message from a client, in bytes.
@@ -93,11 +97,41 @@ impl Gateway {
         session.ended.cancel();
         session.standing.finish();
         if let Some(client) = session.client() {
-            for provider in self.catalogue.providers().iter() {
-                provider.release(&client.key);
-            }
-            self.hooks.client_gone(&client.key);
+            self.client_gone(&client.key);
         }
+    }
+
+    /// Ends what principals began that have ended themselves: sessions with all that runs in them, calls that wait for an
+    /// answer of the client, conversations, and what providers hold for these. A client whose key still counts begins
+    /// anew.
+    pub fn end_of_principals(&self) {
+        for session in self.sessions.remove_ended() {
+            self.end_session(&session);
+        }
+        self.modern
+            .remove_ended()
+            .iter()
+            .for_each(|client| self.client_gone(client));
+    }
+
+    /// Does so whenever principals end, until the hub stops.
+    pub async fn follow(self: Arc<Self>, authority: Arc<Authority>) {
+        let mut changes = authority.changes();
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = self.stopping.cancelled() => return,
+            }
+            self.end_of_principals();
+        }
+    }
+
+    /// Gives back what providers hold for a client that is gone, and ends its conversation.
+    fn client_gone(&self, client: &ClientKey) {
+        for provider in self.catalogue.providers().iter() {
+            provider.release(client);
+        }
+        self.hooks.client_gone(client);
     }
 
     /// Keeps house until the hub stops: tells clients of changes, ends what is idle.
@@ -113,11 +147,10 @@ impl Gateway {
                 self.end_session(&session);
             }
             for gone in self.modern.remove_idle() {
-                for provider in self.catalogue.providers().iter() {
-                    provider.release(&gone);
-                }
-                self.hooks.client_gone(&gone);
+                self.client_gone(&gone);
             }
+            // What a request began in the moment in which its principal ended.
+            self.end_of_principals();
         }
         changes.abort();
     }

@@ -21,6 +21,7 @@ mod listen;
 
 use super::{
     Gateway,
+    bridge::ended,
     dispatch::Request,
     peer::{Ask, ModernPeer},
     stream::Stream,
@@ -106,25 +107,23 @@ impl Modern {
         }
     }
 
-    /// The client that a request's `_meta` describes; the same one for the same key, name and capabilities.
+    /// The client that a request's `_meta` describes; the same one for the same principal, name and capabilities.
     fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Arc<Client> {
         let mut hasher = DefaultHasher::new();
-        principal.id.get().hash(&mut hasher);
+        principal.generation().hash(&mut hasher);
         facts.info.as_ref().map(RawJson::bytes).hash(&mut hasher);
         facts.capabilities.bytes().hash(&mut hasher);
         let hash = hasher.finish();
         let mut clients = lock(&self.clients);
         if let Some((client, used)) = clients.get_mut(&hash)
-            && client.principal.id == principal.id
+            && client.principal.generation() == principal.generation()
             && client.capabilities == facts.capabilities
         {
             *used = Instant::now();
-            if Arc::ptr_eq(&client.principal, principal) {
-                return client.clone();
-            }
+            return client.clone();
         }
         let client = Arc::new(Client {
-            key: ClientKey(format!("modern-{hash:016x}-{}", principal.id.get()).into()),
+            key: ClientKey(format!("modern-{hash:016x}-{}", principal.generation()).into()),
             principal: principal.clone(),
             version: facts.version,
             info: facts.info.clone(),
@@ -141,16 +140,33 @@ impl Modern {
     /// Forgets clients that were silent, and calls whose answers did not come. Returns the forgotten clients.
     pub fn remove_idle(&self) -> Vec<ClientKey> {
         let now = Instant::now();
-        lock(&self.parked).retain(|_, parked| parked.until > now);
-        let mut gone = Vec::new();
-        lock(&self.clients).retain(|_, (client, used)| {
-            let stays = used.elapsed() < self.idle;
-            if !stays {
-                gone.push(client.key.clone());
-            }
-            stays
-        });
-        gone
+        self.keep_calls(|parked| parked.until > now);
+        self.keep_clients(|_, used| used.elapsed() < self.idle)
+    }
+
+    /// Forgets clients whose principal has ended, and ends the calls that wait for their answers. Returns the forgotten
+    /// clients.
+    pub fn remove_ended(&self) -> Vec<ClientKey> {
+        self.keep_calls(|parked| parked.active.principal.is_current());
+        self.keep_clients(|client, _| client.principal.is_current())
+    }
+
+    /// Ends the waiting calls that do not stay.
+    fn keep_calls(&self, stays: impl Fn(&Parked) -> bool) {
+        let mut parked = lock(&self.parked);
+        let ended: Vec<Parked> = parked
+            .extract_if(|_, one| !stays(one))
+            .map(|(_, one)| one)
+            .collect();
+        drop(parked);
+        // What a call held is let go without the lock.
+        drop(ended);
+    }
+
+    fn keep_clients(&self, stays: impl Fn(&Client, Instant) -> bool) -> Vec<ClientKey> {
+        let mut clients = lock(&self.clients);
+        let gone = clients.extract_if(|_, (client, used)| !stays(client, *used));
+        gone.map(|(_, (client, _))| client.key.clone()).collect()
     }
 }
 
@@ -281,9 +297,9 @@ impl Gateway {
             )
         };
         let mut parked = lock(&self.modern.parked);
-        let fits = parked
-            .get(&state)
-            .is_some_and(|p| p.active.principal.id == principal.id && *p.active.method == *method);
+        let fits = parked.get(&state).is_some_and(|p| {
+            p.active.principal.generation() == principal.generation() && *p.active.method == *method
+        });
         if !fits {
             return Err(gone());
         }
@@ -328,6 +344,7 @@ impl Gateway {
             Scope::One(server) => snapshot
                 .provider(server)
                 .and_then(|o| o.tool(&name))
+                .filter(|item| item.visible_to(&client.principal))
                 .map(|item| &item.bindings),
         };
         let Some(bindings) = bindings.filter(|b| !b.is_empty()) else {
@@ -371,6 +388,9 @@ async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, Err
     let state = format!("{STATE_PREFIX}{handle}");
     let result = json!({ "resultType": "input_required", "inputRequests": questions, "requestState": state });
     let mut parked = lock(&gateway.modern.parked);
+    if !active.principal.is_current() {
+        return Err(ended());
+    }
     if parked.len() >= MAX_PARKED {
         return Err(ErrorObject::internal(
             "too many requests wait for their clients' answers",
@@ -393,3 +413,7 @@ impl Active {
             .insert(format!("{}-{}", ask.method.replace('/', "-"), self.asked), ask);
     }
 }
+
+#[cfg(test)]
+#[path = "modern_tests.rs"]
+mod tests;

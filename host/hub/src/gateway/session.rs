@@ -289,10 +289,11 @@ impl Sessions {
         (session, ended)
     }
 
-    /// The session with this id, if `principal` opened it. Another key's session is not there.
+    /// The session with this id, if `principal` opened it. Another key's session is not there, nor is one that the
+    /// same key opened when it had other permissions.
     pub fn get(&self, id: &str, principal: &Principal) -> Option<Arc<Session>> {
         let session = lock(&self.map).get(id).cloned()?;
-        (session.principal.id == principal.id).then_some(session)
+        (session.principal.generation() == principal.generation()).then_some(session)
     }
 
     /// Takes a session out.
@@ -302,13 +303,22 @@ impl Sessions {
 
     /// Takes out all that were idle for longer than `limit`.
     pub fn remove_idle(&self, limit: Duration) -> Vec<Arc<Session>> {
+        self.remove_where(|session| session.idle_for() > limit)
+    }
+
+    /// Takes out all whose principal has ended.
+    pub fn remove_ended(&self) -> Vec<Arc<Session>> {
+        self.remove_where(|session| !session.principal.is_current())
+    }
+
+    fn remove_where(&self, goes: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let mut map = lock(&self.map);
-        let idle: Vec<_> = map
+        let going: Vec<_> = map
             .values()
-            .filter(|s| s.idle_for() > limit)
-            .map(|s| s.id.clone())
+            .filter(|session| goes(session))
+            .map(|session| session.id.clone())
             .collect();
-        idle.iter().filter_map(|id| map.remove(id)).collect()
+        going.iter().filter_map(|id| map.remove(id)).collect()
     }
 
     /// All of them.

@@ -157,7 +157,7 @@ fn request(
             )),
             Some(client) => {
                 let request = Request::in_session(&session, client, &running, &out, method, params);
-                gateway.answer(request).await
+                gateway.answer_within(&session, request).await
             }
         };
         if !running.cancel.is_cancelled() {

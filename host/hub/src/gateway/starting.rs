@@ -71,12 +71,14 @@ impl Gateway {
         }
     }
 
-    /// Waits, for a while, for a server that is just being started: what it can do is not known before.
-    pub(super) async fn until_started(&self, name: &str) {
+    /// Waits, for a while, for a server that is just being started: what it can do is not known before. Whoever may not
+    /// see the server does not wait, as for a server that is not there.
+    pub(super) async fn until_started(&self, name: &str, principal: &Principal) {
         let starting = || {
             let snapshot = self.catalogue.snapshot();
             snapshot
                 .provider(name)
+                .filter(|o| o.visible_to(principal))
                 .is_some_and(|o| o.provider.status().state == ProviderState::Starting)
         };
         let mut marks = self.catalogue.marks();

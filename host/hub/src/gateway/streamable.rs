@@ -178,9 +178,9 @@ async fn post_legacy(
         session.standing.clone()
     };
     let request = Request::in_session(session, client, &running, &stream, method, params);
-    let answering = gateway.clone();
+    let (answering, within) = (gateway.clone(), session.clone());
     let mut answer = Box::pin(async move {
-        let outcome = answering.answer(request).await;
+        let outcome = answering.answer_within(&within, request).await;
         let cancelled = running.cancel.is_cancelled();
         drop(running);
         (!cancelled).then_some(outcome)

@@ -40,9 +40,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Endpoint {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let name = Path::<std::collections::HashMap<String, String>>::from_request_parts(parts, state).await;
-        let name = name.ok().and_then(|Path(mut p)| p.remove("name"));
-        Ok(Self(name.map_or(Scope::All, |name| Scope::One(name.into()))))
+        let path = Path::<std::collections::HashMap<String, String>>::from_request_parts(parts, state).await;
+        Ok(Self(match path {
+            Ok(Path(mut path)) => path
+                .remove("name")
+                .map_or(Scope::All, |name| Scope::One(name.into())),
+            // A name that is no UTF-8: no server is called so.
+            Err(_) => Scope::One("\u{fffd}".into()),
+        }))
     }
 }
 

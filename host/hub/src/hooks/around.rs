@@ -288,7 +288,7 @@ impl Hooks {
             call,
             uri.clone(),
             |facts, uri| event::write(Trigger::ResourceRead, facts, &event::ResourceRead { server, uri }),
-            |_, text| decide::resource(text, |uri| allowed(offering, uri, &call.client)),
+            |_, text| decide::resource(text, |uri| offering.permits_resource(uri, &call.client.principal)),
         );
         let agreed = asked.await.map_err(|denied| denied.as_error())?;
         let payload = event::ResourceRead { server, uri: &agreed };

@@ -147,7 +147,7 @@ pub(crate) enum KnockError {
 
 /// A call of `principal` over REST.
 pub(crate) fn rest_call(principal: Arc<Principal>) -> Call {
-    let key = format!("rest-{}", principal.id);
+    let key = format!("rest-{}", principal.generation());
     detached(principal, key)
 }
 

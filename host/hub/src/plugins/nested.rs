@@ -177,11 +177,11 @@ fn granted(grants: &PermissionSet, server: &str, tool: &str) -> bool {
 }
 
 fn permitted(offering: &Offering, tool: &str, call: &Call) -> bool {
-    offering.provider.status().kind == ProviderKind::Hub
+    offering.visible_to(&call.client.principal) && offering.provider.status().kind == ProviderKind::Hub
         || call
             .client
             .principal
-            .permissions
+            .permissions()
             .allows(&offering.permission(tool))
 }
 

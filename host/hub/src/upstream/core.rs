@@ -30,6 +30,7 @@ use super::{
     transport::TransportError,
 };
 use crate::{
+    access::ResourcePath,
     catalogue::provider::{ChangeSignal, Client, ClientKey, LogLevel},
     config::Sessions,
     mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, method},
@@ -474,7 +475,12 @@ impl Events for Core {
     }
 
     fn resource_updated(&self, owner: Option<&Arc<Client>>, uri: &str, params: &RawJson) {
+        let resource = ResourcePath::new(&format!("mcps/{}", self.name), uri);
         let tell = |client: &Client| {
+            // What was subscribed to may have parts that the client may not see.
+            if !client.principal.permissions().allows_resource(&resource) {
+                return;
+            }
             client
                 .peer
                 .notify(&self.name, method::RESOURCE_UPDATED, Some(params.clone()));

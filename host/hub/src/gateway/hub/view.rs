@@ -329,12 +329,8 @@ fn visible_mcps<'s>(
 }
 
 fn count(offering: &Offering, kind: ListKind, principal: &Principal) -> usize {
-    let may = |path: Option<&str>| path.is_none_or(|path| principal.permissions.allows(path));
-    offering
-        .items(kind)
-        .iter()
-        .filter(|item| may(item.permission.as_deref()))
-        .count()
+    let items = offering.items(kind).iter();
+    items.filter(|item| item.visible_to(principal)).count()
 }
 
 /// The MCP servers that `principal` may use anything of.
@@ -460,7 +456,7 @@ pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal)
     plugins
         .filter(|plugin| {
             let path = format!("plugins/{}", plugin.name);
-            principal.permissions.allows_any_under(&path)
+            principal.permissions().allows_any_under(&path)
         })
         .map(|plugin| {
             let running = snapshot
@@ -576,7 +572,7 @@ pub fn health(
         plugins,
         hooks,
         store: None,
-        warnings: if principal.permissions.allows("admin/logs") {
+        warnings: if principal.permissions().allows("admin/logs") {
             content.warnings.clone()
         } else {
             Vec::new()
@@ -586,15 +582,15 @@ pub fn health(
 
 /// Whether `principal` may use the skill called `name`.
 pub fn may_skill(principal: &Principal, name: &str) -> bool {
-    principal.permissions.allows(&format!("skills/{name}"))
+    principal.permissions().allows(&format!("skills/{name}"))
 }
 
 /// Whether `principal` may read the config with the key `name`.
 pub fn may_config(principal: &Principal, name: &str) -> bool {
-    principal.permissions.allows(&format!("configs/{name}"))
+    principal.permissions().allows(&format!("configs/{name}"))
 }
 
 /// Whether `principal` may see and trigger the hook called `name`.
 pub fn may_hook(principal: &Principal, name: &str) -> bool {
-    principal.permissions.allows(&format!("hooks/{name}"))
+    principal.permissions().allows(&format!("hooks/{name}"))
 }

@@ -1,0 +1,105 @@
+use http::HeaderValue;
+
+use super::*;
+use crate::{
+    access::{KeyId, PermissionSet},
+    catalogue::{
+        Catalogue,
+        provider::{ChangeSignal, Offers, Provider},
+    },
+    hooks::Hooks,
+    mcp::method::header,
+    testing::Lister,
+};
+
+/// Two servers with a tool that wants an argument repeated in a header.
+fn gateway() -> Arc<Gateway> {
+    let tool = json!({ "name": "move", "inputSchema": { "type": "object", "properties": {
+        "region": { "type": "string", "x-mcp-header": "Region" } } } });
+    let offers = || Offers {
+        tools: vec![RawJson::of(&tool)],
+        ..Offers::default()
+    };
+    let servers = ["open", "secret"].map(|name| -> Arc<dyn Provider> { Lister::new(name, offers()) });
+    Gateway::new(
+        Catalogue::new(servers.to_vec(), ChangeSignal::default()),
+        "hub".to_owned(),
+        Hooks::none(),
+        Duration::from_secs(900),
+    )
+}
+
+fn who(permissions: &[&str]) -> Arc<Principal> {
+    let permissions = PermissionSet::parse(permissions).unwrap();
+    Arc::new(Principal::new("k", permissions, KeyId::ANONYMOUS))
+}
+
+/// What a call of `tool` is answered that repeats no argument in a header.
+async fn call(gateway: &Arc<Gateway>, who: &Arc<Principal>, scope: Scope, tool: &str) -> ErrorObject {
+    let params = json!({ "name": tool, "arguments": { "region": "north" }, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    } });
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (header::PROTOCOL_VERSION, "2026-07-28"),
+        (header::METHOD, method::TOOLS_CALL),
+        (header::NAME, tool),
+    ] {
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+    }
+    let begun = gateway
+        .begin_modern(
+            who,
+            scope,
+            Some(&headers),
+            Id::number(1),
+            method::TOOLS_CALL.into(),
+            Some(RawJson::of(&params)),
+        )
+        .await;
+    match begun {
+        Err(error) => error,
+        Ok(Begun::Call { answer, .. }) => answer.await.unwrap_err(),
+        Ok(Begun::Listen(_)) => panic!("a call does not listen"),
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_hidden_tool_are_not_looked_at() {
+    let gateway = gateway();
+    let one = |name: &str| Scope::One(name.into());
+    let all = who(&["*"]);
+    for (scope, tool) in [
+        (Scope::All, "open__move"),
+        (Scope::All, "secret__move"),
+        (one("open"), "move"),
+        (one("secret"), "move"),
+    ] {
+        let error = call(&gateway, &all, scope, tool).await;
+        assert_eq!(error.code, ErrorCode::HEADER_MISMATCH, "{tool}: {error}");
+    }
+    // The whole server, and the tool alone.
+    for few in [&["mcps/open/other"][..], &["mcps/open", "!mcps/open/move"]] {
+        let few = who(few);
+        for (hidden, absent) in [
+            ((Scope::All, "secret__move"), (Scope::All, "absent__move")),
+            ((Scope::All, "open__move"), (Scope::All, "open__away")),
+            ((one("secret"), "move"), (one("absent"), "move")),
+        ] {
+            let name = |scope: &Scope, tool: &str| match scope {
+                Scope::All => tool.to_owned(),
+                Scope::One(server) => server.to_string(),
+            };
+            let (one, other) = (name(&hidden.0, hidden.1), name(&absent.0, absent.1));
+            let hidden = call(&gateway, &few, hidden.0, hidden.1).await;
+            let absent = call(&gateway, &few, absent.0, absent.1).await;
+            let masked = |error: &ErrorObject, name: &str| error.message.replace(name, "X");
+            assert_eq!(hidden.code, absent.code, "{one}");
+            assert_eq!(masked(&hidden, &one), masked(&absent, &other));
+            assert!(hidden.data.is_none() && absent.data.is_none());
+        }
+        let error = call(&gateway, &few, one("open"), "move").await;
+        assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{error}");
+    }
+}
