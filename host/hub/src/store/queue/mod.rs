@@ -86,7 +86,12 @@ impl Queue {
         let (jobs, inbox) = mpsc::channel(JOBS);
         let limits = Arc::new(Mutex::new(LIMITS));
         let news = Arc::new(Notify::new());
-        let writer = Writer::new(database.clone(), clock, Arc::clone(&limits), Arc::clone(&news));
+        let writer = Writer::new(
+            database.clone(),
+            clock.clone(),
+            Arc::clone(&limits),
+            Arc::clone(&news),
+        );
         tokio::spawn(writer.run(inbox));
         Self {
             database,

@@ -80,8 +80,8 @@ struct Group {
     /// The last count, less what was taken since.
     room: Option<Room>,
     limits: Limits,
-    /// By the queue's clock: what is due is compared with it.
-    now: i64,
+    /// The time for what is due at once.
+    at_once: i64,
     news: bool,
     dead: bool,
 }
@@ -132,7 +132,7 @@ impl Writer {
             tx: self.database.begin().await?,
             room: room.filter(|room| room.of == limits && room.counted.elapsed() < BELIEVED),
             limits,
-            now: self.clock.now_ms(),
+            at_once: self.clock.at_once(),
             news: false,
             dead: false,
         };
@@ -215,13 +215,13 @@ impl Group {
                 self.news = true;
                 sqlx::query(statements::HURRY)
                     .bind(hook)
-                    .bind(self.now)
+                    .bind(self.at_once)
                     .bind(beyond)
                     .bind(Timestamp::MAX.as_millisecond())
             }
             Op::Release(worker) => {
                 self.news = true;
-                sqlx::query(statements::RELEASE).bind(worker).bind(self.now)
+                sqlx::query(statements::RELEASE).bind(worker).bind(self.at_once)
             }
             Op::Replay(pick) => {
                 let room = self.recount().await?;
@@ -233,7 +233,7 @@ impl Group {
                 let put = sqlx::query(statements::REPLAY)
                     .bind(id)
                     .bind(before)
-                    .bind(self.now)
+                    .bind(self.at_once)
                     .bind(number(room.events))
                     .bind(number(room.bytes));
                 let count = put.execute(&mut *self.tx).await?.rows_affected();
@@ -345,7 +345,7 @@ impl Group {
                     .bind(&event.trigger)
                     .bind(event.payload.get())
                     .bind(time)
-                    .bind(self.now);
+                    .bind(self.at_once);
             }
             query.execute(&mut *self.tx).await?;
         }
