@@ -61,6 +61,7 @@ impl Provider for Listing {
             protocol: None,
             connections: 0,
             restarts: 0,
+            parked: Vec::new(),
         }
     }
 

@@ -79,6 +79,7 @@ impl Lister {
                 protocol: Some("2025-11-25".into()),
                 connections: 0,
                 restarts: 2,
+                parked: Vec::new(),
             }),
             offers: Mutex::new(Arc::new(offers)),
         })

@@ -257,9 +257,9 @@ pub(crate) fn credentials(headers: &HeaderMap) -> String {
 }
 
 async fn receive(server: Arc<Server>, headers: &HeaderMap, message: Incoming) -> Response {
-    server.note(json!({
-        "method": message.method, "params": message.fields(), "headers": headers_of(headers),
-    }));
+    let mut entry = message.entry();
+    entry["headers"] = headers_of(headers);
+    server.note(entry);
     let method = message.method.clone().unwrap_or_default();
     let (session, opened) = if method == "initialize" && stateful(&server) {
         let (id, session) = server.open();

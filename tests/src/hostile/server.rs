@@ -31,6 +31,20 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// What is written down of it: an answer has `answer`, its id, in place of a method.
+    pub(crate) fn entry(&self) -> Value {
+        if self.method.is_some() {
+            return json!({ "method": self.method, "params": self.fields() });
+        }
+        let read = |raw: &Option<Box<RawValue>>| {
+            let value = raw
+                .as_ref()
+                .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+            value.unwrap_or_default()
+        };
+        json!({ "answer": read(&self.id), "result": read(&self.result), "error": read(&self.error) })
+    }
+
     /// The parameters for reading.
     pub(crate) fn fields(&self) -> Value {
         let params = self.params.as_ref();

@@ -96,9 +96,9 @@ fn receive(
     message: Incoming,
     headers: &HeaderMap,
 ) -> Response {
-    server.note(json!({
-        "method": message.method, "params": message.fields(), "headers": headers_of(headers),
-    }));
+    let mut entry = message.entry();
+    entry["headers"] = headers_of(headers);
+    server.note(entry);
     let accepted = bare(StatusCode::ACCEPTED);
     let id = message.id.as_ref().filter(|_| message.method.is_some());
     let Some(id) = id.map(|id| id.get().to_owned()) else {

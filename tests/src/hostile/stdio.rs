@@ -64,9 +64,9 @@ pub(crate) async fn serve(mode: Mode, record: Option<String>) -> std::io::Result
         let Ok(message) = serde_json::from_slice::<Incoming>(&line) else {
             continue;
         };
-        server.note(json!({
-            "method": message.method, "params": message.fields(), "pid": std::process::id(),
-        }));
+        let mut entry = message.entry();
+        entry["pid"] = json!(std::process::id());
+        server.note(entry);
         tokio::spawn(receive(server.clone(), message, lines.clone()));
     }
     drop(lines);

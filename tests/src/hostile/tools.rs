@@ -7,6 +7,9 @@
 //! | `params` | answers with the text of all parameters as they came |
 //! | `pid` | answers with the process id |
 //! | `silent`, `garbage`, `cut`, `cut_stream`, `wrong_id`, `exit` | never answers, answers no JSON, breaks off, … |
+//! | `exit_after` | answers, and ends the process after `ms` |
+//! | `say`, `later` | sends `message` as it is: before the answer, or `ms` after it and outside of any request |
+//! | `read`, `set` | waits `ms`; listed as read-only, and as idempotent |
 //! | `huge` | a text of `bytes` bytes |
 //! | `leak` | an error that repeats the credentials that came with the request |
 //! | `slow` | waits `ms`; tells of its progress `steps` times |
@@ -30,7 +33,7 @@ pub(crate) const ODD: &str = r#"{"name":"odd","description":"odd","inputSchema":
 /// What `odd` answers, without the outer braces.
 pub(crate) const ODD_RESULT: &str = r#""content":[{"type":"hologram","voxels":[1.0,2e2],"x":"\u00e4"},{"type":"text","text":"t","x-unknown":-0}],"x-result":{"n":1.50},"isError":false"#;
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 20] = [
     "echo",
     "mirror",
     "params",
@@ -41,6 +44,9 @@ const NAMES: [&str; 17] = [
     "cut_stream",
     "wrong_id",
     "exit",
+    "exit_after",
+    "say",
+    "later",
     "huge",
     "leak",
     "slow",
@@ -58,6 +64,11 @@ pub(crate) fn plain(name: &str) -> String {
 /// All of a well server.
 pub(crate) fn all() -> Vec<String> {
     let mut all: Vec<_> = NAMES.iter().map(|name| plain(name)).collect();
+    for (name, hint) in [("read", "readOnlyHint"), ("set", "idempotentHint")] {
+        let listed = plain(name);
+        let open = listed.trim_end_matches('}');
+        all.push(format!(r#"{open}}},"annotations":{{"{hint}":true}}}}"#));
+    }
     all.push(ODD.to_owned());
     all
 }
@@ -109,7 +120,36 @@ pub(crate) async fn call(
             Reply::Cut(r#"{"content":[{"type":"text","text":"half of"#.to_owned())
         }
         "wrong_id" => Reply::WrongId(r#"{"content":[{"type":"text","text":"not yours"}]}"#.to_owned()),
-        "exit" => Reply::Exit,
+        "exit" => {
+            tokio::time::sleep(Duration::from_millis(number("ms"))).await;
+            Reply::Exit
+        }
+        "exit_after" => {
+            let pause = Duration::from_millis(number("ms").max(20));
+            tokio::spawn(async move {
+                tokio::time::sleep(pause).await;
+                std::process::exit(5);
+            });
+            text(server, "soon")
+        }
+        "say" => {
+            let message = argument("message").cloned().unwrap_or_default();
+            let _ = context.out.send(message.to_string());
+            text(server, "said")
+        }
+        "later" => {
+            let (pause, message) = (number("ms"), argument("message").cloned().unwrap_or_default());
+            let standing = session.standing.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let _ = standing.send(message.to_string());
+            });
+            text(server, "later")
+        }
+        "read" | "set" => {
+            tokio::time::sleep(Duration::from_millis(number("ms"))).await;
+            text(server, word("text"))
+        }
         "huge" => {
             let bytes = usize::try_from(number("bytes")).unwrap_or(0);
             text(server, &"a".repeat(bytes))

@@ -8,17 +8,22 @@
     reason = "a test fails by panicking"
 )]
 
+mod abandoned;
 mod calls;
+mod crashes;
 mod heal;
 mod lifetime;
 mod lists;
+mod pauses;
 mod questions;
 mod start;
 mod through;
+mod words;
 
 use aih_tests::{
     Fixture, Hub, KEY, Legacy,
     fixture::{external, local, mcps},
+    key_hash,
 };
 use serde_json::Value;
 
@@ -30,6 +35,25 @@ async fn health_of(hub: &Hub, name: &str) -> Value {
         .find(|m| m["name"] == name)
         .unwrap_or_else(|| panic!("no {name} in {body}"))
         .clone()
+}
+
+/// The keys of two people who may both use everything.
+const ALICE: &str = "aih_key-of-alice-for-tests";
+/// See [`ALICE`].
+const BOB: &str = "aih_key-of-bob-for-tests";
+
+/// A configuration with [`ALICE`], [`BOB`] and [`KEY`].
+fn for_two(mcps: &str) -> String {
+    let keys: String = [("admin", KEY), ("alice", ALICE), ("bob", BOB)]
+        .iter()
+        .map(|(name, key)| {
+            format!(
+                "    - {{ name: {name}, key_hash: \"{}\", permissions: [\"*\"] }}\n",
+                key_hash(key)
+            )
+        })
+        .collect();
+    format!("{mcps}auth:\n  api_keys:\n{keys}")
 }
 
 /// Servers over every way of carriage, with a short timeout for calls.

@@ -113,6 +113,15 @@ impl Collector for Report {
                 .map(|mcp| ([("mcp", &*mcp.name)], mcp.restarts)),
         )?;
         writer.gauge(
+            "mcp_parked_tools",
+            "Tools of an MCP server whose calls are refused for a while, because they ended its process several times",
+            None,
+            health
+                .mcps
+                .iter()
+                .map(|mcp| ([("mcp", &*mcp.name)], mcp.parked.len())),
+        )?;
+        writer.gauge(
             "plugin_calls_running",
             "Calls of a plugin that run now",
             None,

@@ -68,6 +68,20 @@ pub struct ProviderStatus {
     pub connections: usize,
     /// How often it had to be connected anew since the hub started.
     pub restarts: u64,
+    /// What is refused for a while, because calls of it ended the server's process several times.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<ParkedItem>,
+}
+
+/// Something whose calls are refused for a while.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
+pub struct ParkedItem {
+    /// The tool's name; other things stand behind their method.
+    pub name: String,
+    /// How long its calls are still refused, in seconds.
+    pub seconds: u64,
+    /// Whether they are refused for everyone; else for the keys whose calls ended the process.
+    pub everyone: bool,
 }
 
 /// What a provider lists, each item as it came. Order is the provider's.
@@ -347,6 +361,10 @@ pub trait Provider: Send + Sync {
 
     /// The client is gone: close what was its own (connections, processes, subscriptions).
     fn release(&self, client: &ClientKey);
+
+    /// The client has neither an open stream nor a running request, and has not been heard of for a while: give back
+    /// what can be had again when it comes back (connections of its own). It is still a client.
+    fn abandoned(&self, _client: &ClientKey) {}
 
     /// Ends everything; returns when children are gone or after the given grace period.
     async fn shutdown(&self, grace: std::time::Duration);

@@ -366,6 +366,7 @@ impl Provider for HubProvider {
             protocol: None,
             connections: 0,
             restarts: 0,
+            parked: Vec::new(),
         }
     }
 

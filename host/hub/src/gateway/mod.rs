@@ -42,7 +42,7 @@ pub const MAX_BODY: usize = 16 * 1024 * 1024;
 pub const MAX_NESTING: usize = 128;
 
 /// How often it is looked for what is idle.
-const HOUSEKEEPING: Duration = Duration::from_secs(30);
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// The gateway's state, shared by all transports.
 pub struct Gateway {
@@ -142,6 +142,12 @@ impl Gateway {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = self.stopping.cancelled() => break,
+            }
+            for session in self.sessions.newly_abandoned(session::ABANDONED_AFTER) {
+                let Some(client) = session.client() else { continue };
+                for provider in self.catalogue.providers().iter() {
+                    provider.abandoned(&client.key);
+                }
             }
             for session in self.sessions.remove_idle(session::IDLE_TIMEOUT) {
                 self.end_session(&session);

@@ -42,6 +42,8 @@ pub use listen::Listening;
 const PARK_TIME: Duration = Duration::from_secs(600);
 /// Calls that wait for answers, over all clients; the next one is refused.
 const MAX_PARKED: usize = 1_000;
+/// Calls of one key that wait for answers; the next one is refused, and other keys find room.
+const MAX_PARKED_PER_KEY: usize = 100;
 /// More questions that come within this time go into the same answer.
 const GATHER: Duration = Duration::from_millis(10);
 /// Clients that are remembered, for connections of their own.
@@ -391,7 +393,8 @@ async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, Err
     if !active.principal.is_current() {
         return Err(ended());
     }
-    if parked.len() >= MAX_PARKED {
+    let same_key = |other: &&Parked| other.active.principal.id == active.principal.id;
+    if parked.len() >= MAX_PARKED || parked.values().filter(same_key).count() >= MAX_PARKED_PER_KEY {
         return Err(ErrorObject::internal(
             "too many requests wait for their clients' answers",
         ));

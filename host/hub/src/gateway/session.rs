@@ -26,6 +26,8 @@ use crate::{
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(600);
 /// A session without any request or open stream ends after this time.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// A session without any request or open stream gives its connections to stateful servers back after this time.
+pub const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// Sessions that the hub holds.
 const MAX_SESSIONS: usize = 20_000;
 /// Sessions that one key may hold; the one that was used least recently goes.
@@ -53,8 +55,9 @@ pub struct Session {
     streams: Mutex<Vec<(u64, Arc<Stream>)>>,
     next_stream: AtomicU64,
     last_used: Mutex<Instant>,
-    /// Open streams; a session with one is not idle.
-    pub open_streams: AtomicUsize,
+    open_streams: AtomicUsize,
+    /// Its connections were given back, and it was not used since.
+    abandoned: AtomicBool,
     /// Fires when the session ends.
     pub ended: CancellationToken,
     draining: AtomicBool,
@@ -82,6 +85,7 @@ impl Session {
             next_stream: AtomicU64::new(1),
             last_used: Mutex::new(Instant::now()),
             open_streams: AtomicUsize::new(0),
+            abandoned: AtomicBool::new(false),
             ended: CancellationToken::new(),
             draining: AtomicBool::new(false),
         })
@@ -120,6 +124,14 @@ impl Session {
     /// Notes that the session is in use.
     pub fn touch(&self) {
         *lock(&self.last_used) = Instant::now();
+        self.abandoned.store(false, Ordering::Relaxed);
+    }
+
+    /// A stream to the client opens; the session is in use until it is dropped.
+    pub fn open_stream(self: &Arc<Self>) -> OpenStream {
+        self.open_streams.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+        OpenStream(self.clone())
     }
 
     fn idle_for(&self) -> Duration {
@@ -241,6 +253,16 @@ fn gone() -> ErrorObject {
     ErrorObject::internal("the client is gone")
 }
 
+/// An open stream of a session; ends with its drop.
+pub struct OpenStream(Arc<Session>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open_streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+    }
+}
+
 /// A running request; ends with its drop.
 pub struct Running {
     session: Arc<Session>,
@@ -319,6 +341,15 @@ impl Sessions {
             .map(|session| session.id.clone())
             .collect();
         going.iter().filter_map(|id| map.remove(id)).collect()
+    }
+
+    /// Those that have been idle for longer than `limit` and were not told of here since they were used last.
+    pub fn newly_abandoned(&self, limit: Duration) -> Vec<Arc<Session>> {
+        let quiet = |session: &Arc<Session>| {
+            session.idle_for() > limit && !session.abandoned.swap(true, Ordering::Relaxed)
+        };
+        let map = lock(&self.map);
+        map.values().filter(|session| quiet(session)).cloned().collect()
     }
 
     /// All of them.

@@ -34,6 +34,8 @@ pub async fn serve(
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> std::io::Result<()> {
     let (session, _) = gateway.sessions.open(&principal, scope);
+    // The client is there for as long as its pipes are, however silent.
+    let _open = session.open_stream();
     let writer = tokio::spawn(write(session.standing.clone(), output));
     let running = Running::default();
     let outcome = read(&gateway, &session, &running, input).await;

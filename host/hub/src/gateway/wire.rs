@@ -1,11 +1,7 @@
 //! HTTP around one MCP message: which endpoint, the body within its limits, what the client accepts, errors, and
 //! streams of events.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -175,30 +171,13 @@ impl Accepts {
     }
 }
 
-/// Counts an open stream of a session.
-struct OpenStream(Arc<Session>);
-
-impl OpenStream {
-    fn new(session: Arc<Session>) -> Self {
-        session.open_streams.fetch_add(1, Ordering::Relaxed);
-        Self(session)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.open_streams.fetch_sub(1, Ordering::Relaxed);
-        self.0.touch();
-    }
-}
-
 /// A response of events, with signs of life where nothing happens.
 pub(super) fn events(
     events: impl Events<Item = Event> + Send + 'static,
     first: Option<Event>,
     session: Option<Arc<Session>>,
 ) -> Response {
-    let open = session.map(OpenStream::new);
+    let open = session.map(|session| session.open_stream());
     let events = futures::stream::iter(first).chain(events);
     let body = futures::stream::unfold((Box::pin(events), open), |(mut events, open)| async move {
         let bytes = match tokio::time::timeout(KEEP_ALIVE_EVERY, events.next()).await {

@@ -28,6 +28,8 @@ impl ErrorCode {
     pub const MISSING_CAPABILITY: Self = Self(-32021);
     /// The server does not speak that revision (2026-07-28).
     pub const UNSUPPORTED_VERSION: Self = Self(-32022);
+    /// The client has to open an address first; `data.elicitations` says which (2025-11-25).
+    pub const URL_ELICITATION_REQUIRED: Self = Self(-32042);
     /// The hub: what stands behind a name cannot be reached.
     pub const UPSTREAM_UNAVAILABLE: Self = Self(-32050);
     /// The hub: no answer within the configured time.

@@ -35,6 +35,8 @@ pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
 pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
 pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+pub const TASK_STATUS: &str = "notifications/tasks/status";
+pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
 pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
 pub mod meta {
@@ -44,6 +46,7 @@ pub mod meta {
     pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
     pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+    pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
     pub const PROGRESS_TOKEN: &str = "progressToken";
     /// Where a tool is from; beside it stands `source`, as in the first design of the hub.
     pub const SOURCE: &str = "aih/source";

@@ -266,6 +266,7 @@ impl Provider for PluginServer {
             protocol: None,
             connections: self.running.load(Ordering::Relaxed),
             restarts: self.crashes.load(Ordering::Relaxed),
+            parked: Vec::new(),
         }
     }
 

@@ -200,6 +200,15 @@ impl Pool {
         out
     }
 
+    /// Takes a client out unless its connection is in use; the client gets another when it needs one again.
+    pub(crate) fn give_back(&self, key: &ClientKey) -> Option<Arc<Connection>> {
+        let mut entries = lock(&self.entries);
+        if !entries.get(key)?.idle() {
+            return None;
+        }
+        entries.remove(key)?.release()
+    }
+
     /// Takes a client out.
     pub(crate) fn release(&self, key: &ClientKey) -> Option<Arc<Connection>> {
         let entry = lock(&self.entries).remove(key)?;

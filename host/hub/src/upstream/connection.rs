@@ -4,7 +4,7 @@
 //! it waits, and a future that is dropped must leave nothing behind in the table.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -13,21 +13,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    common::Common,
     connector::{Connector, Way},
+    crashes::{Suspect, Use, Verdict},
     outgoing::{self, Prepared},
     transport::{Inbox, Transport, TransportError},
+    users::Users,
 };
+pub(crate) use super::{error::CallError, flight::Flight};
 use crate::{
-    catalogue::provider::{Call, Client, LogLevel, Peer},
-    mcp::{Era, ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson, headers::ParamHeader, method},
+    catalogue::provider::{Call, Client},
+    mcp::{Era, ErrorObject, Id, Message, ProtocolVersion, RawJson, headers::ParamHeader, method},
 };
 
-/// How often progress may put off the end of a call: the call never lasts longer than this many timeouts.
-const PROGRESS_CAP: u32 = 10;
+/// How long after its end a request is still suspected when the process ends.
+const SUSPECTED: Duration = Duration::from_secs(5);
+/// Ended requests that are remembered for that.
+const MAX_LATELY: usize = 32;
 
 /// What the server said when it was greeted.
 #[derive(Clone, Debug)]
@@ -72,119 +78,12 @@ pub(crate) trait Events: Send + Sync {
     fn lost(&self, connection: &Arc<Connection>, error: &TransportError);
 }
 
-/// Why a call has no result.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// The server's own error.
-    Rpc(ErrorObject),
-    /// It did not get through.
-    Transport(TransportError),
-    /// No answer within this time.
-    TimedOut(Duration),
-    /// The client took it back.
-    Cancelled,
-}
-
-impl CallError {
-    /// The error for the client of server `name`.
-    pub(crate) fn into_object(self, name: &str) -> ErrorObject {
-        match self {
-            Self::Rpc(error) => error,
-            Self::Transport(error) => unavailable(name, &error),
-            Self::TimedOut(limit) => ErrorObject::new(
-                ErrorCode::TIMED_OUT,
-                format!(
-                    "server `{name}`: no answer within {} s; try again, or raise its `timeout` in the configuration",
-                    limit.as_secs_f64()
-                ),
-            ),
-            Self::Cancelled => ErrorObject::new(ErrorCode::CANCELLED, "the request was cancelled"),
-        }
-    }
-}
-
-/// The error that says why server `name` cannot be reached, and what to do.
-pub(crate) fn unavailable(name: &str, error: &TransportError) -> ErrorObject {
-    let advice = match error {
-        TransportError::Connect(_) => "check that it runs and how it is configured; the hub keeps trying",
-        TransportError::Status { .. } => "check its `url` and its own log",
-        TransportError::SessionLost => "the hub connects anew; try again",
-        TransportError::Unauthorized { .. } => "the hub sends what the configuration says",
-        TransportError::Protocol(_) => "look into its own log",
-        TransportError::TooLarge { .. } => "ask it for less",
-        TransportError::Closed(_) => "the hub connects anew; try again",
-    };
-    ErrorObject::new(
-        ErrorCode::UPSTREAM_UNAVAILABLE,
-        format!("server `{name}`: {error}; {advice}"),
-    )
-}
-
-/// One request on its way.
-pub(crate) struct Flight {
-    /// The client's end; absent for the hub's own requests.
-    pub(crate) call: Option<(Arc<dyn Peer>, Arc<Client>)>,
-    /// The client's progress token.
-    pub(crate) token: Option<RawJson>,
-    /// The log level of a modern client's request.
-    pub(crate) level: Option<LogLevel>,
-    started: Instant,
-    /// Milliseconds from `started` to the last progress.
-    progress: AtomicU64,
-    /// Milliseconds that went by while the server waited for a person's answer.
-    paused: AtomicU64,
-    acknowledged: Notify,
-}
-
-impl Flight {
-    fn new(
-        call: Option<(Arc<dyn Peer>, Arc<Client>)>,
-        token: Option<RawJson>,
-        level: Option<LogLevel>,
-    ) -> Self {
-        Self {
-            call,
-            token,
-            level,
-            started: Instant::now(),
-            progress: AtomicU64::new(0),
-            paused: AtomicU64::new(0),
-            acknowledged: Notify::new(),
-        }
-    }
-
-    /// The server works on it.
-    pub(crate) fn touch(&self) {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.progress.store(elapsed, Ordering::Relaxed);
-    }
-
-    /// The server waits for a client's answer: that time does not count.
-    fn pause(&self, time: Duration) {
-        self.paused.fetch_add(
-            u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2),
-            Ordering::Relaxed,
-        );
-        self.touch();
-    }
-
-    /// A subscription stream was confirmed.
-    pub(crate) fn acknowledge(&self) {
-        self.acknowledged.notify_one();
-    }
-
-    /// When it ends if no progress comes, and never later than the cap.
-    fn deadline(&self, limit: Duration) -> Instant {
-        let progress = Duration::from_millis(self.progress.load(Ordering::Relaxed));
-        let paused = Duration::from_millis(self.paused.load(Ordering::Relaxed));
-        self.started + (progress + limit).min(limit.saturating_mul(PROGRESS_CAP).saturating_add(paused))
-    }
-}
-
 /// One connection.
 pub(crate) struct Connection {
     /// The server's name.
     pub(crate) server: Arc<str>,
+    /// What it shares with the server's other connections.
+    pub(super) common: Arc<Common>,
     /// Which transport.
     pub(crate) way: Way,
     /// Whose connection it is; `None` when it is shared.
@@ -194,10 +93,22 @@ pub(crate) struct Connection {
     hello: OnceLock<Hello>,
     next_id: AtomicU64,
     flights: Mutex<HashMap<u64, Arc<Flight>>>,
-    pub(super) asks: Mutex<HashMap<Id, AbortHandle>>,
+    /// Requests that ended lately, of a process.
+    lately: Mutex<VecDeque<(Use, Instant)>>,
+    verdict: OnceLock<Verdict>,
+    /// Who has used it, when it is shared.
+    pub(super) users: Users,
+    pub(super) asks: Mutex<HashMap<Id, Asking>>,
     gone: CancellationToken,
     closed: CancellationToken,
     error: OnceLock<TransportError>,
+}
+
+/// A question of the server that waits for a client.
+pub(super) struct Asking {
+    pub(super) task: AbortHandle,
+    /// The request that it names.
+    pub(super) during: Option<u64>,
 }
 
 /// A lock whose holder panicked is still good: every critical section here is one map operation.
@@ -214,8 +125,9 @@ impl Inbox for ConnectionInbox {
         }
     }
 
-    fn closed(&self, error: TransportError) {
+    fn closed(&self, error: TransportError, unanswered: &[u64]) {
         if let Some(connection) = self.0.upgrade() {
+            connection.investigate(unanswered);
             connection.fail(&error);
         }
     }
@@ -227,7 +139,7 @@ impl Connection {
     /// # Errors
     /// The transport's.
     pub(crate) async fn open(
-        server: &Arc<str>,
+        common: &Arc<Common>,
         connector: &dyn Connector,
         way: Way,
         instance: usize,
@@ -235,7 +147,8 @@ impl Connection {
         events: Weak<dyn Events>,
     ) -> Result<Arc<Self>, TransportError> {
         let connection = Arc::new(Self {
-            server: server.clone(),
+            server: common.name.clone(),
+            common: common.clone(),
             way,
             owner,
             events,
@@ -243,6 +156,9 @@ impl Connection {
             hello: OnceLock::new(),
             next_id: AtomicU64::new(1),
             flights: Mutex::default(),
+            lately: Mutex::default(),
+            verdict: OnceLock::new(),
+            users: Users::default(),
             asks: Mutex::default(),
             gone: CancellationToken::new(),
             closed: CancellationToken::new(),
@@ -324,6 +240,36 @@ impl Connection {
         self.error.get()
     }
 
+    /// What is thought of the end of a process.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.get()
+    }
+
+    /// A process ended by itself: which requests may be to blame?
+    fn investigate(&self, unanswered: &[u64]) {
+        if self.way != Way::Stdio || self.closed.is_cancelled() {
+            return;
+        }
+        let now = Instant::now();
+        let mut suspects: Vec<Suspect> = {
+            let flights = lock(&self.flights);
+            let uses = unanswered.iter().filter_map(|id| flights.get(id)?.used.clone());
+            uses.map(|used| Suspect { used, at_work: true }).collect()
+        };
+        let lately = lock(&self.lately);
+        let late = lately.iter().filter(|(_, ended)| now - *ended < SUSPECTED);
+        suspects.extend(late.map(|(used, _)| Suspect {
+            used: used.clone(),
+            at_work: false,
+        }));
+        drop(lately);
+        let verdict = self.common.crashes.ended(&suspects, now);
+        for (item, _) in &verdict.charged {
+            tracing::warn!(server = %self.server, item = ?item, "the process ended, probably because of a call");
+        }
+        let _ = self.verdict.set(verdict);
+    }
+
     /// Marks it as gone because of `error`; the first time its keeper is told.
     pub(crate) fn fail(self: &Arc<Self>, error: &TransportError) {
         if self.closed.is_cancelled() || self.error.set(error.clone()).is_err() {
@@ -347,8 +293,8 @@ impl Connection {
     }
 
     fn abort_asks(&self) {
-        for (_, ask) in lock(&self.asks).drain() {
-            ask.abort();
+        for (_, asking) in lock(&self.asks).drain() {
+            asking.task.abort();
         }
     }
 
@@ -381,20 +327,67 @@ impl Connection {
         limit: Duration,
     ) -> Result<RawJson, CallError> {
         let id = self.id();
-        let Prepared { params, token, level } = outgoing::prepare(params, id, self.era(), &call.client);
-        let flight = Flight::new(Some((call.peer.clone(), call.client.clone())), token, level);
+        let member = (self.way == Way::Stdio).then(|| named_in(method));
+        let prepared = outgoing::prepare(params, id, self.era(), &call.client, member);
+        let Prepared {
+            params, token, task, ..
+        } = prepared;
+        let used = member.map(|_| {
+            let item = used_item(method, prepared.member);
+            (item, call.client.principal.id)
+        });
+        if let Some(used) = &used
+            && let Some(parked) = self.common.crashes.refusal(used, Instant::now())
+        {
+            return Err(CallError::Parked(parked));
+        }
+        if self.owner.is_none() {
+            self.users.note(&call.client);
+        }
+        let flight = Flight::of(call.peer.clone(), call.client.clone(), token, used);
         let mut guard = self.enter(id, flight);
         let answer = self
             .transport()
             .map_err(CallError::Transport)?
             .request(id, method, params, bindings);
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             outcome = self.limited(answer, &guard.flight, limit) => guard.done(outcome),
             () = call.cancel.cancelled() => {
                 guard.reason = "the client cancelled";
                 Err(CallError::Cancelled)
             }
+        };
+        match outcome {
+            Ok(result) => {
+                if let Some(used) = &guard.flight.used {
+                    self.common.crashes.answered(used, Instant::now());
+                }
+                self.remember_names(&guard.flight, task.then_some(&result), None);
+                Ok(result)
+            }
+            Err(CallError::Rpc(error)) => {
+                self.remember_names(&guard.flight, None, Some(&error));
+                Err(CallError::Rpc(error))
+            }
+            Err(CallError::Transport(error)) => Err(self.ended(error, &guard.flight)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The error of a request whose connection is gone. A process that ended had got the request.
+    fn ended(&self, error: TransportError, flight: &Flight) -> CallError {
+        let Some(verdict) = self
+            .verdict()
+            .filter(|_| !matches!(error, TransportError::NotSent(_)))
+        else {
+            return CallError::Transport(error);
+        };
+        let used = flight.used.as_ref();
+        CallError::Ended {
+            error,
+            item: used.map(|(item, _)| item.clone()),
+            charged: used.is_some_and(|used| verdict.charged.contains(used)),
         }
     }
 
@@ -409,7 +402,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<RawJson, CallError> {
         let id = self.id();
-        let mut guard = self.enter(id, Flight::new(None, None, None));
+        let mut guard = self.enter(id, Flight::own());
         let params = outgoing::own_params(self.era(), fields);
         let answer = self
             .transport()
@@ -429,7 +422,7 @@ impl Connection {
         confirmed: impl FnOnce(),
     ) -> Result<(), CallError> {
         let id = self.id();
-        let mut guard = self.enter(id, Flight::new(None, None, None));
+        let mut guard = self.enter(id, Flight::own());
         let params = outgoing::own_params(self.era(), &[("notifications", filter)]);
         let mut answer =
             self.transport()
@@ -445,7 +438,7 @@ impl Connection {
                         Err(error) => Err(CallError::Transport(error)),
                     });
                 }
-                () = guard.flight.acknowledged.notified(), if confirmed.is_some() => {
+                () = guard.flight.acknowledged(), if confirmed.is_some() => {
                     if let Some(confirmed) = confirmed.take() {
                         confirmed();
                     }
@@ -472,7 +465,8 @@ impl Connection {
         limit: Duration,
     ) -> Result<RawJson, CallError> {
         let mut answer = std::pin::pin!(answer);
-        let mut timer = std::pin::pin!(tokio::time::sleep_until(flight.deadline(limit)));
+        let first = flight.deadline(limit).unwrap_or_else(|| Instant::now() + limit);
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(first));
         loop {
             tokio::select! {
                 biased;
@@ -485,14 +479,13 @@ impl Connection {
                     return Err(CallError::Transport(TransportError::Closed("the hub closed it".to_owned())));
                 }
                 () = &mut timer => {
-                    if !lock(&self.asks).is_empty() {
-                        flight.pause(limit);
+                    let now = Instant::now();
+                    match flight.deadline(limit) {
+                        Some(deadline) if deadline <= now => return Err(CallError::TimedOut(limit)),
+                        Some(deadline) => timer.as_mut().reset(deadline),
+                        // It waits for an answer, and has the whole time again from then on.
+                        None => timer.as_mut().reset(now + limit),
                     }
-                    let deadline = flight.deadline(limit);
-                    if deadline <= Instant::now() {
-                        return Err(CallError::TimedOut(limit));
-                    }
-                    timer.as_mut().reset(deadline);
                 }
             }
         }
@@ -535,6 +528,14 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         let connection = self.connection;
         lock(&connection.flights).remove(&self.id);
+        connection.end_questions(self.id);
+        if let Some(used) = &self.flight.used {
+            let mut lately = lock(&connection.lately);
+            if lately.len() >= MAX_LATELY {
+                lately.pop_front();
+            }
+            lately.push_back((used.clone(), Instant::now()));
+        }
         // In the modern era over HTTP the end of the stream says it.
         let announce = connection.era() == Era::Legacy || connection.way == Way::Stdio;
         if !self.open || !announce || connection.is_gone() {
@@ -551,5 +552,26 @@ impl Drop for Guard<'_> {
                 .send(Message::notification(method::CANCELLED, Some(params)))
                 .await;
         });
+    }
+}
+
+/// The member that says what a request uses.
+fn named_in(method: &str) -> &'static str {
+    match method {
+        method::RESOURCES_READ => "uri",
+        _ => "name",
+    }
+}
+
+/// What a request uses: a tool by its name, other things behind their method.
+fn used_item(method: &str, name: Option<Arc<str>>) -> Arc<str> {
+    match name {
+        Some(name) if method == method::TOOLS_CALL => name,
+        Some(name) => format!("{method} {name}").into(),
+        // A method that no revision knows may be of any length.
+        None => method
+            .get(..method.floor_char_boundary(100))
+            .unwrap_or_default()
+            .into(),
     }
 }

@@ -20,13 +20,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    backoff,
     clients::{Entry, Lease, MAX_PROCESSES, MAX_SESSIONS, Pool},
+    common::Common,
     connection::{CallError, Connection, Events, ListSet, lock},
     connector::{Connector, Way},
     lifecycle::{DialError, Dialer},
     lists::Listing,
     spec::UpstreamSpec,
     subscriptions::Subscriptions,
+    supervisor::jitter,
     transport::TransportError,
 };
 use crate::{
@@ -81,6 +84,7 @@ impl Slot {
 /// One upstream server.
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
+    pub(crate) common: Arc<Common>,
     pub(crate) spec: Arc<UpstreamSpec>,
     pub(crate) dialer: Dialer,
     pub(crate) changes: ChangeSignal,
@@ -127,9 +131,12 @@ impl Core {
             .collect();
         Arc::new_cyclic(|this: &Weak<Self>| {
             let events: Weak<dyn Events> = this.clone();
+            let name: Arc<str> = spec.name.as_str().into();
+            let common = Common::new(name.clone());
             Self {
-                name: spec.name.as_str().into(),
-                dialer: Dialer::new(spec.clone(), connector, events),
+                name,
+                dialer: Dialer::new(spec.clone(), connector, common.clone(), events),
+                common,
                 spec,
                 changes,
                 slots,
@@ -430,24 +437,56 @@ impl Core {
         }
     }
 
-    /// Draws the consequences of a failed call for its connection. Says whether the request can be sent
-    /// once more over another one.
-    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> bool {
+    /// Draws the consequences of a failed call for its connection, and says whether the request is sent once more
+    /// over another one.
+    ///
+    /// What the server had got is sent again only where that does no harm: it reads, or the server lists the tool as
+    /// read-only or idempotent. What has probably ended the process is not.
+    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> Again {
+        if matches!(error, CallError::Transport(TransportError::NotSent(_))) {
+            return Again::NotSent;
+        }
         if self.condemn(connection, error) {
-            return true;
+            return Again::Once;
         }
-        if !matches!(error, CallError::Transport(TransportError::Closed(_))) {
-            return false;
-        }
-        if !connection.stateful() {
-            // Perhaps it was restarted, and nothing else would tell.
-            self.lists_changed(ListSet::ALL);
-        }
-        matches!(
+        let repeatable = match error {
+            CallError::Transport(TransportError::Closed(_)) => {
+                if !connection.stateful() {
+                    // Perhaps it was restarted, and nothing else would tell.
+                    self.lists_changed(ListSet::ALL);
+                }
+                false
+            }
+            CallError::Ended {
+                item, charged: false, ..
+            } if method == method::TOOLS_CALL => {
+                let listing = self.listing.load();
+                item.as_ref().is_some_and(|i| listing.repeatable.contains(&**i))
+            }
+            CallError::Ended { charged: false, .. } => false,
+            _ => return Again::No,
+        };
+        let reads = matches!(
             method,
             method::RESOURCES_READ | method::PROMPTS_GET | method::COMPLETE
-        )
+        );
+        if repeatable || reads {
+            Again::Once
+        } else {
+            Again::No
+        }
     }
+}
+
+/// Whether a failed request is sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// No: it may have run.
+    No,
+    /// The server has seen nothing of it.
+    NotSent,
+    /// It can run twice, or the server has refused to run it.
+    Once,
 }
 
 /// Many servers answer 400 or an error of their own making, instead of 404, to a session that they do not know.
@@ -512,7 +551,7 @@ impl Events for Core {
 impl Core {
     /// A client that has subscriptions must not need to ask before it hears of changes again.
     async fn reopen(&self, client: &Arc<Client>) {
-        let mut delay = super::supervisor::MIN_DELAY;
+        let mut failures = 0;
         while !self.stop.is_cancelled() && !self.subscriptions.own(&client.key).is_empty() {
             match self.own(client).await {
                 Ok(_) => {
@@ -524,10 +563,10 @@ impl Core {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(super::supervisor::jitter(delay)) => {}
+                () = tokio::time::sleep(jitter(backoff::delay(failures))) => {}
                 () = self.stop.cancelled() => return,
             }
-            delay = (delay * 2).min(super::supervisor::MAX_DELAY);
+            failures += 1;
         }
     }
 }

@@ -1,21 +1,33 @@
 //! What a server says by itself, brought to the client that it concerns.
 //!
-//! A message is never guessed onto somebody: where it cannot be told whose it is, a request gets an error
-//! and a notification goes to the log.
+//! Nothing is guessed. What names a request, a task or an elicitation goes to whose it is. What names none goes to the
+//! owner of the connection, or to the clients of the one key that alone has ever used it; elsewhere a question gets an
+//! error, and a notification goes to the hub's log.
 
 use std::sync::Arc;
 
-use super::connection::{Connection, Flight, ListSet, lock};
+use super::{
+    connection::{Asking, Connection, Flight, ListSet, lock},
+    flight::Paused,
+    named::Kind,
+};
 use crate::{
-    catalogue::provider::{Client, LogLevel, Peer},
+    catalogue::provider::{Client, Peer},
     mcp::{
         Era, ErrorCode, ErrorObject, Id, Message, RawJson, RawObject,
         method::{self, meta},
     },
 };
 
-/// How many questions of one server may wait for clients at once.
-const MAX_ASKS: usize = 64;
+/// Who answers a question.
+struct Addressee {
+    peer: Arc<dyn Peer>,
+    client: Arc<Client>,
+    /// The request that the question names.
+    during: Option<u64>,
+    /// The requests that it can belong to: their time-outs wait for the answer.
+    flights: Vec<Arc<Flight>>,
+}
 
 impl Connection {
     /// Takes one message. Never blocks.
@@ -29,30 +41,74 @@ impl Connection {
         }
     }
 
-    /// The client whose request is the only one that can be meant.
-    fn attributed(&self, during: Option<u64>) -> Option<Arc<Flight>> {
-        if let Some(flight) = during.and_then(|id| self.flight(id)).filter(|f| f.call.is_some()) {
-            return Some(flight);
+    /// Who answers a question.
+    fn addressee(&self, during: Option<u64>, params: Option<&RawJson>) -> Result<Addressee, &'static str> {
+        if let Some(id) = during {
+            let flight = self
+                .flight(id)
+                .ok_or("the request that it belongs to has ended")?;
+            let (peer, client) = flight
+                .call
+                .clone()
+                .ok_or("the request that it belongs to is the hub's own")?;
+            return Ok(Addressee {
+                peer,
+                client,
+                during: Some(id),
+                flights: vec![flight],
+            });
         }
-        let mut flights = self.client_flights();
-        let last = flights.pop()?;
-        // All requests on a connection of its own are the same client's.
-        (flights.is_empty() || self.owner.is_some()).then_some(last)
+        if let Some(task) = params.and_then(related_task) {
+            let (peer, client) = self
+                .common
+                .named
+                .owner(Kind::Task, &task)
+                .ok_or("no client has the task that it belongs to")?;
+            return Ok(Addressee {
+                peer,
+                client,
+                during: None,
+                flights: Vec::new(),
+            });
+        }
+        self.only_client()
     }
 
-    /// Who answers a question.
-    fn whom(&self, during: Option<u64>) -> Option<(Arc<dyn Peer>, Arc<Client>)> {
-        let exact = during.and_then(|id| self.flight(id)).and_then(|f| f.call.clone());
-        if exact.is_some() {
-            return exact;
-        }
-        let session = self
-            .owner
-            .as_ref()
-            .filter(|o| o.era() == Era::Legacy)
-            .map(|o| (o.peer.clone(), o.clone()));
+    /// Who answers a question that names no request.
+    fn only_client(&self) -> Result<Addressee, &'static str> {
+        let running = self.client_flights();
+        let client = if let Some(owner) = &self.owner {
+            owner.clone()
+        } else {
+            let several = "it names no request, and several keys use this connection";
+            let clients = self.users.of_one_key().ok_or(several)?;
+            let mut asked = running
+                .iter()
+                .filter_map(|f| f.call.as_ref().map(|(_, client)| client));
+            match (asked.next(), &*clients) {
+                (Some(first), _) => {
+                    if asked.any(|other| other.key != first.key) {
+                        return Err("it names no request, and requests of several clients run");
+                    }
+                    first.clone()
+                }
+                (None, [only]) => only.clone(),
+                (None, _) => return Err("it names no request, and none runs"),
+            }
+        };
         // A running request first: its response stream is open for sure, a session's own stream may not be.
-        self.attributed(None).and_then(|f| f.call.clone()).or(session)
+        let newest = running.last().and_then(|f| f.call.as_ref());
+        let peer = match newest {
+            Some((peer, _)) => peer.clone(),
+            None if client.era() == Era::Legacy => client.peer.clone(),
+            None => return Err("it names no request, and none runs"),
+        };
+        Ok(Addressee {
+            peer,
+            client,
+            during: None,
+            flights: running,
+        })
     }
 
     fn asked(self: &Arc<Self>, during: Option<u64>, id: Id, method: &str, params: Option<RawJson>) {
@@ -60,36 +116,104 @@ impl Connection {
             self.answer(id, Ok(RawJson::EMPTY_OBJECT));
             return;
         }
-        let whom = self.whom(during);
+        let refuse = |code, why: &str| {
+            let error = ErrorObject::new(code, format!("{method}: {why}"));
+            tracing::debug!(server = %self.server, %error, "a question of the server is not put");
+            self.answer(id.clone(), Err(error));
+        };
+        let addressee = self.addressee(during, params.as_ref());
         let no_roots = method == method::ROOTS_LIST
             && self.owner.is_none()
-            && whom.as_ref().is_none_or(|(_, client)| !client.can("roots"));
+            && !addressee.as_ref().is_ok_and(|a| a.client.can("roots"));
         if no_roots {
+            // What several share has no folders of one of them.
             self.answer(id, Ok(RawJson::of(&serde_json::json!({ "roots": [] }))));
             return;
         }
-        let Some((peer, _)) = whom else {
-            let error = ErrorObject::new(ErrorCode::METHOD_NOT_FOUND, format!("{method}: no client to ask"));
-            self.answer(id, Err(error));
-            return;
+        let addressee = match addressee {
+            Ok(addressee) => addressee,
+            Err(why) => return refuse(ErrorCode::METHOD_NOT_FOUND, why),
+        };
+        let place = match self.common.questions.open(&addressee.client) {
+            Ok(place) => place,
+            Err(why) => return refuse(ErrorCode::INTERNAL_ERROR, &why),
         };
         let mut asks = lock(&self.asks);
-        if asks.len() >= MAX_ASKS || asks.contains_key(&id) {
+        if asks.contains_key(&id) {
             drop(asks);
-            let error = ErrorObject::internal(format!("{method}: {MAX_ASKS} questions wait already"));
-            self.answer(id, Err(error));
-            return;
+            return refuse(
+                ErrorCode::INVALID_REQUEST,
+                "a question with this id waits already",
+            );
         }
-        let connection = self.clone();
+        if method == method::ELICITATION
+            && let Some(name) = params.as_ref().and_then(|p| text(p, "elicitationId"))
+            && let [flight] = &*addressee.flights
+        {
+            self.common.named.remember(Kind::Elicitation, &name, flight);
+        }
+        let paused = Paused::new(&addressee.flights);
+        let (connection, key) = (self.clone(), id.clone());
+        let Addressee { peer, during, .. } = addressee;
         let method: Box<str> = method.into();
-        let key = id.clone();
         // The table is locked until the entry is in, so the task cannot take it out before.
         let task = tokio::spawn(async move {
             let outcome = peer.ask(&connection.server, &method, params).await;
+            drop((place, paused));
             lock(&connection.asks).remove(&id);
             connection.respond(id, outcome).await;
         });
-        asks.insert(key, task.abort_handle());
+        let task = task.abort_handle();
+        asks.insert(key, Asking { task, during });
+    }
+
+    /// The request with our id `ended` has ended: nobody needs to answer its questions any more.
+    pub(super) fn end_questions(self: &Arc<Self>, ended: u64) {
+        let left: Vec<Id> = {
+            let mut asks = lock(&self.asks);
+            if asks.is_empty() {
+                return;
+            }
+            let left = asks.extract_if(|_, asking| asking.during == Some(ended));
+            left.map(|(id, asking)| {
+                asking.task.abort();
+                id
+            })
+            .collect()
+        };
+        if self.is_gone() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        for id in left {
+            let error = ErrorObject::new(ErrorCode::CANCELLED, "the request that it belongs to has ended");
+            self.answer(id, Err(error));
+        }
+    }
+
+    /// Remembers which tasks and elicitations a client's request has brought about.
+    pub(super) fn remember_names(
+        &self,
+        flight: &Arc<Flight>,
+        result: Option<&RawJson>,
+        error: Option<&ErrorObject>,
+    ) {
+        let named = &self.common.named;
+        let task = result.and_then(|r| text(&RawObject::parse(r).ok()?.raw("task")?, "taskId"));
+        if let Some(task) = task {
+            named.remember(Kind::Task, &task, flight);
+        }
+        let Some(error) = error.filter(|e| e.code == ErrorCode::URL_ELICITATION_REQUIRED) else {
+            return;
+        };
+        let data = error.data.as_ref().map(RawJson::to_value).unwrap_or_default();
+        let all = data.get("elicitations").and_then(serde_json::Value::as_array);
+        let names = all
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e.get("elicitationId")?.as_str());
+        for name in names {
+            named.remember(Kind::Elicitation, name, flight);
+        }
     }
 
     fn answer(self: &Arc<Self>, id: Id, outcome: Result<RawJson, ErrorObject>) {
@@ -133,8 +257,8 @@ impl Connection {
                     .as_ref()
                     .and_then(|p| RawObject::parse(p).ok()?.raw("requestId"))
                     .and_then(Id::from_json);
-                if let Some(ask) = id.and_then(|id| lock(&self.asks).remove(&id)) {
-                    ask.abort();
+                if let Some(asking) = id.and_then(|id| lock(&self.asks).remove(&id)) {
+                    asking.task.abort();
                 }
             }
             method::ACKNOWLEDGED => {
@@ -169,45 +293,74 @@ impl Connection {
 
     /// A log message, or what the hub does not know.
     fn pass_on(&self, during: Option<u64>, method: &str, params: Option<RawJson>) {
-        let stream = during.and_then(|id| self.flight(id));
-        // On a stream of the hub's own no client's request can be meant.
-        let hubs_own = stream.as_ref().is_some_and(|f| f.call.is_none());
-        let exact = stream.filter(|f| f.call.is_some());
-        let flight = match (&exact, &self.owner) {
-            (None, Some(owner)) if owner.era() == Era::Legacy => {
-                owner.peer.notify(&self.server, method, params);
-                return;
-            }
-            (Some(_), _) => exact,
-            (None, _) if hubs_own => None,
-            (None, _) => self.attributed(None),
-        };
-        let Some((flight, (peer, client))) = flight.as_ref().and_then(|f| Some((f, f.call.as_ref()?))) else {
-            tracing::debug!(server = %self.server, method, ?params, "a notification for nobody");
-            return;
-        };
-        if method == method::LOG_MESSAGE && !self.wanted(flight, client, params.as_ref()) {
+        let peers = self.hearers(during, method, params.as_ref());
+        if peers.is_empty() {
+            self.common.write_to_log(method, params.as_ref());
             return;
         }
-        peer.notify(&self.server, method, params);
+        for peer in peers {
+            // What a client wants to hear, its peer knows.
+            peer.notify(&self.server, method, params.clone());
+        }
     }
 
-    /// Whether the client wants a log message of that level. A server that many share logs at the lowest
-    /// level that any of them set; a modern client gets what its request asked for.
-    fn wanted(&self, flight: &Flight, client: &Client, params: Option<&RawJson>) -> bool {
-        if self.era() == Era::Modern {
-            return true;
+    /// Whom a notification concerns.
+    fn hearers(&self, during: Option<u64>, method: &str, params: Option<&RawJson>) -> Vec<Arc<dyn Peer>> {
+        let owner = self.owner.as_ref().filter(|o| o.era() == Era::Legacy);
+        let peer_of = |flight: Arc<Flight>| flight.call.as_ref().map(|(peer, _)| peer.clone());
+        if let Some(id) = during {
+            let found = self.flight(id).and_then(peer_of);
+            return found
+                .or_else(|| owner.map(|o| o.peer.clone()))
+                .into_iter()
+                .collect();
         }
-        let level = params
-            .and_then(|p| RawObject::parse(p).ok())
-            .and_then(|p| p.str("level").and_then(|l| LogLevel::parse(&l)));
-        match client.era() {
-            Era::Modern => flight.level.is_some_and(|least| level.is_none_or(|l| l >= least)),
-            Era::Legacy => client
-                .log_level()
-                .is_none_or(|least| level.is_none_or(|l| l >= least)),
+        let named = match method {
+            method::TASK_STATUS => params.and_then(|p| text(p, "taskId")).map(|t| (Kind::Task, t)),
+            method::ELICITATION_COMPLETE => params
+                .and_then(|p| text(p, "elicitationId"))
+                .map(|e| (Kind::Elicitation, e)),
+            _ => params.and_then(related_task).map(|t| (Kind::Task, t)),
+        };
+        if let Some((kind, name)) = named {
+            let found = self.common.named.owner(kind, &name).map(|(peer, _)| peer);
+            // A client that shares with nobody hears of what it cannot be told apart in, too.
+            return found
+                .or_else(|| owner.map(|o| o.peer.clone()))
+                .into_iter()
+                .collect();
         }
+        if let Some(owner) = owner {
+            return vec![owner.peer.clone()];
+        }
+        let clients = match &self.owner {
+            Some(owner) => Some(vec![owner.clone()]),
+            None => self.users.of_one_key(),
+        };
+        let running = self.client_flights();
+        let on_stream = |client: Arc<Client>| {
+            let mut own = running.iter().filter_map(|f| f.call.as_ref());
+            let mut own = own.by_ref().filter(|(_, other)| other.key == client.key);
+            match (own.next(), own.next()) {
+                // The one stream of the client that is open for sure.
+                (Some((peer, _)), None) => peer.clone(),
+                _ => client.peer.clone(),
+            }
+        };
+        clients.into_iter().flatten().map(on_stream).collect()
     }
+}
+
+/// The text of a member.
+fn text(object: &RawJson, member: &str) -> Option<String> {
+    Some(RawObject::parse(object).ok()?.str(member)?.into_owned())
+}
+
+/// The task that a message says it belongs to (2025-11-25, Tasks).
+fn related_task(params: &RawJson) -> Option<String> {
+    memchr::memmem::find(params.bytes(), meta::RELATED_TASK.as_bytes())?;
+    let meta = RawObject::parse(params).ok()?.raw("_meta")?;
+    text(&RawObject::parse(&meta).ok()?.raw(meta::RELATED_TASK)?, "taskId")
 }
 
 fn subscription_id(params: &RawJson) -> Option<u64> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    common::Common,
     connection::{Connection, Events, Hello, lock},
     connector::{Connector, Way},
     outgoing::{self, HUB_CAPABILITIES},
@@ -63,7 +64,7 @@ impl DialError {
     /// The error for a client of server `name`.
     pub(crate) fn to_object(&self, name: &str) -> ErrorObject {
         match self {
-            Self::Transport(error) => super::connection::unavailable(name, error),
+            Self::Transport(error) => super::error::unavailable(name, error),
             other => ErrorObject::new(
                 ErrorCode::UPSTREAM_UNAVAILABLE,
                 format!("server `{name}`: {other}; look into its own log"),
@@ -103,6 +104,7 @@ impl Drop for Opening {
 /// Opens connections to one server.
 pub(crate) struct Dialer {
     server: Arc<str>,
+    common: Arc<Common>,
     spec: Arc<UpstreamSpec>,
     connector: Arc<dyn Connector>,
     events: Weak<dyn Events>,
@@ -114,10 +116,12 @@ impl Dialer {
     pub(crate) fn new(
         spec: Arc<UpstreamSpec>,
         connector: Arc<dyn Connector>,
+        common: Arc<Common>,
         events: Weak<dyn Events>,
     ) -> Self {
         Self {
-            server: spec.name.as_str().into(),
+            server: common.name.clone(),
+            common,
             spec,
             connector,
             events,
@@ -227,7 +231,7 @@ impl Dialer {
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, TransportError> {
         Connection::open(
-            &self.server,
+            &self.common,
             self.connector.as_ref(),
             way,
             instance,

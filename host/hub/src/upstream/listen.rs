@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    backoff,
     connection::{CallError, Connection},
     core::Core,
-    supervisor::{MAX_DELAY, MIN_DELAY, jitter},
+    supervisor::jitter,
     transport::TransportError,
 };
 use crate::mcp::RawJson;
@@ -32,6 +33,9 @@ impl Core {
                 filter.insert(member.to_owned(), true.into());
             }
         }
+        for client in self.subscriptions.shared_by() {
+            connection.users.note(&client);
+        }
         let uris = self.subscriptions.shared();
         if !uris.is_empty() {
             filter.insert("resourceSubscriptions".to_owned(), uris.into());
@@ -46,7 +50,7 @@ impl Core {
         };
         let mut wanted = self.version.subscribe();
         let mut old: Option<AbortOnDropHandle<_>> = None;
-        let mut delay = MIN_DELAY;
+        let mut failures = 0;
         let mut ended = false;
         loop {
             let version = *wanted.borrow_and_update();
@@ -72,7 +76,7 @@ impl Core {
             drop(old.take());
             slot.confirmed.send_replace(version);
             if matches!(confirmed, Ok(Ok(()))) {
-                delay = MIN_DELAY;
+                failures = 0;
                 if std::mem::take(&mut ended) {
                     // Changes may have been missed in between.
                     self.refresh_all();
@@ -100,9 +104,9 @@ impl Core {
                     connection.fail(&error);
                     return std::future::pending().await;
                 }
-                _ => delay,
+                _ => backoff::delay(failures),
             };
-            delay = (delay * 2).min(MAX_DELAY);
+            failures += 1;
             tokio::select! {
                 () = tokio::time::sleep(jitter(pause)) => {}
                 _ = wanted.changed() => {}

@@ -31,18 +31,28 @@ pub(crate) struct Listing {
     pub(crate) offers: Arc<Offers>,
     /// The routing headers of tools that have some, by the server's own name.
     pub(crate) bindings: Arc<HashMap<String, Arc<[ParamHeader]>>>,
+    /// The tools, by the server's own names, that can be called twice without harm.
+    pub(crate) repeatable: Arc<HashSet<String>>,
 }
 
 /// One list that was read.
 pub(crate) enum Fresh {
-    /// `tools/list`, under the configuration's rules, with the routing headers.
-    Tools(Vec<RawJson>, HashMap<String, Arc<[ParamHeader]>>),
+    /// `tools/list`.
+    Tools(Tools),
     /// `prompts/list`.
     Prompts(Vec<RawJson>),
     /// `resources/list`.
     Resources(Vec<RawJson>),
     /// `resources/templates/list`.
     Templates(Vec<RawJson>),
+}
+
+/// `tools/list`, under the configuration's rules, and what calls need to know of it.
+#[derive(Default)]
+pub(crate) struct Tools {
+    offered: Vec<RawJson>,
+    bindings: HashMap<String, Arc<[ParamHeader]>>,
+    repeatable: HashSet<String>,
 }
 
 impl Listing {
@@ -60,9 +70,10 @@ impl Listing {
     #[must_use]
     pub(crate) fn with(&self, fresh: Fresh) -> Self {
         match fresh {
-            Fresh::Tools(tools, bindings) => Self {
-                bindings: Arc::new(bindings),
-                ..self.changed(|o| o.tools = tools)
+            Fresh::Tools(tools) => Self {
+                bindings: Arc::new(tools.bindings),
+                repeatable: Arc::new(tools.repeatable),
+                ..self.changed(|o| o.tools = tools.offered)
             },
             Fresh::Prompts(prompts) => self.changed(|o| o.prompts = prompts),
             Fresh::Resources(resources) => self.changed(|o| o.resources = resources),
@@ -76,6 +87,7 @@ impl Listing {
         Self {
             offers: Arc::new(offers),
             bindings: self.bindings.clone(),
+            repeatable: self.repeatable.clone(),
         }
     }
 }
@@ -95,10 +107,7 @@ pub(crate) async fn read(
     let tools = async {
         if let Some(declared) = wanted(ListSet::TOOLS, "tools") {
             let found = list(connection, declared, method::TOOLS_LIST, "tools", "name").await;
-            take(found.map(|tools| {
-                let (tools, bindings) = apply(tools, rules, connection.era());
-                Fresh::Tools(tools, bindings)
-            }));
+            take(found.map(|tools| Fresh::Tools(apply(tools, rules, connection.era()))));
         }
     };
     let prompts = async {
@@ -223,20 +232,16 @@ fn unique(server: &str, method: &str, items: Vec<RawJson>, key: &str) -> Vec<Raw
     kept
 }
 
-/// Applies the configuration's rules, and finds the routing headers.
-fn apply(
-    tools: Vec<RawJson>,
-    rules: &ToolRules,
-    era: Era,
-) -> (Vec<RawJson>, HashMap<String, Arc<[ParamHeader]>>) {
-    let mut bindings = HashMap::new();
-    let mut offered = Vec::with_capacity(tools.len());
+/// Applies the configuration's rules, and finds the routing headers and what can be called twice.
+fn apply(tools: Vec<RawJson>, rules: &ToolRules, era: Era) -> Tools {
+    let mut all = Tools::default();
     let mut public_names = HashSet::new();
     let restricted = has_rules(rules);
     for tool in tools {
         let headers = era == Era::Modern && tool.text().contains("x-mcp-header");
-        if !restricted && !headers {
-            offered.push(tool);
+        let hints = tool.text().contains("Hint\"");
+        if !restricted && !headers && !hints {
+            all.offered.push(tool);
             continue;
         }
         let Ok(mut fields) = RawObject::parse(&tool) else {
@@ -248,21 +253,33 @@ fn apply(
         if headers && let Some(schema) = fields.raw("inputSchema") {
             let found = ParamHeader::of_schema(&schema.to_value());
             if !found.is_empty() {
-                bindings.insert(name.clone(), found.into());
+                all.bindings.insert(name.clone(), found.into());
             }
+        }
+        if hints && fields.raw("annotations").is_some_and(|a| is_repeatable(&a)) {
+            all.repeatable.insert(name.clone());
         }
         let public = rules.public_name(&name);
         if !rules.offers(&name) || !public_names.insert(public.to_owned()) {
             continue;
         }
         if public == name {
-            offered.push(tool);
+            all.offered.push(tool);
         } else {
             fields.set("name", &RawJson::of(public));
-            offered.push(fields.to_json());
+            all.offered.push(fields.to_json());
         }
     }
-    (offered, bindings)
+    all
+}
+
+/// Whether a tool's `annotations` say that a second call with the same arguments changes nothing more.
+fn is_repeatable(annotations: &RawJson) -> bool {
+    RawObject::parse(annotations).is_ok_and(|hints| {
+        ["readOnlyHint", "idempotentHint"]
+            .iter()
+            .any(|hint| hints.read(hint) == Some(true))
+    })
 }
 
 /// Whether there is any rule.

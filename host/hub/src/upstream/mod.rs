@@ -3,11 +3,16 @@
 //! Each server is one [`UpstreamServer`], a [`Provider`](crate::catalogue::provider::Provider). One that is
 //! sick never slows or blanks another. This module knows nothing of exposed names, keys or permissions.
 
+mod backoff;
 mod clients;
+mod common;
 mod connect;
 mod connection;
 mod connector;
 mod core;
+mod crashes;
+mod error;
+mod flight;
 pub mod guard;
 pub mod http;
 mod http_client;
@@ -15,8 +20,10 @@ mod inbound;
 mod lifecycle;
 mod listen;
 mod lists;
+mod named;
 mod outgoing;
 mod pending;
+mod questions;
 mod server;
 mod spec;
 pub mod sse;
@@ -25,6 +32,7 @@ mod stdio_env;
 mod subscriptions;
 mod supervisor;
 pub mod transport;
+mod users;
 
 #[cfg(test)]
 mod testing;

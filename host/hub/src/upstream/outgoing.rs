@@ -2,8 +2,10 @@
 //!
 //! Where nothing must change nothing is copied. Fields that the hub does not know keep their bytes.
 
+use std::sync::Arc;
+
 use crate::{
-    catalogue::provider::{Client, LogLevel},
+    catalogue::provider::Client,
     mcp::{Era, ProtocolVersion, RawJson, RawObject, method::meta},
 };
 
@@ -21,45 +23,67 @@ pub(crate) struct Prepared {
     pub(crate) params: Option<RawJson>,
     /// The client's progress token, which ours replaced.
     pub(crate) token: Option<RawJson>,
-    /// The log level that a modern client set in this request.
-    pub(crate) level: Option<LogLevel>,
+    /// The member that was asked for, cut to [`MAX_MEMBER`] bytes.
+    pub(crate) member: Option<Arc<str>>,
+    /// Whether the server is asked to make a task of it (2025-11-25, Tasks).
+    pub(crate) task: bool,
 }
 
-/// Makes the client's `params` fit a server of era `upstream`; `id` becomes the progress token.
-pub(crate) fn prepare(params: Option<RawJson>, id: u64, upstream: Era, client: &Client) -> Prepared {
-    let untouched = |params| Prepared {
-        params,
+/// The longest text of a member that is kept, in bytes.
+const MAX_MEMBER: usize = 200;
+
+/// Makes the client's `params` fit a server of era `upstream`; `id` becomes the progress token. `member` is the name
+/// of a member whose text is wanted.
+pub(crate) fn prepare(
+    params: Option<RawJson>,
+    id: u64,
+    upstream: Era,
+    client: &Client,
+    member: Option<&str>,
+) -> Prepared {
+    let mut prepared = Prepared {
+        params: None,
         token: None,
-        level: None,
+        member: None,
+        task: false,
     };
     let Some(json) = params else {
         if upstream == Era::Legacy {
-            return untouched(None);
+            return prepared;
         }
         let mut fields = RawObject::default();
         let mut meta = RawObject::default();
         introduce(&mut meta, Some(client));
         fields.set("_meta", &meta.to_json());
-        return untouched(Some(fields.to_json()));
+        prepared.params = Some(fields.to_json());
+        return prepared;
     };
     let Ok(mut fields) = RawObject::parse(&json) else {
-        return untouched(Some(json));
+        prepared.params = Some(json);
+        return prepared;
     };
+    prepared.member = member.and_then(|m| fields.str(m)).map(|text| {
+        let end = text.floor_char_boundary(MAX_MEMBER);
+        text.get(..end).unwrap_or_default().into()
+    });
+    prepared.task = fields.get("task").is_some();
     let old = fields.raw("_meta");
     let Some(old) = old else {
         if upstream == Era::Legacy {
-            return untouched(Some(json));
+            prepared.params = Some(json);
+            return prepared;
         }
         let mut meta = RawObject::default();
         introduce(&mut meta, Some(client));
         fields.set("_meta", &meta.to_json());
-        return untouched(Some(fields.to_json()));
+        prepared.params = Some(fields.to_json());
+        return prepared;
     };
     let Ok(mut new) = RawObject::parse(&old) else {
-        return untouched(Some(json));
+        prepared.params = Some(json);
+        return prepared;
     };
     let token = new.raw(meta::PROGRESS_TOKEN);
-    let level = new.str(meta::LOG_LEVEL).and_then(|l| LogLevel::parse(&l));
     let mut changed = token.is_some();
     if token.is_some() {
         new.set(meta::PROGRESS_TOKEN, &RawJson::of(&id));
@@ -80,7 +104,8 @@ pub(crate) fn prepare(params: Option<RawJson>, id: u64, upstream: Era, client: &
             }
         }
     }
-    let params = if !changed {
+    prepared.token = token;
+    prepared.params = if !changed {
         Some(json)
     } else if new.is_empty() {
         fields.remove("_meta");
@@ -89,7 +114,7 @@ pub(crate) fn prepare(params: Option<RawJson>, id: u64, upstream: Era, client: &
         fields.set("_meta", &new.to_json());
         Some(fields.to_json())
     };
-    Prepared { params, token, level }
+    prepared
 }
 
 /// Adds what every modern request must say and this one does not yet. `None` is the hub itself.
@@ -149,6 +174,7 @@ pub(crate) fn own_params(upstream: Era, fields: &[(&'static str, RawJson)]) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::provider::LogLevel;
     use crate::upstream::testing::client;
 
     fn raw(text: &str) -> RawJson {
@@ -159,7 +185,7 @@ mod tests {
     fn nothing_to_change_copies_nothing() {
         let client = client("a", ProtocolVersion::V2025_11_25, "{}");
         let params = raw(r#"{"name":"x","_meta":{"other":1.0}}"#);
-        let out = prepare(Some(params.clone()), 1, Era::Legacy, &client)
+        let out = prepare(Some(params.clone()), 1, Era::Legacy, &client, None)
             .params
             .unwrap();
         assert_eq!(out.bytes().as_ptr(), params.bytes().as_ptr());
@@ -169,7 +195,7 @@ mod tests {
     fn the_progress_token_becomes_ours() {
         let client = client("a", ProtocolVersion::V2025_11_25, "{}");
         let params = raw(r#"{"name":"x","_meta":{"progressToken":"p","z":1.50},"u":[1]}"#);
-        let out = prepare(Some(params), 7, Era::Legacy, &client);
+        let out = prepare(Some(params), 7, Era::Legacy, &client, None);
         assert_eq!(out.token.unwrap().text(), r#""p""#);
         assert_eq!(
             out.params.unwrap().text(),
@@ -183,9 +209,8 @@ mod tests {
         let params = raw(
             r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/logLevel":"error"}}"#,
         );
-        let out = prepare(Some(params), 7, Era::Legacy, &client);
+        let out = prepare(Some(params), 7, Era::Legacy, &client, None);
         assert_eq!(out.params.unwrap().text(), r#"{"name":"x"}"#);
-        assert_eq!(out.level, Some(LogLevel::Error));
     }
 
     #[test]
@@ -194,7 +219,7 @@ mod tests {
         client
             .log_level
             .store(LogLevel::Warning.rank(), std::sync::atomic::Ordering::Relaxed);
-        let out = prepare(Some(raw(r#"{"name":"x"}"#)), 7, Era::Modern, &client);
+        let out = prepare(Some(raw(r#"{"name":"x"}"#)), 7, Era::Modern, &client, None);
         let value = out.params.unwrap().to_value();
         assert_eq!(value["_meta"][meta::PROTOCOL_VERSION], "2026-07-28");
         assert_eq!(
@@ -210,7 +235,7 @@ mod tests {
         let params = raw(
             r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{},"io.modelcontextprotocol/clientCapabilities":{}}}"#,
         );
-        let out = prepare(Some(params.clone()), 7, Era::Modern, &client)
+        let out = prepare(Some(params.clone()), 7, Era::Modern, &client, None)
             .params
             .unwrap();
         assert_eq!(out.bytes().as_ptr(), params.bytes().as_ptr());

@@ -17,9 +17,15 @@ use crate::mcp::{ErrorObject, Id, RawJson};
 pub(super) type Outcome = Result<RawJson, ErrorObject>;
 type Sender = oneshot::Sender<Result<Outcome, TransportError>>;
 
+struct Entry {
+    answer: Sender,
+    /// Whether the server may have seen the request.
+    sent: bool,
+}
+
 #[derive(Default)]
 struct Table {
-    answers: HashMap<u64, Sender>,
+    answers: HashMap<u64, Entry>,
     /// Why no more answers will come.
     closed: Option<TransportError>,
 }
@@ -45,14 +51,18 @@ impl Pending {
     /// A place for the answer to request `id`; to be taken before the request is sent.
     ///
     /// # Errors
-    /// Why no answer will come any more.
+    /// [`TransportError::NotSent`]: no answer will come any more.
     pub(super) fn expect(&self, id: u64) -> Result<Waiting<'_>, TransportError> {
         let (sender, answered) = oneshot::channel();
         let mut table = self.lock();
         if let Some(error) = &table.closed {
-            return Err(error.clone());
+            return Err(TransportError::NotSent(Box::new(error.clone())));
         }
-        table.answers.insert(id, sender);
+        let entry = Entry {
+            answer: sender,
+            sent: false,
+        };
+        table.answers.insert(id, entry);
         Ok(Waiting {
             table: self,
             id,
@@ -60,23 +70,51 @@ impl Pending {
         })
     }
 
-    /// Hands an answer to who waits for it; `false` when nobody does.
-    pub(super) fn answer(&self, id: Option<Id>, outcome: Outcome) -> bool {
-        let sender = id.and_then(|id| self.lock().answers.remove(&id.as_u64()?));
-        // Who asked may have given up.
-        sender.is_some_and(|sender| sender.send(Ok(outcome)).is_ok())
+    /// The server may see request `id` from now on.
+    pub(super) fn sent(&self, id: u64) {
+        self.mark(id, true);
     }
 
-    /// No more answers will come, for this reason.
+    /// Not a byte of request `id` was taken after all.
+    pub(super) fn unsent(&self, id: u64) {
+        self.mark(id, false);
+    }
+
+    fn mark(&self, id: u64, sent: bool) {
+        if let Some(entry) = self.lock().answers.get_mut(&id) {
+            entry.sent = sent;
+        }
+    }
+
+    /// The requests that the server may have seen and has not answered.
+    pub(super) fn unanswered(&self) -> Vec<u64> {
+        let table = self.lock();
+        let sent = table.answers.iter().filter(|(_, entry)| entry.sent);
+        sent.map(|(id, _)| *id).collect()
+    }
+
+    /// Hands an answer to who waits for it; `false` when nobody does.
+    pub(super) fn answer(&self, id: Option<Id>, outcome: Outcome) -> bool {
+        let entry = id.and_then(|id| self.lock().answers.remove(&id.as_u64()?));
+        // Who asked may have given up.
+        entry.is_some_and(|entry| entry.answer.send(Ok(outcome)).is_ok())
+    }
+
+    /// No more answers will come, for this reason. Requests that were not sent get [`TransportError::NotSent`].
     pub(super) fn close(&self, error: &TransportError) {
         let waiting = {
             let mut table = self.lock();
             table.closed = Some(error.clone());
             std::mem::take(&mut table.answers)
         };
-        for sender in waiting.into_values() {
+        for entry in waiting.into_values() {
+            let error = if entry.sent {
+                error.clone()
+            } else {
+                TransportError::NotSent(Box::new(error.clone()))
+            };
             // Who asked may have given up.
-            let _ = sender.send(Err(error.clone()));
+            let _ = entry.answer.send(Err(error));
         }
     }
 

@@ -7,18 +7,20 @@ use std::{
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{
     clients::Lease,
     connection::{CallError, Connection, lock},
     connector::{Connector, Way},
-    core::{Core, HOUSEKEEPING},
+    core::{Again, Core, HOUSEKEEPING},
+    crashes::Parked,
     lists,
     spec::{Kind, UpstreamSpec},
 };
 use crate::{
     catalogue::provider::{
-        Answer, Call, ChangeSignal, Client, ClientKey, LogLevel, Offers, Provider, ProviderKind,
+        Answer, Call, ChangeSignal, Client, ClientKey, LogLevel, Offers, ParkedItem, Provider, ProviderKind,
         ProviderState, ProviderStatus,
     },
     config::Transport as Choice,
@@ -27,6 +29,11 @@ use crate::{
 
 /// How long a modern server may take to confirm a subscription before it counts as taken.
 const CONFIRM: Duration = Duration::from_secs(5);
+
+/// How often a request that the server may have got is sent again, at most.
+const MAX_REPEATS: usize = 8;
+/// How often a request is sent again of which the server has seen nothing.
+const MAX_NOT_SENT: usize = 8;
 
 /// Why the server did not take a subscription.
 struct Failed {
@@ -86,6 +93,17 @@ impl UpstreamServer {
         Ok((Some(renamed), bindings))
     }
 
+    /// What is refused for a while, under the names that clients know.
+    fn parked(&self) -> Vec<ParkedItem> {
+        let shown = |parked: Parked| ParkedItem {
+            name: self.core.spec.tools.public_name(&parked.item).to_owned(),
+            seconds: parked.left.as_secs() + 1,
+            everyone: parked.everyone,
+        };
+        let parked = self.core.common.crashes.parked(Instant::now());
+        parked.into_iter().map(shown).collect()
+    }
+
     /// A connection, unless the client gives up first.
     async fn lease(&self, call: &Call) -> Result<Lease, ErrorObject> {
         tokio::select! {
@@ -143,6 +161,9 @@ impl UpstreamServer {
         }
         if !known {
             self.tell_shared(method::RESOURCES_SUBSCRIBE, uri).await?;
+        }
+        for connection in core.live() {
+            connection.users.note(client);
         }
         core.subscriptions.add(uri, client, false);
         Ok(())
@@ -237,6 +258,7 @@ impl Provider for UpstreamServer {
             protocol: profile.map(|p| p.version.to_string()),
             connections: shared + core.pool.open(),
             restarts: core.restarts.load(Ordering::Relaxed),
+            parked: self.parked(),
         }
     }
 
@@ -260,12 +282,13 @@ impl Provider for UpstreamServer {
     ) -> Result<Answer, ErrorObject> {
         let core = &self.core;
         let (params, bindings) = self.inward(method, params)?;
-        let mut retries = core.slots.len().min(8);
+        let mut repeats = core.slots.len().min(MAX_REPEATS);
+        let mut not_sent = MAX_NOT_SENT;
         loop {
             let lease = self.lease(call).await?;
-            if lease.is_gone() && retries > 0 {
-                // It went between the choice and now; nothing was sent.
-                retries -= 1;
+            if lease.is_gone() && not_sent > 0 {
+                // It went between the choice and now.
+                not_sent -= 1;
                 continue;
             }
             let outcome = lease
@@ -280,11 +303,16 @@ impl Provider for UpstreamServer {
                 }
                 Err(error) => error,
             };
-            if !core.judge(&lease, method, &error) || retries == 0 {
+            let left = match core.judge(&lease, method, &error) {
+                Again::No => None,
+                Again::NotSent => Some(&mut not_sent),
+                Again::Once => Some(&mut repeats),
+            };
+            let Some(left) = left.filter(|left| **left > 0) else {
                 return Err(error.into_object(&core.name));
-            }
-            tracing::debug!(server = %core.name, method, ?error, "once more");
-            retries -= 1;
+            };
+            tracing::debug!(server = %core.name, method, %error, "once more");
+            *left -= 1;
         }
     }
 
@@ -299,7 +327,10 @@ impl Provider for UpstreamServer {
             self.core.live().next()
         };
         let Some(connection) = connection else { return };
-        let params = super::outgoing::prepare(params, 0, connection.era(), client).params;
+        if !own {
+            connection.users.note(client);
+        }
+        let params = super::outgoing::prepare(params, 0, connection.era(), client, None).params;
         if let Err(error) = connection.send(Message::notification(method, params)).await {
             tracing::debug!(server = %self.core.name, method, %error, "a notification did not reach the server");
         }
@@ -365,6 +396,13 @@ impl Provider for UpstreamServer {
             }
             this.spread_level(before).await;
         });
+    }
+
+    fn abandoned(&self, client: &ClientKey) {
+        if let Some(connection) = self.core.pool.give_back(client) {
+            tracing::debug!(server = %self.core.name, %client, "an abandoned client's connection is given back");
+            self.core.tasks.spawn(async move { connection.close().await });
+        }
     }
 
     async fn shutdown(&self, grace: Duration) {

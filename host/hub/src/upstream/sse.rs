@@ -72,7 +72,7 @@ impl SseTransport {
             };
             table.close(&error);
             if !ended.is_cancelled() {
-                inbox.closed(error);
+                inbox.closed(error, &[]);
             }
         });
         Ok(Arc::new(Self {
@@ -236,6 +236,7 @@ impl Transport for SseTransport {
     ) -> Result<Outcome, TransportError> {
         // The stream is the session: without it nothing is sent.
         let mut waiting = self.pending.expect(id).map_err(|_| TransportError::SessionLost)?;
+        self.pending.sent(id);
         let message = Message::Request {
             id: Id::number(id),
             method: method.into(),

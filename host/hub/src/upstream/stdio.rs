@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -45,9 +46,11 @@ const QUEUE: usize = 64;
 const AFTER_EOF: Duration = Duration::from_secs(2);
 /// How long a group may take to end after SIGTERM.
 const AFTER_TERM: Duration = Duration::from_secs(1);
+/// How long a child that closed one of its streams by itself may take to end, so that its exit status is known.
+const AFTER_CLOSING: Duration = Duration::from_millis(500);
 /// How long what a dead child wrote may take to be read. Reached only when a process that left the group
 /// keeps the stream open.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_millis(500);
 /// A line of standard error is cut here, in bytes.
 const MAX_STDERR_LINE: usize = 2048;
 /// Lines of standard error that go into the error.
@@ -97,10 +100,17 @@ struct Shared {
     last_lines: Mutex<VecDeque<String>>,
 }
 
+/// One message on its way to the child.
+struct Line {
+    bytes: Bytes,
+    /// The id of a request.
+    request: Option<u64>,
+}
+
 /// See the module.
 pub struct StdioTransport {
     shared: Arc<Shared>,
-    writer: mpsc::Sender<Bytes>,
+    writer: mpsc::Sender<Line>,
 }
 
 impl StdioTransport {
@@ -172,7 +182,7 @@ impl StdioTransport {
         });
         let (writer, queue) = mpsc::channel(QUEUE);
         let tasks = Tasks {
-            write: tokio::spawn(write(queue, stdin, shared.end.clone())),
+            write: tokio::spawn(write(queue, stdin, shared.clone())),
             read: tokio::spawn(read(
                 BufReader::with_capacity(64 * 1024, stdout),
                 shared.clone(),
@@ -184,14 +194,14 @@ impl StdioTransport {
         Ok(Arc::new(Self { shared, writer }))
     }
 
-    async fn write(&self, message: &Message) -> Result<(), TransportError> {
+    async fn write(&self, message: &Message, request: Option<u64>) -> Result<(), TransportError> {
         self.shared.pending.open()?;
-        let mut line = message.to_bytes();
-        if line.contains(&b'\n') {
-            line = one_line(&line);
+        let mut bytes = message.to_bytes();
+        if bytes.contains(&b'\n') {
+            bytes = one_line(&bytes);
         }
         self.writer
-            .send(line)
+            .send(Line { bytes, request })
             .await
             .map_err(|_| TransportError::Closed("it no longer reads its input".to_owned()))
     }
@@ -219,12 +229,12 @@ impl Transport for StdioTransport {
             params,
         };
         // When writing fails, the process is at its end, and the table gets to know why.
-        let _ = self.write(&message).await;
+        let _ = self.write(&message, Some(id)).await;
         waiting.answer().await
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {
-        self.write(&message).await
+        self.write(&message, None).await
     }
 
     fn negotiated(&self, _: ProtocolVersion) {}
@@ -250,13 +260,28 @@ impl Drop for StdioTransport {
 
 /// Writes line by line until the transport goes or the hub wants the end; dropping `output` closes it.
 async fn write(
-    mut queue: mpsc::Receiver<Bytes>,
+    mut queue: mpsc::Receiver<Line>,
     mut output: impl AsyncWrite + Unpin,
-    end: CancellationToken,
+    shared: Arc<Shared>,
 ) -> std::io::Result<()> {
     let all = async {
         while let Some(line) = queue.recv().await {
-            output.write_all(&line).await?;
+            if let Some(id) = line.request {
+                // Before the first byte: what the child may have read must never count as not sent.
+                shared.pending.sent(id);
+            }
+            let written = match output.write(&line.bytes).await {
+                Ok(written) => written,
+                Err(error) => {
+                    if let Some(id) = line.request {
+                        shared.pending.unsent(id);
+                    }
+                    return Err(error);
+                }
+            };
+            output
+                .write_all(line.bytes.get(written..).unwrap_or_default())
+                .await?;
             output.write_all(b"\n").await?;
             output.flush().await?;
         }
@@ -264,7 +289,7 @@ async fn write(
     };
     tokio::select! {
         outcome = all => outcome,
-        () = end.cancelled() => Ok(()),
+        () = shared.end.cancelled() => Ok(()),
     }
 }
 
@@ -390,7 +415,7 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
             tokio::select! {
                 biased;
                 () = shared.end.cancelled() => closed("the hub closed it"),
-                status = timeout(AFTER_EOF, child.wait()) => match status {
+                status = timeout(AFTER_CLOSING, child.wait()) => match status {
                     Ok(status) => exited(&shared, &mut tasks, reading, status).await,
                     Err(_) if reading => closed("the process closed its standard input"),
                     Err(_) => closed("the process closed its standard output"),
@@ -398,12 +423,17 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
             }
         }
     };
-    shared.pending.close(&error);
     let asked = shared.end.is_cancelled();
+    if !asked {
+        // First, so that who gets an error for it finds the connection gone.
+        inbox.closed(error.clone(), &shared.pending.unanswered());
+    }
+    shared.pending.close(&error);
     // The writer closes the input.
     shared.end.cancel();
     if !asked {
-        inbox.closed(error);
+        // It is of no use any more, and the next process must not wait for it.
+        shared.group.signal(Signal::SIGKILL);
     }
     end(&shared, &mut child).await;
 }
@@ -443,9 +473,9 @@ async fn exited(
         return error;
     }
     let _ = timeout(DRAIN, &mut tasks.log).await;
-    let mut text = match status {
-        Ok(status) => describe(status),
-        Err(e) => format!("ended ({e})"),
+    let (mut text, code, signal) = match status {
+        Ok(status) => (describe(status), status.code(), status.signal()),
+        Err(e) => (format!("ended ({e})"), None, None),
     };
     let lines = lock(&shared.last_lines)
         .iter()
@@ -455,11 +485,14 @@ async fn exited(
     if !lines.is_empty() {
         text = format!("{text}: {lines}");
     }
-    TransportError::Closed(text)
+    TransportError::Exited {
+        text,
+        status: code,
+        signal,
+    }
 }
 
 fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
     let name = |n: i32| Signal::try_from(n).map_or_else(|_| format!("signal {n}"), |s| s.to_string());
     match (status.code(), status.signal()) {
         // The guard and shells say so when a signal killed what they ran.
@@ -467,7 +500,7 @@ fn describe(status: ExitStatus) -> String {
             format!("exited with status {code} ({})", name(code - 128))
         }
         (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("killed by {}", name(signal)),
+        (None, Some(signal)) => format!("was killed by {}", name(signal)),
         (None, None) => "ended".to_owned(),
     }
 }

@@ -9,6 +9,7 @@ const BOUND: Duration = Duration::from_secs(30);
 struct Heard {
     messages: Mutex<Vec<String>>,
     closed: Mutex<Vec<String>>,
+    unanswered: Mutex<usize>,
     changed: tokio::sync::Notify,
 }
 
@@ -19,7 +20,8 @@ impl Inbox for Heard {
         self.changed.notify_one();
     }
 
-    fn closed(&self, error: TransportError) {
+    fn closed(&self, error: TransportError, unanswered: &[u64]) {
+        *lock(&self.unanswered) = unanswered.len();
         lock(&self.closed).push(error.to_string());
         self.changed.notify_one();
     }
@@ -93,7 +95,7 @@ async fn requests_and_answers_find_each_other() {
     transport.close().await;
     assert!(matches!(
         ask(&transport, 21).await,
-        Err(TransportError::Closed(_))
+        Err(TransportError::NotSent(_))
     ));
 }
 
@@ -116,10 +118,13 @@ async fn the_end_is_reported_with_what_the_process_said_last() {
     let script = "read -r line; for i in 1 2 3 4 5 6; do echo \"line $i\" >&2; done; exit 3";
     let (transport, heard) = start(script);
     let error = ask(&transport, 1).await.unwrap_err().to_string();
-    let wanted = "the connection closed: exited with status 3: line 2 | line 3 | line 4 | line 5 | line 6";
+    let wanted = "the process exited with status 3: line 2 | line 3 | line 4 | line 5 | line 6";
     assert_eq!(error, wanted);
     assert_eq!(heard.why_closed().await, wanted);
-    assert_eq!(ask(&transport, 2).await.unwrap_err().to_string(), wanted);
+    assert_eq!(
+        ask(&transport, 2).await.unwrap_err().to_string(),
+        format!("not sent: {wanted}")
+    );
     transport.close().await;
     assert_eq!(lock(&heard.closed).len(), 1);
 }
@@ -128,10 +133,7 @@ async fn the_end_is_reported_with_what_the_process_said_last() {
 async fn an_answer_just_before_the_end_counts() {
     let (transport, heard) = start(r#"read -r l; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; kill -9 $$"#);
     assert!(ask(&transport, 1).await.unwrap().is_ok());
-    assert_eq!(
-        heard.why_closed().await,
-        "the connection closed: killed by SIGKILL"
-    );
+    assert_eq!(heard.why_closed().await, "the process was killed by SIGKILL");
 }
 
 #[tokio::test]
@@ -158,6 +160,38 @@ async fn a_child_that_does_not_read_holds_up_only_its_callers() {
     assert!(transport.shared.pending.waiting() == 0, "given up, forgotten");
     // Unread input is still input: it takes SIGTERM to end this one.
     timeout(BOUND, transport.close()).await.expect("in time");
+}
+
+#[tokio::test]
+async fn what_was_not_written_says_so_when_the_process_ends() {
+    // Reads one line, and gives the rest of a long queue no chance.
+    let (transport, heard) = start("read -r line; sleep 0.3; exit 7");
+    let big = RawJson::of(&serde_json::json!({ "x": "y".repeat(200_000) }));
+    let requests = (1..=5).map(|id| transport.request(id, "m", Some(big.clone()), &[]));
+    let answers = timeout(BOUND, futures::future::join_all(requests)).await.unwrap();
+    let errors: Vec<_> = answers.into_iter().map(Result::unwrap_err).collect();
+    let exited = |e: &TransportError| matches!(e, TransportError::Exited { status: Some(7), .. });
+    let (told, not_sent): (Vec<_>, Vec<_>) = errors.iter().partition(|e| exited(e));
+    // The first was read; the second was being written.
+    assert!((1..=2).contains(&told.len()), "{errors:?}");
+    for error in not_sent {
+        assert!(
+            matches!(error, TransportError::NotSent(why) if exited(why)),
+            "{error}"
+        );
+    }
+    assert_eq!(heard.why_closed().await, "the process exited with status 7");
+    assert_eq!(*lock(&heard.unanswered), told.len());
+}
+
+#[tokio::test]
+async fn a_process_that_closes_its_output_is_ended_soon() {
+    let (transport, heard) = start("read -r line; exec 1>&-; trap '' TERM; while :; do sleep 1000; done");
+    let began = Instant::now();
+    ask(&transport, 1).await.unwrap_err();
+    heard.why_closed().await;
+    transport.close().await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -201,10 +235,7 @@ async fn a_grandchild_does_not_outlive_the_process() {
     let script =
         r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; exit 0"#;
     let (_transport, heard) = start(script);
-    assert_eq!(
-        heard.why_closed().await,
-        "the connection closed: exited with status 0"
-    );
+    assert_eq!(heard.why_closed().await, "the process exited with status 0");
     for pid in pids(&heard) {
         assert!(gone(&pid).await, "{pid}");
     }

@@ -68,6 +68,14 @@ impl Subscriptions {
         uris
     }
 
+    /// The clients that want something on shared connections.
+    pub(crate) fn shared_by(&self) -> Vec<Arc<Client>> {
+        let table = lock(&self.0);
+        let all = table.values().flat_map(HashMap::values).filter(|s| !s.own);
+        let clients: HashMap<_, _> = all.map(|s| (&s.client.key, &s.client)).collect();
+        clients.into_values().cloned().collect()
+    }
+
     /// What a client wants on its own connection.
     pub(crate) fn own(&self, key: &ClientKey) -> Vec<String> {
         lock(&self.0)

@@ -8,6 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    backoff::{Backoff, Cause},
     clients::IDLE,
     connection::{Connection, Events as _, ListSet, lock},
     core::{Core, Profile},
@@ -21,12 +22,6 @@ use crate::{
 
 /// A greeting that takes longer than this is reported.
 const SLOW: Duration = Duration::from_secs(8);
-/// The first pause before another attempt.
-pub(crate) const MIN_DELAY: Duration = Duration::from_millis(500);
-/// The longest.
-pub(crate) const MAX_DELAY: Duration = Duration::from_secs(30);
-/// A connection that lived that long was a good one: the next attempt comes at once.
-const GOOD: Duration = Duration::from_secs(10);
 /// Many changes of a list within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How often idle connections are looked for.
@@ -54,7 +49,7 @@ impl Core {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let mut delay = MIN_DELAY;
+        let mut backoff = Backoff::default();
         let mut first = true;
         while !self.stop.is_cancelled() {
             lock(&slot.attempts).running = true;
@@ -63,7 +58,7 @@ impl Core {
                 never = self.report_slowness() => match never {},
                 () = self.stop.cancelled() => return,
             };
-            let pause = match dialed {
+            let cause = match dialed {
                 Ok(connection) => {
                     if !first {
                         self.restarts.fetch_add(1, Ordering::Relaxed);
@@ -74,19 +69,17 @@ impl Core {
                     if self.stop.is_cancelled() {
                         return;
                     }
-                    if since.elapsed() >= GOOD {
-                        delay = MIN_DELAY;
-                        None
-                    } else {
-                        Some(delay)
+                    match connection.verdict() {
+                        Some(verdict) if verdict.by_call => Cause::Call,
+                        _ => Cause::Itself(since.elapsed()),
                     }
                 }
                 Err(error) => {
                     self.failed(index, error);
-                    Some(delay)
+                    Cause::NotConnected
                 }
             };
-            if let Some(pause) = pause {
+            if let Some(pause) = backoff.pause(cause, Instant::now()) {
                 let pause = jitter(pause);
                 if pause > Duration::from_secs(1) {
                     lock(&slot.attempts).running = false;
@@ -97,7 +90,6 @@ impl Core {
                     () = slot.nudge.notified() => {}
                     () = self.stop.cancelled() => return,
                 }
-                delay = (delay * 2).min(MAX_DELAY);
             }
         }
     }
@@ -195,6 +187,9 @@ impl Core {
     async fn replay(&self, connection: &Arc<Connection>) {
         if let Some(level) = self.lowest_level().filter(|_| connection.declares("logging")) {
             self.send_level(connection, level).await;
+        }
+        for client in self.subscriptions.shared_by() {
+            connection.users.note(&client);
         }
         for uri in self.subscriptions.shared() {
             self.send_subscription(connection, method::RESOURCES_SUBSCRIBE, &uri)

@@ -61,6 +61,24 @@ pub(super) fn client_with(
     })
 }
 
+/// A client of 2025-11-25 of the key called `principal`.
+pub(super) fn client_of(principal: &str, key: &str) -> Arc<Client> {
+    client_of_with(principal, key, "{}", Arc::new(Recorder::default()))
+}
+
+/// The same with capabilities and a peer.
+pub(super) fn client_of_with(
+    principal: &str,
+    key: &str,
+    capabilities: &str,
+    peer: Arc<dyn Peer>,
+) -> Arc<Client> {
+    let client = client_with(key, ProtocolVersion::V2025_11_25, capabilities, peer);
+    let mut client = Arc::into_inner(client).unwrap();
+    client.principal = Arc::new(Principal::hook(principal));
+    Arc::new(client)
+}
+
 pub(super) fn client(key: &str, version: ProtocolVersion, capabilities: &str) -> Arc<Client> {
     client_with(key, version, capabilities, Arc::new(Recorder::default()))
 }
@@ -138,7 +156,7 @@ impl Fake {
     /// Loses a connection.
     pub(super) fn lose(&self, connection: usize, error: TransportError) {
         let inbox = self.inboxes.lock().unwrap()[connection].clone();
-        inbox.closed(error);
+        inbox.closed(error, &[]);
     }
 
     /// Waits until `found` finds something; looks whenever the server saw something, and often.

@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 
 use super::{
     UpstreamServer,
-    testing::{Fake, Recorder, Reply, call, client, client_with, http_spec, legacy, stdio_spec, up},
+    testing::{
+        Fake, Recorder, Reply, call, client, client_of_with, client_with, http_spec, legacy, stdio_spec, up,
+    },
     transport::TransportError,
 };
 use crate::{
@@ -94,18 +96,21 @@ async fn questions_and_messages_reach_whom_they_concern() {
     let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
     let server = up(&fake, http_spec()).await;
     let (a, b) = (recorder("a"), recorder("b"));
-    let clients = [client("a", LEGACY, "{}"), client("b", LEGACY, "{}")];
+    let clients = [
+        client_of_with("alice", "a", "{}", a.clone()),
+        client_of_with("bob", "b", "{}", b.clone()),
+    ];
     let first = spawn_call(&server, call(&clients[0], &a), r#"{"name":"echo"}"#);
     let one = fake.nth("tools/call", 1).await;
     let ask = |id: u64, method: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#);
-    // The only one that runs.
+    // The only one that has ever used the connection.
     fake.say(one.connection, None, &ask(50, "sampling/createMessage"));
     assert_eq!(fake.nth("answer", 1).await.params["result"]["answered"], "a");
     let second = spawn_call(&server, call(&clients[1], &b), r#"{"name":"echo"}"#);
     let two = fake.nth("tools/call", 2).await;
     fake.say(two.connection, Some(two.id), &ask(51, "elicitation/create"));
     assert_eq!(fake.nth("answer", 2).await.params["result"]["answered"], "b");
-    // Two run and it says not for which.
+    // Two keys have used it, and it says not for which.
     fake.say(two.connection, None, &ask(52, "sampling/createMessage"));
     assert_eq!(fake.nth("answer", 3).await.params["error"], -32601);
     fake.say(two.connection, None, &ask(53, "roots/list"));
@@ -145,6 +150,148 @@ async fn questions_and_messages_reach_whom_they_concern() {
     );
     first.abort();
     second.abort();
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_names_no_request_reaches_the_clients_of_one_key_alone() {
+    let fake = Fake::new(false, |seen| {
+        legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
+    });
+    let server = up(&fake, stdio_spec()).await;
+    let peers = [recorder("a1"), recorder("a2"), recorder("b")];
+    let clients = [
+        client_of_with("alice", "a1", "{}", peers[0].clone()),
+        client_of_with("alice", "a2", "{}", peers[1].clone()),
+        client_of_with("bob", "b", "{}", peers[2].clone()),
+    ];
+    let heard = || peers.each_ref().map(|p| p.heard.lock().unwrap().len());
+    let connection = 0;
+    let late = [
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"late"}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/unheard"}"#,
+    ];
+    let ask =
+        |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{}}}}"#);
+    let use_it = async |n: usize| {
+        let running = call(&clients[n], &peers[n]);
+        let done = server.request("tools/call", raw(r#"{"name":"echo"}"#), &running);
+        done.await.unwrap();
+    };
+    // Nobody has used it.
+    late.iter().for_each(|text| fake.say(connection, None, text));
+    fake.say(connection, None, &ask(1));
+    assert_eq!(fake.nth("answer", 1).await.params["error"], -32601);
+    assert_eq!(heard(), [0, 0, 0]);
+    use_it(0).await;
+    late.iter().for_each(|text| fake.say(connection, None, text));
+    fake.say(connection, None, &ask(2));
+    assert_eq!(fake.nth("answer", 2).await.params["result"]["answered"], "a1");
+    use_it(1).await;
+    late.iter().for_each(|text| fake.say(connection, None, text));
+    assert_eq!(heard(), [4, 2, 0]);
+    // Which of her clients is meant, nothing says.
+    fake.say(connection, None, &ask(3));
+    assert_eq!(fake.nth("answer", 3).await.params["error"], -32601);
+    // From now on somebody else could be meant, whoever calls.
+    use_it(2).await;
+    use_it(0).await;
+    late.iter().for_each(|text| fake.say(connection, None, text));
+    fake.say(connection, None, &ask(4));
+    assert_eq!(fake.nth("answer", 4).await.params["error"], -32601);
+    // What names a request that has ended, or the hub's own, is not guessed on others either.
+    for id in [1, 2, 999] {
+        late.iter().for_each(|text| fake.say(connection, Some(id), text));
+        fake.say(connection, Some(id), &ask(100 + id));
+    }
+    fake.nth("answer", 7).await;
+    assert!(
+        fake.seen("answer")[4..]
+            .iter()
+            .all(|a| a.params["error"] == -32601)
+    );
+    assert_eq!(heard(), [4, 2, 0]);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn tasks_and_elicitations_are_remembered_for_their_clients() {
+    let fake = Fake::new(false, |seen| {
+        legacy(seen).unwrap_or_else(|| {
+            Reply::Result(
+                json!({ "task": { "taskId": seen.params["arguments"]["id"], "status": "working" } }),
+            )
+        })
+    });
+    let server = up(&fake, stdio_spec()).await;
+    let peers = [recorder("a"), recorder("b")];
+    let clients = [
+        client_of_with("alice", "a", "{}", peers[0].clone()),
+        client_of_with("bob", "b", "{}", peers[1].clone()),
+    ];
+    let make = async |n: usize, id: &str| {
+        let params = raw(&format!(
+            r#"{{"name":"echo","task":{{}},"arguments":{{"id":"{id}"}}}}"#
+        ));
+        let running = call(&clients[n], &peers[n]);
+        let done = server.request("tools/call", params, &running);
+        done.await.unwrap();
+    };
+    make(0, "t-a").await;
+    make(1, "t-b").await;
+    // The server mixed up its own names: nobody can be meant.
+    make(0, "t-x").await;
+    make(1, "t-x").await;
+    let status = |id: &str| {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{{"taskId":"{id}","status":"completed"}}}}"#
+        );
+        fake.say(0, None, &text);
+    };
+    ["t-a", "t-b", "t-x", "t-unknown"].into_iter().for_each(status);
+    for (peer, id) in peers.iter().zip(["t-a", "t-b"]) {
+        let heard = peer.heard.lock().unwrap().clone();
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert!(heard[0].1.contains(id), "{heard:?}");
+    }
+    let related = |id: u64, task: &str| {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{"_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{task}"}}}}}}}}"#
+        );
+        fake.say(0, None, &text);
+    };
+    related(1, "t-b");
+    assert_eq!(fake.nth("answer", 1).await.params["result"]["answered"], "b");
+    related(2, "t-x");
+    assert_eq!(fake.nth("answer", 2).await.params["error"], -32601);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_question_ends_with_the_request_that_it_names() {
+    let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
+    let mut spec = http_spec();
+    spec.call_timeout = Duration::from_millis(300);
+    let server = up(&fake, spec).await;
+    let peer = recorder("a");
+    let client = client_with("a", LEGACY, "{}", peer.clone());
+    let running = call(&client, &peer);
+    let cancel = running.cancel.clone();
+    let asking = spawn_call(&server, running, r#"{"name":"echo"}"#);
+    let seen = fake.nth("tools/call", 1).await;
+    // Nobody answers it.
+    fake.say(
+        seen.connection,
+        Some(seen.id),
+        r#"{"jsonrpc":"2.0","id":7,"method":"never"}"#,
+    );
+    // Another call of the same client has its own time, and this one waits.
+    let late = spawn_call(&server, call(&client, &peer), r#"{"name":"echo"}"#).await;
+    assert_eq!(late.unwrap().unwrap_err().code, ErrorCode::TIMED_OUT);
+    assert!(!asking.is_finished());
+    cancel.cancel();
+    assert_eq!(asking.await.unwrap().unwrap_err().code, ErrorCode::CANCELLED);
+    assert_eq!(fake.nth("answer", 1).await.params["error"], -32800);
     server.shutdown(Duration::from_secs(5)).await;
 }
 

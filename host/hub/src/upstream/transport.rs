@@ -13,8 +13,10 @@ pub trait Inbox: Send + Sync {
     /// stream it came (streamable HTTP only).
     fn message(&self, during: Option<u64>, message: Message);
 
-    /// The connection is gone for good; called once, never after [`Transport::close`].
-    fn closed(&self, error: TransportError);
+    /// The connection is gone for good; called once, never after [`Transport::close`], and before the requests that
+    /// wait get their errors. `unanswered` are the ids of those requests that the server had got; a transport that
+    /// cannot tell gives none.
+    fn closed(&self, error: TransportError, unanswered: &[u64]);
 }
 
 /// Why a message did not get through.
@@ -52,6 +54,19 @@ pub enum TransportError {
     /// The connection ended before the answer.
     #[error("the connection closed: {0}")]
     Closed(String),
+    /// The server's process ended before the answer.
+    #[error("the process {text}")]
+    Exited {
+        /// How it ended, and what it wrote to standard error last.
+        text: String,
+        /// The exit status; 128 and the number of a signal where a signal ended what the process ran.
+        status: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// The connection ended before the request was sent: the server has seen nothing of it.
+    #[error("not sent: {0}")]
+    NotSent(#[source] Box<TransportError>),
 }
 
 /// One connection to one server.

@@ -326,6 +326,11 @@ fn visible_mcps<'s>(
         .iter()
         .map(|offering| (&**offering, offering.provider.status()))
         .filter(|(offering, status)| status.kind == ProviderKind::Mcp && offering.visible_to(principal))
+        .map(|(offering, mut status)| {
+            let may = |name: &str| principal.permissions().allows(&offering.permission(name));
+            status.parked.retain(|parked| may(&parked.name));
+            (offering, status)
+        })
 }
 
 fn count(offering: &Offering, kind: ListKind, principal: &Principal) -> usize {

@@ -151,7 +151,7 @@ impl Core {
 
     fn lose(&self, why: TransportError) {
         if !self.lost.swap(true, Ordering::AcqRel) && !self.closed.is_cancelled() {
-            self.inbox.closed(why);
+            self.inbox.closed(why, &[]);
         }
     }
 }

@@ -229,7 +229,7 @@ impl Inbox for Ear {
         let _ = self.0.send(Said::Message(during, method.into()));
     }
 
-    fn closed(&self, error: TransportError) {
+    fn closed(&self, error: TransportError, _: &[u64]) {
         let _ = self.0.send(Said::Closed(error));
     }
 }
