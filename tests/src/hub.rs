@@ -70,8 +70,10 @@ impl Start<'_> {
         if !self.args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        if !self.args.contains(&"--log-format") {
+            command.args(["--log-format", "json"]);
+        }
         command
-            .args(["--log-format", "json"])
             .args(self.args)
             .envs(self.env.iter().copied())
             .current_dir(folder.path());

@@ -17,6 +17,7 @@ pub mod fixture;
 pub mod hub;
 pub mod program;
 pub mod real;
+pub mod spill;
 pub mod tools;
 
 use std::time::{Duration, Instant};

@@ -22,6 +22,7 @@ use crate::{
     },
     gateway::hub::HookInfo,
     mcp::{ErrorObject, ProtocolVersion, RawJson},
+    secrets::OutsideText,
 };
 
 /// A caller with these permissions.
@@ -89,7 +90,7 @@ impl Lister {
     pub(crate) fn set(&self, state: ProviderState, last_error: Option<&str>) {
         let mut status = self.status.lock().unwrap();
         status.state = state;
-        status.last_error = last_error.map(str::to_owned);
+        status.last_error = last_error.map(OutsideText::from);
     }
 
     /// Changes what it lists.

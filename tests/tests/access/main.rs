@@ -9,9 +9,11 @@
 
 mod authority;
 mod existence;
+mod lines;
 mod mcp;
 mod rest;
 mod secrets;
+mod spill;
 mod start;
 
 use aih_tests::{Fixture, Hub, KEY, Legacy, Start, key_hash};

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::access::Principal;
+use crate::secrets::OutsideText;
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -30,7 +31,8 @@ pub struct Problem {
     #[schema(example = 404)]
     status: u16,
     /// What is wrong with this request and what to do.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: OutsideText,
 }
 
 impl Problem {
@@ -40,7 +42,7 @@ impl Problem {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: OutsideText::from(detail.into()),
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn skill(
         None => respond::prefers_json(&headers),
     };
     if json && let Some(Ok(all)) = view::skill(&content, &name, &who) {
-        return respond::json(&headers, &all);
+        return respond::document(&headers, &all);
     }
     let text = Bytes::copy_from_slice(skill.text.as_bytes());
     let content_type = media::content_type(media::MARKDOWN);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::catalogue::files::sha256_hex;
+use crate::secrets::redact;
 
 /// The media type of lists and reports.
 pub(super) const JSON: &str = "application/json";
@@ -40,6 +41,13 @@ pub(super) fn json<T: Serialize>(request: &HeaderMap, value: &T) -> Result<Respo
     Ok(entity(request, JSON, &etag, body))
 }
 
+/// [`json`] for a text of the operator's own: as it is.
+pub(super) fn document<T: Serialize>(request: &HeaderMap, value: &T) -> Result<Response, Problem> {
+    let body = to_json(value)?;
+    let etag = format!("\"{}\"", sha256_hex(&body));
+    Ok(entity(request, JSON, &etag, body))
+}
+
 /// `value` as JSON that is true only now.
 pub(super) fn fresh<T: Serialize>(value: &T) -> Result<Response, Problem> {
     Ok(now(JSON, written(value)?))
@@ -55,7 +63,12 @@ pub(super) fn now(content_type: &str, body: Bytes) -> Response {
     response
 }
 
+/// What the hub says of itself, which may hold words from outside: without secrets.
 fn written<T: Serialize>(value: &T) -> Result<Bytes, Problem> {
+    Ok(redact::own_json(to_json(value)?))
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Bytes, Problem> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Principal,
     mcp::{Era, ErrorObject, ProtocolVersion, RawJson, RawObject},
+    secrets::OutsideText,
 };
 
 /// What kind of provider it is; the word that stands in registry answers.
@@ -58,7 +59,9 @@ pub struct ProviderStatus {
     pub state: ProviderState,
     /// The last error, also after recovery; for `disabled`, the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
+    #[schema(value_type = Option<String>)]
+    #[schemars(with = "Option<String>")]
+    pub last_error: Option<OutsideText>,
     /// How it is reached: `http`, `sse`, `stdio`, `internal`.
     pub transport: String,
     /// The revision of MCP that was negotiated with it.

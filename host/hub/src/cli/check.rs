@@ -19,7 +19,7 @@ impl Check {
         match Config::load(&self.file) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
-                    report::line(&format!("warning: {warning}"));
+                    report::entry(&format!("warning: {warning}"));
                 }
                 for problem in &loaded.refused {
                     report::line(&format!("error: {problem}"));
@@ -37,7 +37,7 @@ impl Check {
             }
             Err(problems) => {
                 for problem in &problems.0 {
-                    report::line(&format!("error: {problem}"));
+                    report::entry(&format!("error: {problem}"));
                 }
                 self.problems(problems.0.len())
             }

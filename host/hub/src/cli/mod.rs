@@ -127,7 +127,9 @@ fn print_schema() -> anyhow::Result<ExitCode> {
 /// Loads the configuration, or prints its problems and gives the exit code for that.
 fn load(path: &std::path::Path) -> Result<LoadedConfig, ExitCode> {
     Config::load(path).map_err(|problems| {
-        report::error(&format!("{problems}"));
+        for problem in &problems.0 {
+            report::message(&problem.to_string());
+        }
         let count = problems.0.len();
         let noun = if count == 1 { "problem" } else { "problems" };
         report::error(&format!(

@@ -167,7 +167,7 @@ fn announced(keys: Keys, base: &str) -> access::KeyRing {
 
 fn show_first_key(key: &ApiKey, base: &str) {
     let key = key.expose();
-    report::error(&format!(
+    report::notice(&format!(
         "
 This hub had no API key, so it made one. It is shown this once; only its hash is kept (data/keys.json).
 

@@ -63,7 +63,7 @@ pub(crate) fn settle<T>(
                 return Step::Undecided(Undecided::Busy);
             }
             (Cause::Cancelled, _) => return Step::Undecided(Undecided::Cancelled),
-            _ => failed.text,
+            _ => failed.text.into(),
         },
     };
     match on_failure {

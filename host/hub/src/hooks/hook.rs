@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aih_runtime::{CallError, Context, Event, Failure, Loaded, Outcome, World};
+use aih_runtime::{CallError, Context, Decision, Event, Failure, Loaded, Outcome, World};
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::{
         self, CallHost, Record, Surroundings, Workshop,
         keeper::{Condition, Keeper, Recipe},
     },
+    secrets::{OutsideText, redact},
 };
 
 /// How long a blocking hook may take where the configuration says nothing.
@@ -104,7 +105,7 @@ pub(crate) struct Turn {
 #[error("{text}")]
 pub(crate) struct Failed {
     /// For the operator.
-    pub(crate) text: String,
+    pub(crate) text: OutsideText,
     /// What follows from it.
     pub(crate) cause: Cause,
 }
@@ -125,7 +126,7 @@ pub(crate) enum Cause {
 }
 
 impl Failed {
-    pub(crate) fn new(cause: Cause, text: impl Into<String>) -> Self {
+    pub(crate) fn new(cause: Cause, text: impl Into<OutsideText>) -> Self {
         Self {
             text: text.into(),
             cause,
@@ -336,7 +337,7 @@ impl Hook {
         let hook = &*self.name;
         tracing::warn!(target: "aih::hook", hook, trigger, event = id, "failed: {why}");
         if self.keeper.ready().is_some() {
-            self.keeper.note(why.to_owned());
+            self.keeper.note(why);
         }
     }
 
@@ -365,12 +366,13 @@ impl Hook {
             patience: Some(turn.patience),
         };
         let outcome = turn.component.on_event(sent, context).await;
-        Ok(outcome.map_err(|error| match error {
+        let outcome = outcome.map_err(|error| match error {
             CallError::Busy { waited } => CallError::Busy {
                 waited: turn.waited + waited,
             },
             error => error,
-        })?)
+        })?;
+        Ok(without_secrets(outcome, delivery.trigger))
     }
 
     /// The component, for which a hub that has just started may have to wait.
@@ -389,6 +391,30 @@ impl Hook {
             }
         }
     }
+}
+
+/// An outcome without the secrets that the hook was granted, unless it is what the hook puts into a call: that goes to
+/// the server behind the hub, and may be a credential on purpose.
+fn without_secrets(mut outcome: Outcome, trigger: Trigger) -> Outcome {
+    let json = |text: String| match RawJson::parse(text.clone()) {
+        Ok(json) => json.without_secrets().text().into_owned(),
+        // It is not used; the error about it may tell its start.
+        Err(_) => redact::text(&text).into_owned(),
+    };
+    outcome.event_result_json = outcome.event_result_json.map(json);
+    outcome.decision = match outcome.decision {
+        Decision::Deny(reason) => Decision::Deny(redact::for_client(&reason).into_owned()),
+        Decision::Replace(text)
+            if !matches!(
+                trigger,
+                Trigger::ToolBefore | Trigger::ResourceRead | Trigger::PromptGet
+            ) =>
+        {
+            Decision::Replace(json(text))
+        }
+        decision => decision,
+    };
+    outcome
 }
 
 /// Whether a hook's event waits for it.

@@ -311,7 +311,7 @@ pub async fn try_out(
 fn check_on(hook: &Hook) -> Result<(), FireError> {
     let condition = hook.condition();
     if condition.state == ProviderState::Disabled {
-        let why = condition.last_error.clone();
+        let why = condition.last_error.clone().map(String::from);
         return Err(FireError::Off(
             why.unwrap_or_else(|| "it is switched off".to_owned()),
         ));
@@ -385,7 +385,7 @@ fn told(mut report: Report, outcome: Result<Outcome, Failed>) -> Fired {
             Fired::Answered(report)
         }
         Err(failed) => {
-            report.error = Some(failed.text);
+            report.error = Some(failed.text.into());
             Fired::Failed(report)
         }
     }

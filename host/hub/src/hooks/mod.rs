@@ -250,7 +250,7 @@ impl Hooks {
         let condition = hook.condition();
         Some(State {
             state: condition.state,
-            last_error: condition.last_error.clone(),
+            last_error: condition.last_error.clone().map(String::from),
             blocking: hook.blocking,
             runs: hook.counts.runs.load(Ordering::Relaxed),
             failures: hook.counts.failures.load(Ordering::Relaxed),
@@ -463,7 +463,8 @@ fn new_event(hook: &Hook, trigger: Trigger, json: &RawJson) -> Result<NewEvent, 
             json.len()
         ));
     }
-    let payload = serde_json::value::RawValue::from_string(json.text().into_owned());
+    // A hook may have put a secret into the arguments of a call: it is for the server, not for the store.
+    let payload = serde_json::value::RawValue::from_string(json.without_secrets().text().into_owned());
     Ok(NewEvent {
         hook: hook.name.to_string(),
         trigger: trigger.as_str().to_owned(),

@@ -1,8 +1,11 @@
 //! JSON-RPC errors with the codes of MCP.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::RawJson;
+use crate::secrets::redact;
 
 /// The code of a JSON-RPC error: JSON-RPC 2.0 section 5.1 and the codes of MCP 2026-07-28.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,11 +57,15 @@ pub struct ErrorObject {
 }
 
 impl ErrorObject {
-    /// An error without data.
+    /// An error of the hub's own, without data. Its message may hold words from outside: secrets are left out.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if let Cow::Owned(clean) = redact::text(&message) {
+            message = clean;
+        }
         Self {
             code,
-            message: message.into(),
+            message,
             data: None,
         }
     }
@@ -66,7 +73,7 @@ impl ErrorObject {
     /// The same error with data.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        self.data = Some(RawJson::of(data));
+        self.data = Some(RawJson::of(data).without_secrets());
         self
     }
 

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use crate::secrets::redact;
+
 /// Valid JSON text (RFC 8259), kept as the bytes that arrived. Cloning shares the buffer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawJson(Bytes);
@@ -45,6 +47,12 @@ impl RawJson {
     /// becomes `null`; none of the hub's types is such a value.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
         serde_json::to_vec(value).map_or(Self::NULL, |v| Self(v.into()))
+    }
+
+    /// The value without secrets of the hub in its strings and numbers, for a client; see [`redact`].
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        Self(redact::json(&self.0))
     }
 
     /// Reads the value into a type.

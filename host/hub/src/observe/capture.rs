@@ -13,6 +13,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::buffer::{LogBuffer, LogRow, MAX_ROW};
+use crate::secrets::redact;
 
 /// Puts every event into a buffer.
 #[derive(Debug)]
@@ -111,18 +112,20 @@ impl Fields {
         if !is_message && !self.room_for(field.name(), 0) {
             return;
         }
-        let mut text = Bounded {
+        let mut all = Bounded {
             text: String::new(),
-            left: self.left,
+            left: self.left + redact::SLACK,
         };
-        if text.write_fmt(value).is_err() {
-            self.truncated = true;
-        }
-        self.left -= text.text.len();
+        // What is left out is behind what is kept.
+        let _ = all.write_fmt(value);
+        self.truncated |= all.text.len() > self.left;
+        let mut text = redact::start(&all.text, self.left);
+        text.truncate(text.floor_char_boundary(self.left));
+        self.left -= text.len();
         if is_message {
-            self.message = text.text;
+            self.message = text;
         } else {
-            self.values.insert(field.name().to_owned(), text.text.into());
+            self.values.insert(field.name().to_owned(), text.into());
         }
     }
 

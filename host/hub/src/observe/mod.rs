@@ -1,12 +1,15 @@
 //! What the hub tells about itself: log lines for people or machines on standard error, and the most recent
 //! rows in memory for `GET /api/v1/logs`.
 //!
-//! Standard output is never written: it belongs to the protocol under `aih stdio`. Values of secrets cannot
-//! get here, because the types that hold them do not print; nothing in this module may format a value by
-//! another way than its own `Debug` or `Display`.
+//! Standard output is never written: it belongs to the protocol under `aih stdio`. Values of secrets do not get
+//! here, because the types that hold them do not print and texts from outside are filtered where they come in;
+//! should one come all the same, each line and each row passes the same filter here once more. One event is one
+//! line: no text can end it or control a terminal.
 
 mod buffer;
 mod capture;
+pub(crate) mod escape;
+mod lines;
 
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
@@ -95,13 +98,14 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines::Lines { writer, format });
     match format {
         LogFormat::Text => layer
             .with_ansi(colours)
             .with_target(false)
             .with_timer(Clock::Short)
             .compact()
+            .fmt_fields(lines::TextFields)
             .boxed(),
         LogFormat::Json => layer
             .with_ansi(false)
@@ -206,6 +210,51 @@ mod tests {
             tracing::info!("evil \u{1b}[2J {}", "\u{1b}[31m")
         });
         assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn one_event_is_one_line_whatever_its_texts_hold() {
+        const EVIL: &str = "x\n12:00:00 ERROR forged\r\u{85}\u{2028}\u{2029}\u{b}\u{c}\u{8}\u{7f}\u{1b}[31m\u{9b}2J\u{202e}\u{2066}\0\t";
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer {EVIL}")]
+        struct Outer(#[source] std::io::Error);
+
+        let run = || {
+            let span = tracing::info_span!("call", key = EVIL, tool = %EVIL, late = tracing::field::Empty);
+            let _entered = span.enter();
+            span.record("late", EVIL);
+            let error = Outer(std::io::Error::other(EVIL));
+            let error = &error as &dyn std::error::Error;
+            tracing::info!(quoted = EVIL, shown = %EVIL, debug = ?[EVIL], error, "message {EVIL}");
+            tracing::info!("{EVIL}");
+        };
+        let is_plain = |line: &str| !line.contains(escape::is_unprintable);
+        for (format, colours) in [
+            (LogFormat::Text, false),
+            (LogFormat::Text, true),
+            (LogFormat::Json, false),
+        ] {
+            let (text, _) = logged(format, "", colours, run);
+            let lines: Vec<_> = text.strip_suffix('\n').unwrap().split('\n').collect();
+            assert_eq!(lines.len(), 2, "{text}");
+            for line in lines {
+                // The colours of the hub's own.
+                let mut bare = line.to_owned();
+                for own in ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[3m", "\u{1b}[32m"] {
+                    bare = bare.replace(own, "");
+                }
+                assert_eq!(bare != line, colours, "{line:?}");
+                assert!(is_plain(&bare), "{bare:?}");
+                assert!(bare.contains("ERROR forged"), "{bare}");
+                if format == LogFormat::Json {
+                    let row: Value = serde_json::from_str(line).unwrap();
+                    assert!(
+                        row["fields"]["message"].as_str().unwrap().ends_with(EVIL),
+                        "{row}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     catalogue::provider::{Call, LogLevel},
     config,
     mcp::{ErrorCode, ErrorObject, RawJson, method},
+    secrets::redact,
     store::{
         Store,
         state::{PluginState, StateError as StoreStateError},
@@ -129,7 +130,10 @@ pub(crate) struct CallHost {
 impl Log for CallHost {
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {
         let (plugin, call) = (&*self.around.name, &*self.call_id);
-        let fields = fields.unwrap_or_default();
+        let message = redact::text(message);
+        let fields = redact::own_json(fields.unwrap_or_default().to_owned().into());
+        let fields = String::from_utf8_lossy(&fields);
+        let (message, fields) = (&*message, &*fields);
         match level {
             Level::Trace => tracing::trace!(target: "aih::plugin", plugin, call, fields, "{message}"),
             Level::Debug => tracing::debug!(target: "aih::plugin", plugin, call, fields, "{message}"),
@@ -261,7 +265,7 @@ impl Progress for CallHost {
                 object.insert("message".to_owned(), message.into());
             }
         }
-        let params = Some(RawJson::of(&params));
+        let params = Some(RawJson::of(&params).without_secrets());
         call.peer.notify(&self.around.name, method::PROGRESS, params);
     }
 }
@@ -286,7 +290,7 @@ impl CallHost {
             .ok()
             .filter(RawJson::is_object)
             .ok_or_else(|| ClientError::Invalid("the parameters are no JSON object".to_owned()))?;
-        self.ask(method, Some(params)).await
+        self.ask(method, Some(params.without_secrets())).await
     }
 }
 

@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{PrepareError, Workshop};
-use crate::{catalogue::provider::ProviderState, config};
+use crate::{catalogue::provider::ProviderState, config, secrets::OutsideText};
 
 /// How often the files of a component are looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ pub(crate) struct Condition {
     /// Whether it serves.
     pub(crate) state: ProviderState,
     /// The last error, or the reason why it is switched off.
-    pub(crate) last_error: Option<String>,
+    pub(crate) last_error: Option<OutsideText>,
 }
 
 impl<T: Send + Sync + 'static> Keeper<T> {
@@ -74,7 +74,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
                     Some(_) => ProviderState::Disabled,
                     None => ProviderState::Starting,
                 },
-                last_error: disabled.clone(),
+                last_error: disabled.clone().map(OutsideText::from),
             }),
             task: OnceLock::new(),
             recipe,
@@ -104,13 +104,13 @@ impl<T: Send + Sync + 'static> Keeper<T> {
                     inputs
                 }
                 Err(error) => {
-                    let error = error.to_string();
+                    let error = OutsideText::from(error.to_string());
                     let state = match keeper.ready() {
                         Some(_) => ProviderState::Up,
                         None => ProviderState::Down,
                     };
                     keeper.become_condition(state, Some(error.clone()));
-                    told(Err(error.as_str()));
+                    told(Err(&error));
                     vec![keeper.recipe.file.clone()]
                 }
             };
@@ -160,9 +160,9 @@ impl<T: Send + Sync + 'static> Keeper<T> {
     }
 
     /// A call went wrong in a way that the operator should see.
-    pub(crate) fn note(&self, error: String) {
+    pub(crate) fn note(&self, error: impl Into<OutsideText>) {
         let state = self.condition.load().state;
-        self.become_condition(state, Some(error));
+        self.become_condition(state, Some(error.into()));
     }
 
     /// Why it cannot be called.
@@ -170,7 +170,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
         let condition = self.condition();
         match (condition.state, &condition.last_error) {
             (ProviderState::Starting, _) => "is being prepared; try again".to_owned(),
-            (_, Some(error)) => error.clone(),
+            (_, Some(error)) => error.to_string(),
             (_, None) => "does not serve".to_owned(),
         }
     }
@@ -182,7 +182,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
         }
     }
 
-    fn become_condition(&self, state: ProviderState, last_error: Option<String>) {
+    fn become_condition(&self, state: ProviderState, last_error: Option<OutsideText>) {
         self.condition.store(Arc::new(Condition { state, last_error }));
     }
 }

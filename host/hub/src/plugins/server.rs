@@ -193,7 +193,8 @@ async fn ready(component: Loaded, config: Arc<config::Plugin>) -> Result<Ready, 
     for tool in &listed {
         let wrong = |why: String| fault(LoadError::Tools(format!("`{}`: {why}", tool.name)));
         tools.insert(tool.name.as_str().into(), checks(tool).map_err(wrong)?);
-        offered.push(convert::tool(tool).map_err(|error| wrong(error.to_string()))?);
+        let tool = convert::tool(tool).map_err(|error| wrong(error.to_string()))?;
+        offered.push(tool.without_secrets());
     }
     let offers = Offers {
         tools: offered,
@@ -289,7 +290,7 @@ impl Provider for PluginServer {
         let _running = Running::new(&self.running);
         let result = self.call(params, call).await?;
         Ok(Answer {
-            result: RawJson::of(&result),
+            result: RawJson::of(&result).without_secrets(),
             era: Era::Legacy,
         })
     }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use aih_runtime::{ClientFeature, GrantError, Grants, Limits, Reserved, Spec};
 use secrecy::SecretString;
 
-use crate::config::{
-    self,
-    files::{file_grant, owner_of_hook, owner_of_plugin},
+use crate::{
+    config::{
+        self,
+        files::{file_grant, owner_of_hook, owner_of_plugin},
+    },
+    secrets::redact,
 };
 
 /// What an entry of `plugins` says, for the runtime.
@@ -48,6 +51,7 @@ fn granted(grants: &config::Grants) -> Result<Grants, GrantError> {
     let http = grants.http.iter().map(|rule| rule.parse());
     let env = grants.env.iter().filter_map(|name| {
         let value = std::env::var(name).ok()?;
+        redact::learn(name, &value);
         Some((name.clone(), SecretString::from(value)))
     });
     Ok(Grants {

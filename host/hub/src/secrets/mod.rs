@@ -4,6 +4,7 @@
 //! value; only names are spoken of.
 
 mod file;
+pub(crate) mod redact;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use file::FileError;
+pub use redact::OutsideText;
 pub(crate) use template::is_variable_name;
 pub use template::{Part, TemplateError, parse};
 
@@ -106,7 +108,8 @@ impl Secrets {
         self
     }
 
-    /// The value of one variable or mapping; `None` when it is not set or empty.
+    /// The value of one variable or mapping; `None` when it is not set or empty. Whatever is handed out here is kept
+    /// out of the texts that come back from outside; see [`redact`].
     #[must_use]
     pub fn get(&self, name: &str) -> Option<SecretString> {
         self.lookup(name).ok().flatten()
@@ -124,14 +127,24 @@ impl Secrets {
     /// A mapping is expanded with the plain variables only, so that `A: ${A}` is A and no chain can loop.
     fn lookup(&self, name: &str) -> Result<Option<SecretString>, MissingVar> {
         let Some(template) = self.mappings.get(name) else {
-            return Ok(self.values.get(name).cloned());
+            return Ok(self.variable(name));
         };
-        let value = self.expand(template, |inner| Ok(self.values.get(inner).cloned()))?;
-        Ok(if value.is_empty() {
-            None
-        } else {
-            Some(SecretString::from(value))
-        })
+        let value = self.expand(template, |inner| Ok(self.variable(inner)))?;
+        if value.is_empty() {
+            return Ok(None);
+        }
+        redact::learn(name, &value);
+        Ok(Some(SecretString::from(value)))
+    }
+
+    /// The value of a variable, which is a secret from now on.
+    fn variable(&self, name: &str) -> Option<SecretString> {
+        let value = self.values.get(name)?;
+        // Those are known to every child.
+        if name != CONFIG_DIR && !crate::upstream::is_inherited(name) {
+            redact::learn(name, value.expose_secret());
+        }
+        Some(value.clone())
     }
 
     fn expand(

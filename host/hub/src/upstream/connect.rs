@@ -44,14 +44,14 @@ impl Connector for RealConnector {
             } => {
                 let endpoint = endpoints
                     .get(instance)
-                    .ok_or_else(|| TransportError::Connect("no address is configured".to_owned()))?;
+                    .ok_or_else(|| TransportError::Connect("no address is configured".into()))?;
                 let url = endpoint.expose().clone();
                 let mut map = HeaderMap::with_capacity(headers.len());
                 for (name, value) in headers {
                     let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
-                        TransportError::Connect(format!(
-                            "the value of header `{name}` holds illegal characters"
-                        ))
+                        TransportError::Connect(
+                            format!("the value of header `{name}` holds illegal characters").into(),
+                        )
                     })?;
                     value.set_sensitive(true);
                     map.append(name.clone(), value);
@@ -91,7 +91,7 @@ impl Connector for RealConnector {
 fn without_secret(error: TransportError, command: &Text) -> TransportError {
     match error {
         TransportError::Connect(text) if command.is_secret() => {
-            TransportError::Connect(text.replace(command.expose(), "[secret]"))
+            TransportError::Connect(text.replace(command.expose(), "[secret]").into())
         }
         other => other,
     }

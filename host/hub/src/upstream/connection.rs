@@ -178,7 +178,7 @@ impl Connection {
     pub(crate) fn transport(&self) -> Result<&Arc<dyn Transport>, TransportError> {
         self.transport
             .get()
-            .ok_or_else(|| TransportError::Closed("not open".to_owned()))
+            .ok_or_else(|| TransportError::Closed("not open".into()))
     }
 
     /// Whether the server keeps state for it.
@@ -444,7 +444,7 @@ impl Connection {
                     }
                 }
                 () = self.closed.cancelled() => {
-                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".to_owned())));
+                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".into())));
                 }
             }
         }
@@ -476,7 +476,7 @@ impl Connection {
                     Err(error) => Err(CallError::Transport(error)),
                 },
                 () = self.closed.cancelled() => {
-                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".to_owned())));
+                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".into())));
                 }
                 () = &mut timer => {
                     let now = Instant::now();

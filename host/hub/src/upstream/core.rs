@@ -37,6 +37,7 @@ use crate::{
     catalogue::provider::{ChangeSignal, Client, ClientKey, LogLevel},
     config::Sessions,
     mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, method},
+    secrets::OutsideText,
 };
 
 /// How long a request waits for a connection that is being made.
@@ -103,7 +104,7 @@ pub(crate) struct Core {
     relisting: Mutex<()>,
     /// Whether all lists have been read once, or an attempt at it has ended.
     pub(crate) listed: AtomicBool,
-    pub(crate) last_error: ArcSwapOption<String>,
+    pub(crate) last_error: ArcSwapOption<OutsideText>,
     pub(crate) profile: ArcSwapOption<Profile>,
     pub(crate) restarts: AtomicU64,
     stale: AtomicU8,
@@ -168,7 +169,7 @@ impl Core {
     }
 
     /// Remembers an error for status answers.
-    pub(crate) fn note(&self, error: impl Into<String>) {
+    pub(crate) fn note(&self, error: impl Into<OutsideText>) {
         self.last_error.store(Some(Arc::new(error.into())));
     }
 

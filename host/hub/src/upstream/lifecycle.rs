@@ -20,6 +20,7 @@ use crate::{
     catalogue::provider::Client,
     config::{Protocol, Transport as Choice},
     mcp::{Era, ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, RawObject, method},
+    secrets::OutsideText,
 };
 
 /// How long `server/discover` over HTTP may take.
@@ -57,7 +58,7 @@ pub(crate) enum DialError {
     },
     /// An answer, but no revision that both speak.
     #[error("the server speaks {0}, which the hub does not")]
-    Version(String),
+    Version(OutsideText),
 }
 
 impl DialError {
@@ -207,7 +208,7 @@ impl Dialer {
         };
         let connection = tokio::time::timeout(limit, self.open(way, instance, owner))
             .await
-            .map_err(|_| TransportError::Connect(format!("nothing within {} s", limit.as_secs())))??;
+            .map_err(|_| TransportError::Connect(format!("nothing within {} s", limit.as_secs()).into()))??;
         let opening = Opening(Some(connection.clone()));
         let greeted = match era {
             Era::Modern => {
@@ -338,7 +339,7 @@ impl Dialer {
         let fields = object(&result)?;
         let versions: Vec<String> = fields.read("supportedVersions").unwrap_or_default();
         if !versions.iter().any(|v| v == ProtocolVersion::LATEST.as_str()) {
-            return Err(DialError::Version(versions.join(", ")));
+            return Err(DialError::Version(versions.join(", ").into()));
         }
         let info = fields.raw("serverInfo").or_else(|| {
             let meta = fields.raw("_meta")?;
@@ -368,14 +369,14 @@ impl Dialer {
         let version = fields.str("protocolVersion").unwrap_or_default();
         let version = ProtocolVersion::parse(&version)
             .filter(|v| v.era() == Era::Legacy)
-            .ok_or_else(|| DialError::Version(format!("revision `{version}`")))?;
+            .ok_or_else(|| DialError::Version(format!("revision `{version}`").into()))?;
         Ok(hello(version, &fields, fields.raw("serverInfo")))
     }
 }
 
 fn object(result: &RawJson) -> Result<RawObject<'_>, TransportError> {
     RawObject::parse(result)
-        .map_err(|_| TransportError::Protocol("the answer to the greeting is no object".to_owned()))
+        .map_err(|_| TransportError::Protocol("the answer to the greeting is no object".into()))
 }
 
 fn hello(version: ProtocolVersion, fields: &RawObject<'_>, info: Option<RawJson>) -> Hello {

@@ -44,6 +44,7 @@ pub use connector::{Connector, Way};
 pub use http_client::{HttpClient, http_client};
 pub use server::UpstreamServer;
 pub use spec::{Kind, UpstreamSpec};
+pub(crate) use stdio_env::inherited as is_inherited;
 
 use std::sync::Arc;
 

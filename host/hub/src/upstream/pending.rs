@@ -139,11 +139,9 @@ impl Waiting<'_> {
     /// Why none came.
     pub(super) async fn answer(&mut self) -> Result<Outcome, TransportError> {
         // The sender is dropped unused only by another request with the same id.
-        (&mut self.answered).await.unwrap_or_else(|_| {
-            Err(TransportError::Closed(
-                "the request's id was used again".to_owned(),
-            ))
-        })
+        (&mut self.answered)
+            .await
+            .unwrap_or_else(|_| Err(TransportError::Closed("the request's id was used again".into())))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     },
     config::Transport as Choice,
     mcp::{Era, ErrorObject, Message, RawJson, RawObject, headers::ParamHeader, method},
+    secrets::OutsideText,
 };
 
 /// How long a modern server may take to confirm a subscription before it counts as taken.
@@ -252,8 +253,8 @@ impl Provider for UpstreamServer {
             kind: ProviderKind::Mcp,
             state,
             last_error: reason
-                .map(ToString::to_string)
-                .or_else(|| core.last_error.load().as_ref().map(|e| e.to_string())),
+                .map(|reason| OutsideText::from(reason.to_string()))
+                .or_else(|| core.last_error.load().as_deref().cloned()),
             transport: transport.as_str().to_owned(),
             protocol: profile.map(|p| p.version.to_string()),
             connections: shared + core.pool.open(),

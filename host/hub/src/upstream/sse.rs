@@ -17,7 +17,7 @@ use super::{
     http::{MAX_MESSAGE, is_kind},
     http_client::{HttpClient, Response, Target, excerpt_without},
     pending::{Outcome, Pending},
-    transport::{Inbox, Transport, TransportError},
+    transport::{Inbox, Transport, TransportError, read as read_message},
 };
 use crate::mcp::{
     Id, Message, ProtocolVersion, RawJson,
@@ -68,7 +68,7 @@ impl SseTransport {
             };
             let error = tokio::select! {
                 error = over => error,
-                () = ended.cancelled() => TransportError::Closed("the hub closed it".to_owned()),
+                () = ended.cancelled() => TransportError::Closed("the hub closed it".into()),
             };
             table.close(&error);
             if !ended.is_cancelled() {
@@ -102,7 +102,7 @@ impl SseTransport {
 }
 
 fn silent() -> TransportError {
-    TransportError::Protocol("no `endpoint` event came".to_owned())
+    TransportError::Protocol("no `endpoint` event came".into())
 }
 
 /// The response, unless its status is no success.
@@ -113,7 +113,7 @@ async fn checked(mut response: Response, headers: &HeaderMap, url: &Url) -> Resu
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TransportError::Unauthorized { status }),
         _ => {
             let start = response.chunk().await.ok().flatten().unwrap_or_default();
-            let detail = excerpt_without(&start, headers, url);
+            let detail = excerpt_without(&start, headers, url).into();
             Err(TransportError::Status { status, detail })
         }
     }
@@ -139,9 +139,9 @@ async fn open(
     let kind = response.content_type();
     if !is_kind(kind, "text/event-stream") {
         let kind = excerpt_without(kind.as_bytes(), headers, url);
-        return Err(TransportError::Protocol(format!(
-            "Content-Type `{kind}` instead of events"
-        )));
+        return Err(TransportError::Protocol(
+            format!("Content-Type `{kind}` instead of events").into(),
+        ));
     }
     // A redirect never leaves the origin (`http_client`), but may change the path.
     let base = response.url().clone();
@@ -159,11 +159,11 @@ async fn open(
     let text = String::from_utf8_lossy(&told);
     let address = base.join(text.trim()).map_err(|_| {
         let text = excerpt_without(&told, headers, url);
-        TransportError::Protocol(format!("`{text}` is no address to POST to"))
+        TransportError::Protocol(format!("`{text}` is no address to POST to").into())
     })?;
     if address.origin() != url.origin() {
         return Err(TransportError::Protocol(
-            "the address to POST to is of another origin".to_owned(),
+            "the address to POST to is of another origin".into(),
         ));
     }
     let address = client.target(address, &mut headers.clone())?;
@@ -214,7 +214,7 @@ async fn read(
         if event.data.is_empty() {
             continue;
         }
-        match Message::parse(&event.data) {
+        match read_message(&event.data) {
             Ok(Message::Response { id, outcome }) => {
                 pending.answer(id, outcome);
             }
@@ -222,7 +222,7 @@ async fn read(
             Err(error) => tracing::debug!(target: "aih::upstream", %error, "an event is no MCP message"),
         }
     }
-    TransportError::Closed("the server ended the stream".to_owned())
+    TransportError::Closed("the server ended the stream".into())
 }
 
 #[async_trait]

@@ -36,9 +36,12 @@ use super::{
     http_client::excerpt,
     pending::{Outcome, Pending},
     stdio_env::{hint, inherited, look_up},
-    transport::{Inbox, Transport, TransportError},
+    transport::{Inbox, Transport, TransportError, read as read_message},
 };
-use crate::mcp::{Id, Message, ProtocolVersion, RawJson, headers::ParamHeader};
+use crate::{
+    mcp::{Id, Message, ProtocolVersion, RawJson, headers::ParamHeader},
+    secrets::redact,
+};
 
 /// Messages that wait for the child to read; then senders wait too.
 const QUEUE: usize = 64;
@@ -130,10 +133,13 @@ impl StdioTransport {
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>, TransportError> {
         if let Some(cwd) = cwd.as_deref().filter(|c| !c.is_dir()) {
-            return Err(TransportError::Connect(format!(
-                "the working directory `{}` does not exist; create it or change `cwd`",
-                cwd.display()
-            )));
+            return Err(TransportError::Connect(
+                format!(
+                    "the working directory `{}` does not exist; create it or change `cwd`",
+                    cwd.display()
+                )
+                .into(),
+            ));
         }
         let path = env
             .iter()
@@ -141,14 +147,20 @@ impl StdioTransport {
             .map(|(_, v)| v.expose_secret().into());
         let path = path.or_else(|| std::env::var_os("PATH"));
         look_up(command, path.as_deref(), cwd.as_deref().unwrap_or(Path::new("")))
-            .map_err(TransportError::Connect)?;
+            .map_err(|error| TransportError::Connect(error.into()))?;
 
         let guard = guard::guard_binary();
         let mut process = guard::command(guard, command.as_ref());
         process
             .args(args)
             .env_clear()
-            .envs(std::env::vars_os().filter(|(k, _)| k.to_str().is_some_and(inherited)))
+            .envs(std::env::vars_os().filter(|(k, v)| {
+                let Some(name) = k.to_str().filter(|name| inherited(name)) else {
+                    return false;
+                };
+                redact::learn_written(name, &v.to_string_lossy());
+                true
+            }))
             .envs(env.iter().map(|(k, v)| (k, v.expose_secret())))
             .envs(guard::environment(guard))
             .stdin(Stdio::piped())
@@ -160,13 +172,13 @@ impl StdioTransport {
             process.current_dir(cwd);
         }
         let mut child = guard::spawn(process).map_err(|e| {
-            TransportError::Connect(format!("cannot start `{command}`: {e}{}", hint(command)))
+            TransportError::Connect(format!("cannot start `{command}`: {e}{}", hint(command)).into())
         })?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
-            return Err(TransportError::Connect(format!(
-                "`{command}` started without its pipes"
-            )));
+            return Err(TransportError::Connect(
+                format!("`{command}` started without its pipes").into(),
+            ));
         };
         let pid = child
             .id()
@@ -203,7 +215,7 @@ impl StdioTransport {
         self.writer
             .send(Line { bytes, request })
             .await
-            .map_err(|_| TransportError::Closed("it no longer reads its input".to_owned()))
+            .map_err(|_| TransportError::Closed("it no longer reads its input".into()))
     }
 }
 
@@ -310,13 +322,13 @@ async fn read(
                 return Some(TransportError::TooLarge { limit: MAX_MESSAGE });
             }
             Ok(_) => {}
-            Err(e) => return Some(TransportError::Closed(e.to_string())),
+            Err(e) => return Some(TransportError::Closed(e.to_string().into())),
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         let line = Bytes::from(line);
-        match Message::parse(&line) {
+        match read_message(&line) {
             Ok(Message::Response { id, outcome }) => {
                 if !shared.pending.answer(id, outcome) {
                     tracing::debug!(target: "aih::upstream", server, "an answer that nobody waits for");
@@ -350,11 +362,12 @@ async fn log(mut input: impl AsyncBufRead + Unpin, shared: Arc<Shared>) {
             Some(at) => (chunk.get(..at).unwrap_or_default(), at + 1, true),
             None => (chunk, chunk.len(), ended),
         };
-        let room = MAX_STDERR_LINE.saturating_sub(line.len());
+        let room = (MAX_STDERR_LINE + redact::SLACK).saturating_sub(line.len());
         line.extend_from_slice(part.get(..room).unwrap_or(part));
         input.consume(used);
         if whole {
             let text = String::from_utf8_lossy(line.trim_ascii_end());
+            let text = redact::start(&text, MAX_STDERR_LINE);
             if !text.is_empty() {
                 tracing::debug!(target: "aih::upstream::stderr", server = shared.name, "{text}");
                 let mut last = lock(&shared.last_lines);
@@ -404,7 +417,7 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
         error = &mut tasks.read => First::OutputEnded(error.unwrap_or_default()),
         _ = &mut tasks.write => First::InputEnded,
     };
-    let closed = |text: &str| TransportError::Closed(text.to_owned());
+    let closed = |text: &str| TransportError::Closed(text.into());
     let error = match first {
         First::Asked => closed("the hub closed it"),
         First::Exit(status) => exited(&shared, &mut tasks, true, status).await,
@@ -486,7 +499,7 @@ async fn exited(
         text = format!("{text}: {lines}");
     }
     TransportError::Exited {
-        text,
+        text: text.into(),
         status: code,
         signal,
     }

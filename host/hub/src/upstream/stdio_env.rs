@@ -10,7 +10,7 @@ use std::{
 
 /// Whether a child may see the hub's variable `name`: what programs need to find their files and the
 /// network, and the settings of package managers that start servers.
-pub(super) fn inherited(name: &str) -> bool {
+pub(crate) fn inherited(name: &str) -> bool {
     const NAMES: [&str; 19] = [
         "PATH",
         "HOME",

@@ -383,7 +383,7 @@ async fn a_lost_session_heals_within_the_call() {
 #[tokio::test]
 async fn a_call_that_may_have_run_is_not_sent_again() {
     let fake = Fake::new(false, |seen| {
-        legacy(seen).unwrap_or_else(|| Reply::Fail(TransportError::Closed("half-way".to_owned())))
+        legacy(seen).unwrap_or_else(|| Reply::Fail(TransportError::Closed("half-way".into())))
     });
     let server = up(&fake, http_spec()).await;
     let client = client("c", LEGACY, "{}");
@@ -567,7 +567,7 @@ async fn a_server_that_is_away_is_named_with_what_to_do() {
         if alive.load(Ordering::SeqCst) {
             legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
         } else {
-            Reply::Fail(TransportError::Connect("connection refused".to_owned()))
+            Reply::Fail(TransportError::Connect("connection refused".into()))
         }
     });
     let mut spec = http_spec();
@@ -601,7 +601,7 @@ async fn instances_take_turns_and_stand_in_for_each_other() {
     let is_sick = sick.clone();
     let fake = Fake::new(false, move |seen| {
         if seen.instance == 0 && is_sick.load(Ordering::SeqCst) {
-            return Reply::Fail(TransportError::Connect("connection refused".to_owned()));
+            return Reply::Fail(TransportError::Connect("connection refused".into()));
         }
         legacy(seen).unwrap_or_else(|| Reply::Result(json!({ "from": seen.instance })))
     });

@@ -4,8 +4,21 @@
 //! (2024-11-05), and a child process on stdio.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use crate::mcp::{ErrorObject, Message, ProtocolVersion, RawJson, headers::ParamHeader};
+use crate::{
+    mcp::{ErrorObject, Message, ParseError, ProtocolVersion, RawJson, headers::ParamHeader},
+    secrets::{OutsideText, redact},
+};
+
+/// Reads a message that a server sent, without the secrets that it may have got from the hub: what is sent to one
+/// server is not for the clients of it. A message without secrets is not copied.
+///
+/// # Errors
+/// It is not a message of JSON-RPC.
+pub(super) fn read(text: &Bytes) -> Result<Message, ParseError> {
+    Message::parse(&redact::json(text))
+}
 
 /// Takes what a server says by itself. Must not block: it runs on the task that reads.
 pub trait Inbox: Send + Sync {
@@ -24,14 +37,14 @@ pub trait Inbox: Send + Sync {
 pub enum TransportError {
     /// Nothing listens there, the name does not resolve, TLS failed, the command is missing.
     #[error("cannot connect: {0}")]
-    Connect(String),
+    Connect(OutsideText),
     /// The server answered with an HTTP status that is no answer; the body's start is in `detail`.
     #[error("HTTP {status}: {detail}")]
     Status {
         /// The status code.
         status: u16,
         /// The first 200 characters of the body, without control characters.
-        detail: String,
+        detail: OutsideText,
     },
     /// The server does not know our session (any more): connect anew.
     #[error("the server no longer knows this session")]
@@ -44,7 +57,7 @@ pub enum TransportError {
     },
     /// The server sent what is no MCP.
     #[error("the server sent what is no MCP: {0}")]
-    Protocol(String),
+    Protocol(OutsideText),
     /// An answer or a line above the limit.
     #[error("the server sent more than {limit} bytes in one message")]
     TooLarge {
@@ -53,12 +66,12 @@ pub enum TransportError {
     },
     /// The connection ended before the answer.
     #[error("the connection closed: {0}")]
-    Closed(String),
+    Closed(OutsideText),
     /// The server's process ended before the answer.
     #[error("the process {text}")]
     Exited {
         /// How it ended, and what it wrote to standard error last.
-        text: String,
+        text: OutsideText,
         /// The exit status; 128 and the number of a signal where a signal ended what the process ran.
         status: Option<i32>,
         /// The signal that ended it.

@@ -79,7 +79,7 @@ impl DeadEvents {
             }
             for dead in &page.events {
                 let event = &dead.event;
-                report::line(&format!(
+                report::entry(&format!(
                     "{}  {}  {}  {}  after {} attempts: {}",
                     event.id,
                     dead.died,

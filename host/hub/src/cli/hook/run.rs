@@ -59,7 +59,7 @@ impl Run {
                 .fields
                 .as_ref()
                 .map(|fields| format!(" {}", Value::from(fields.clone())));
-            report::error(&format!(
+            report::message(&format!(
                 "{}: {}{}",
                 line.level,
                 line.message,

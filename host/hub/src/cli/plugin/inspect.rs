@@ -68,14 +68,14 @@ impl Inspect {
             size / 1000
         ));
         for export in &found.exports {
-            report::line(&format!("exports  {export}"));
+            report::entry(&format!("exports  {export}"));
         }
         for import in found.imports.iter().filter(|name| name.starts_with("aih:")) {
-            report::line(&format!("imports  {import}"));
+            report::entry(&format!("imports  {import}"));
         }
         for tool in &tools {
             let first = tool.description.lines().next().unwrap_or_default();
-            report::line(&format!("tool     {}: {first}", tool.name));
+            report::entry(&format!("tool     {}: {first}", tool.name));
         }
         match manifest {
             None => report::line("asks for no grants (no manifest NAME.aih.yaml beside it or in it)"),
@@ -83,7 +83,7 @@ impl Inspect {
             Some(manifest) => {
                 report::line("asks for these grants; they count only when aih-config.yaml gives them:");
                 for (grant, value) in &manifest.grants {
-                    report::line(&format!("  {grant}: {value}"));
+                    report::entry(&format!("  {grant}: {value}"));
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::config::model::{
     ClientConfig, FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime,
     Skill, Webhook, WebhookScheme,
 };
+use crate::secrets::redact;
 
 /// How old a webhook's signature may be where the file says nothing.
 const TOLERANCE: Duration = Duration::from_secs(300);
@@ -250,9 +251,23 @@ fn hook_match(at: &At<'_>) -> HookMatch {
     }
 }
 
+/// Makes the secrets that stand in a plugin's own configuration known to the filter.
+fn learn_config(map: &serde_json::Map<String, serde_json::Value>) {
+    for (name, value) in map {
+        match value {
+            serde_json::Value::String(text) => redact::learn_written(name, text),
+            serde_json::Value::Object(inner) => learn_config(inner),
+            _ => {}
+        }
+    }
+}
+
 fn code_config(at: &At<'_>) -> serde_json::Map<String, serde_json::Value> {
     match at.get("config").map(|c| c.node.to_json()) {
-        Some(serde_json::Value::Object(map)) => map,
+        Some(serde_json::Value::Object(map)) => {
+            learn_config(&map);
+            map
+        }
         _ => serde_json::Map::new(),
     }
 }

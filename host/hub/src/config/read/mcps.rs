@@ -13,6 +13,7 @@ use crate::config::model::{
     DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, Text, ToolRules,
     Transport,
 };
+use crate::secrets::redact;
 
 /// `timeout` of a call when the file says none.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -108,6 +109,9 @@ impl Reader<'_> {
             return headers;
         }
         let text = self.header_value(&value, prefix, what, state);
+        if let Some(text) = &text {
+            redact::learn_written("auth", text.expose_secret());
+        }
         headers.extend(text.map(|text| (name, text)));
         headers
     }
@@ -157,10 +161,11 @@ impl Reader<'_> {
             command => command,
         };
         let args = at.list("args");
-        let args = args
+        let args: Vec<Text> = args
             .iter()
             .filter_map(|arg| self.value(arg, &ANY_VALUE, &what, &mut state))
             .collect();
+        learn_arguments(&args);
         let mut env = Vec::new();
         for (key, value) in at.map("env") {
             let text = match value.node.is_null() {
@@ -211,6 +216,19 @@ impl Reader<'_> {
             deny: at.strings("deny"),
             rename,
         }
+    }
+}
+
+/// Makes the secrets in arguments known to the filter: `--token VALUE`, `--token=VALUE`, `Authorization: VALUE`, and
+/// those in addresses.
+fn learn_arguments(args: &[Text]) {
+    let mut before = "";
+    for arg in args.iter().map(Text::expose) {
+        if let Some((name, value)) = arg.split_once(['=', ':']) {
+            redact::learn_argument(name, value);
+        }
+        redact::learn_argument(before, arg);
+        before = arg.strip_prefix('-').unwrap_or_default();
     }
 }
 

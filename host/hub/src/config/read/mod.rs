@@ -174,7 +174,10 @@ impl Reader<'_> {
     fn value(&mut self, at: &At<'_>, form: &Form, what: &str, state: &mut EntryState) -> Option<Text> {
         let template = at.text()?;
         let reason = match self.text(template) {
-            Ok(text) if (form.accepts)(text.expose()) => return Some(text),
+            Ok(text) if (form.accepts)(text.expose()) => {
+                learn(at, &text);
+                return Some(text);
+            }
             // Written in the file as it is: the check has told it.
             Ok(text) if !text.is_secret() => return None,
             Ok(_) => DisabledReason::Broken(format!(
@@ -201,7 +204,10 @@ impl Reader<'_> {
     fn setting(&mut self, at: &At<'_>, form: &Form, otherwise: &str) -> Option<Text> {
         let template = at.text()?;
         let reason = match self.text(template) {
-            Ok(text) if (form.accepts)(text.expose()) => return Some(text),
+            Ok(text) if (form.accepts)(text.expose()) => {
+                learn(at, &text);
+                return Some(text);
+            }
             // Written in the file as it is: the check has told it.
             Ok(text) if !text.is_secret() => return None,
             Ok(_) => {
@@ -296,6 +302,18 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+}
+
+/// Makes a secret that stands in the file as it is known to the filter, by the name of its key or by its look.
+/// Commands and their arguments look like many things; see `local` for those.
+fn learn(at: &At<'_>, text: &Text) {
+    let key = at.path.rsplit('.').next().unwrap_or_default();
+    if !["command", "cwd", "args["]
+        .iter()
+        .any(|other| key.starts_with(other))
+    {
+        secrets::redact::learn_written(key, text.expose());
     }
 }
 

@@ -369,7 +369,7 @@ pub fn mcps(snapshot: &Snapshot, principal: &Principal) -> Vec<McpView> {
                 transport: status.transport,
                 enabled: status.state != ProviderState::Disabled,
                 state: status.state,
-                last_error: status.last_error,
+                last_error: status.last_error.map(String::from),
                 protocol: status.protocol,
             }
         })
@@ -487,7 +487,7 @@ pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal)
                 last_error: plugin
                     .disabled
                     .clone()
-                    .or(last_error)
+                    .or(last_error.map(String::from))
                     .or_else(|| (state == ProviderState::Disabled).then(|| NOT_YET.to_owned())),
                 state,
                 tools,

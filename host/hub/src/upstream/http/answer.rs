@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     mcp::{Era, Id, Message, sse::Decoder},
-    upstream::transport::TransportError,
+    upstream::transport::{TransportError, read},
 };
 
 /// How often in a row the rest of an answer is fetched without anything new in it.
@@ -53,22 +53,22 @@ impl Core {
         if let Ok(Message::Response {
             id: answered,
             outcome: Err(error),
-        }) = Message::parse(&body)
+        }) = read(&body)
             && answered.is_none_or(|a| Some(a) == id.map(Id::number))
         {
             return Ok(Err(error));
         }
         Err(TransportError::Status {
             status: status.as_u16(),
-            detail: self.excerpt(&body),
+            detail: self.excerpt(&body).into(),
         })
     }
 
     /// One message of an answer; `Some` when it is the answer itself.
     pub(super) fn sort(&self, id: u64, data: &Bytes) -> Result<Option<Outcome>, TransportError> {
-        let message = Message::parse(data).map_err(|e| {
+        let message = read(data).map_err(|e| {
             let start = self.excerpt(data.get(..80).unwrap_or(data));
-            TransportError::Protocol(format!("{e}: {start}"))
+            TransportError::Protocol(format!("{e}: {start}").into())
         })?;
         match message {
             Message::Response {
@@ -80,7 +80,7 @@ impl Core {
                 outcome: Err(error),
             } => Ok(Some(Err(error))),
             Message::Response { .. } => Err(TransportError::Protocol(
-                "an answer to a request that was not sent".to_owned(),
+                "an answer to a request that was not sent".into(),
             )),
             other => {
                 self.inbox.message(Some(id), other);
@@ -103,7 +103,7 @@ impl Core {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
-                    break TransportError::Closed("the answer stream ended before the answer".to_owned());
+                    break TransportError::Closed("the answer stream ended before the answer".into());
                 }
                 Err(error) => break error,
             };

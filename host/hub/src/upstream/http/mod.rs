@@ -214,11 +214,11 @@ impl Transport for HttpTransport {
                 "Content-Type `{}` instead of JSON or events",
                 core.excerpt(kind.as_bytes())
             );
-            return Err(TransportError::Protocol(text));
+            return Err(TransportError::Protocol(text.into()));
         }
         let body = whole(response).await?;
         core.sort(id, &body)?
-            .ok_or_else(|| TransportError::Protocol("a message that is no answer".to_owned()))
+            .ok_or_else(|| TransportError::Protocol("a message that is no answer".into()))
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {

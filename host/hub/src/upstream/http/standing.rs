@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     mcp::{Message, sse::Decoder},
-    upstream::transport::TransportError,
+    upstream::transport::{TransportError, read},
 };
 
 /// After how many failures in a row a server that cannot be connected to is gone: a restart behind a proxy, which
@@ -54,7 +54,7 @@ impl Core {
             let fed = decoder.feed(&chunk, &mut events);
             for event in events.drain(..) {
                 place.pass(&event);
-                match Message::parse(&event.data) {
+                match read(&event.data) {
                     Ok(message @ (Message::Request { .. } | Message::Notification { .. })) => {
                         self.inbox.message(None, message);
                     }

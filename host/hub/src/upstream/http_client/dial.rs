@@ -131,9 +131,9 @@ impl Dialer {
     pub(super) async fn dial(&self, origin: &Origin) -> Result<Connected, TransportError> {
         // Boxed: it is needed once a connection, and every call would carry its size.
         let connecting = Box::pin(self.connect(origin));
-        tokio::time::timeout(CONNECT, connecting)
-            .await
-            .map_err(|_| TransportError::Connect(format!("no connection within {} s", CONNECT.as_secs())))?
+        tokio::time::timeout(CONNECT, connecting).await.map_err(|_| {
+            TransportError::Connect(format!("no connection within {} s", CONNECT.as_secs()).into())
+        })?
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Connected, TransportError> {
@@ -182,7 +182,7 @@ impl Dialer {
             Some("https") => true,
             _ => {
                 return Err(TransportError::Connect(
-                    "the proxy must be one of http:// or https://".to_owned(),
+                    "the proxy must be one of http:// or https://".into(),
                 ));
             }
         };
@@ -215,15 +215,14 @@ async fn tunnel(
     tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.map_err(|e| cannot(&e))?;
     if !response.status().is_success() {
-        return Err(TransportError::Connect(format!(
-            "the proxy answers {} to CONNECT",
-            response.status()
-        )));
+        return Err(TransportError::Connect(
+            format!("the proxy answers {} to CONNECT", response.status()).into(),
+        ));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| cannot(&e))?;
     Ok(Box::new(TokioIo::new(upgraded)))
 }
 
 fn cannot(error: &(dyn std::error::Error + 'static)) -> TransportError {
-    TransportError::Connect(innermost(error))
+    TransportError::Connect(innermost(error).into())
 }

@@ -3,9 +3,20 @@
 use http::HeaderMap;
 use url::Url;
 
+use crate::secrets::redact;
+
+/// Bytes of a body that are looked at.
+const READ: usize = 4096;
+
 /// The start of a body as it may stand in an error: one line, at most 200 characters.
 pub(in crate::upstream) fn excerpt(body: &[u8]) -> String {
-    start(&String::from_utf8_lossy(body.get(..4096).unwrap_or(body)))
+    start(&filtered(body))
+}
+
+/// The first 4 KiB without what is known to be secret; a secret at the cut goes as a whole.
+fn filtered(body: &[u8]) -> String {
+    let more = body.get(..READ + redact::SLACK).unwrap_or(body);
+    redact::start(&String::from_utf8_lossy(more), READ)
 }
 
 fn start(text: &str) -> String {
@@ -16,7 +27,7 @@ fn start(text: &str) -> String {
 /// [`excerpt`] without what is marked as secret in `headers` and without keys in `url`, should the server
 /// have sent them back.
 pub(in crate::upstream) fn excerpt_without(body: &[u8], headers: &HeaderMap, url: &Url) -> String {
-    let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
+    let mut text = filtered(body);
     let keys = url
         .path_segments()
         .into_iter()

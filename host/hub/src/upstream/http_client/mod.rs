@@ -32,6 +32,7 @@ pub(super) use self::{
     response::Response,
 };
 use super::transport::TransportError;
+use crate::secrets::redact;
 
 /// How often in a row a redirect is followed.
 const MAX_REDIRECTS: usize = 4;
@@ -57,7 +58,10 @@ struct Shared {
 pub fn http_client() -> Result<HttpClient, rustls::Error> {
     let proxies = proxy::matcher(|name| {
         let lower = name.to_ascii_lowercase();
-        std::env::var(name).or_else(|_| std::env::var(lower)).ok()
+        let value = std::env::var(name).or_else(|_| std::env::var(lower)).ok()?;
+        // It may hold a user and a password.
+        redact::learn_written("proxy", &value);
+        Some(value)
     });
     Ok(HttpClient(Arc::new(Shared {
         dialer: Dialer::new(proxies)?,
@@ -71,7 +75,7 @@ impl HttpClient {
     /// # Errors
     /// [`TransportError::Connect`]: it is no address of `http` or `https`.
     pub(super) fn target(&self, url: Url, headers: &mut HeaderMap) -> Result<Target, TransportError> {
-        let unfit = || TransportError::Connect("the address is not one of http:// or https://".to_owned());
+        let unfit = || TransportError::Connect("the address is not one of http:// or https://".into());
         let origin = Origin::of(&url).ok_or_else(unfit)?;
         let place = Place::of(url).ok_or_else(unfit)?;
         for (name, value) in [(header::ACCEPT, "*/*"), (header::USER_AGENT, AGENT)] {
@@ -285,7 +289,7 @@ fn becomes_get(status: StatusCode, method: &Method) -> bool {
 
 /// The error of a connection that broke after a request was, or may have been, sent over it.
 fn closed(error: &(dyn std::error::Error + 'static)) -> TransportError {
-    TransportError::Closed(innermost(error))
+    TransportError::Closed(innermost(error).into())
 }
 
 /// What went wrong at the bottom: the causes above it say nothing that the caller does not know.

@@ -1,13 +1,14 @@
 //! How the era and the transport of a server are found.
 
 use super::*;
+use crate::secrets::OutsideText;
 
 #[tokio::test]
 async fn an_old_server_is_found_over_sse() {
     let fake = Fake::new(true, |seen| match (seen.way, seen.method.as_str()) {
         (crate::upstream::Way::Http, _) => Reply::Fail(TransportError::Status {
             status: 405,
-            detail: String::new(),
+            detail: OutsideText::default(),
         }),
         _ => legacy(seen).unwrap_or(Reply::Never),
     });
@@ -15,7 +16,7 @@ async fn an_old_server_is_found_over_sse() {
     assert_eq!(server.status().transport, "sse");
     assert_eq!(fake.opened(), 3);
     // The next one knows.
-    fake.lose(2, TransportError::Closed("restart".to_owned()));
+    fake.lose(2, TransportError::Closed("restart".into()));
     fake.nth("tools/list", 2).await;
     assert_eq!(fake.opened(), 4);
     server.shutdown(Duration::from_secs(5)).await;
@@ -24,7 +25,7 @@ async fn an_old_server_is_found_over_sse() {
 #[tokio::test]
 async fn a_process_that_dies_of_the_newer_greeting_gets_the_older() {
     let fake = Fake::new(true, |seen| match (seen.connection, seen.method.as_str()) {
-        (0, _) => Reply::Fail(TransportError::Closed("exit status 1".to_owned())),
+        (0, _) => Reply::Fail(TransportError::Closed("exit status 1".into())),
         _ => legacy(seen).unwrap_or(Reply::Never),
     });
     let server = up(&fake, stdio_spec()).await;
