@@ -48,6 +48,8 @@ pub struct Start<'a> {
     /// It builds and compiles all components itself. Otherwise the hubs of all tests share what they made of the same
     /// sources, which takes minutes on a busy machine.
     pub own_cache: bool,
+    /// How many files it may open: the soft and the hard limit.
+    pub open_files: Option<(u64, u64)>,
 }
 
 impl Start<'_> {
@@ -65,7 +67,15 @@ impl Start<'_> {
         }
         let file = folder.path().join("aih-config.yaml");
         std::fs::write(&file, config(self.config)).unwrap();
-        let mut command = Program::command(&tools::binary("aih"));
+        let mut command = match self.open_files {
+            None => Program::command(&tools::binary("aih")),
+            Some((soft, hard)) => {
+                let mut shell = Program::command(std::path::Path::new("/bin/sh"));
+                let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(tools::binary("aih"));
+                shell
+            }
+        };
         command.arg("serve").arg("--config").arg(file);
         if !self.args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);

@@ -362,11 +362,8 @@ impl Guard {
     /// # Errors
     /// What the request is turned away for.
     pub fn check(&self, peer: Option<IpAddr>, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
-        if !self.networks.is_empty() {
-            let peer = peer.ok_or(Rejection::Address)?.to_canonical();
-            if !self.networks.iter().any(|network| network.0.contains(&peer)) {
-                return Err(Rejection::Address);
-            }
+        if !self.admits_address(peer) {
+            return Err(Rejection::Address);
         }
         let authority = uri.authority().map(http::uri::Authority::as_str);
         let host = single(headers, &HOST).map_err(|()| Rejection::HostMissing)?;
@@ -383,6 +380,16 @@ impl Guard {
             Ok(Some(origin)) if self.allows_origin(origin) => Ok(()),
             _ => Err(Rejection::Origin),
         }
+    }
+
+    /// Whether `server.ip_allowlist` lets this address in; one that is not known only where there is no list.
+    #[must_use]
+    pub fn admits_address(&self, peer: Option<IpAddr>) -> bool {
+        self.networks.is_empty()
+            || peer.is_some_and(|peer| {
+                let peer = peer.to_canonical();
+                self.networks.iter().any(|network| network.0.contains(&peer))
+            })
     }
 
     fn allows_host(&self, written: &str) -> bool {

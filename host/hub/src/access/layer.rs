@@ -23,9 +23,10 @@ use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::authority::Authority;
-use super::guard::Guard;
+use super::guard::{Guard, Rejection};
 use super::key::{AuthError, KeyRing, Principal};
 use super::refusal::Refusal;
+use crate::listener::Connection;
 
 /// The path that answers without a key, for liveness probes; a key that is sent must still be right.
 pub const OPEN_PATH: &str = "/api/v1/health";
@@ -85,6 +86,21 @@ impl AccessState {
     /// Lets `listener` hear of refused requests; only the first call counts. It must not wait.
     pub fn on_refusal(&self, listener: Listener) {
         let _ = self.listener.set(listener);
+    }
+
+    /// Whether `server.ip_allowlist` lets this address connect at all.
+    #[must_use]
+    pub fn admits_address(&self, peer: IpAddr) -> bool {
+        self.guard.admits_address(Some(peer))
+    }
+
+    /// A connection of an address that may not connect was closed: one log row, and the listener hears of it.
+    pub fn refuse_connection(&self, peer: SocketAddr) {
+        let refusal = Refusal::from(Rejection::Address);
+        tracing::warn!(target: "aih::access", %peer, "refused: {refusal}");
+        if let Some(listener) = self.listener.get() {
+            listener(&refusal.to_string(), Some(peer.ip().to_canonical()), "");
+        }
     }
 
     /// Whether no key is asked for.
@@ -163,6 +179,9 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
     match state.admit(&request) {
         Ok(None) => next.run(request).await,
         Ok(Some(principal)) => {
+            if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+                connection.show_key(principal.id);
+            }
             request.extensions_mut().insert(Caller(Arc::clone(&principal)));
             tokio::select! {
                 // A request that ends its own principal, such as a reload, gets its answer.

@@ -1,9 +1,9 @@
 //! `/api/v1/hooks/…`: hooks run by hand and from outside, what they are told, and the events that were given up.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Extension;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -15,10 +15,12 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Path, Problem, Query, require};
-use super::{ApiState, respond};
+use super::{ApiState, MAX_BODY, respond};
 use crate::access::{Caller, Principal};
+use crate::gateway::declared;
 use crate::gateway::hub::view;
 use crate::hooks::{FireError, Fired, Knock, KnockError, Knocked, Report, event, rest_call};
+use crate::listener::body::read;
 use crate::store::queue::{Dead, EventId, Pick, Queue, QueueError};
 
 /// What a key must be allowed to see and replay events that were given up.
@@ -51,9 +53,10 @@ pub(super) async fn trigger(
     Caller(who): Caller,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let body = body?;
+    let mut permit = state.memory.requests.of(who.id).permit();
+    let body = read(body, declared(&headers), MAX_BODY, &mut permit).await?;
     let payload = match body.is_empty() {
         true => None,
         false => payload(&headers, &body)?,
@@ -149,9 +152,12 @@ pub(super) async fn webhook(
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
     method: Method,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let body = body?;
+    let peer = connection.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
+    let account = state.memory.strangers.of(peer.unwrap_or(IpAddr::from([0; 4])));
+    let mut permit = account.permit();
+    let body = read(body, declared(&headers), MAX_BODY, &mut permit).await?;
     let knock = Knock {
         method: method.as_str(),
         query: query.as_deref().unwrap_or_default(),
@@ -174,7 +180,6 @@ pub(super) async fn webhook(
             "the hook failed; send the request again",
         )),
         Err(KnockError::Refused(error)) => {
-            let peer = connection.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
             let path = format!("/api/v1/hooks/{name}/webhook");
             tracing::warn!(target: "aih::access", peer = peer.map(tracing::field::display), ?path, "refused: {error}");
             state.hub.hooks().refused(&error.to_string(), peer, &path);

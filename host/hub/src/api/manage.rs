@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Problem, Query, require};
-use super::{ApiState, respond};
+use super::{ApiState, metrics::METRICS, respond};
 use crate::access::{Caller, Principal};
-use crate::gateway::hub::view::{Health, HealthStatus, StoreView};
+use crate::gateway::hub::view::{ClientsView, Health, HealthStatus, StoreView};
 use crate::hub::RELOAD;
 use crate::observe::{CAPACITY, LogLevel, LogQuery, LogRow};
 use crate::reload::Reloaded;
@@ -72,6 +72,10 @@ pub(super) async fn full_health(state: &ApiState, who: &Principal) -> Health {
             health.status = HealthStatus::Degraded;
         }
         health.store = Some(Box::new(view));
+    }
+    if who.permissions().allows(METRICS) {
+        let view = ClientsView::of(state.connections.as_deref(), &state.memory);
+        health.clients = Some(Box::new(view));
     }
     health
 }

@@ -21,7 +21,7 @@ use crate::catalogue::provider::ProviderState;
 use crate::gateway::hub::view::Health;
 
 /// What a key must be allowed to read metrics.
-const METRICS: &str = "admin/metrics";
+pub(super) const METRICS: &str = "admin/metrics";
 
 /// The media type of OpenMetrics 1.0.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -138,11 +138,61 @@ impl Collector for Report {
                 .iter()
                 .map(|plugin| ([("plugin", &*plugin.name)], plugin.crashes)),
         )?;
+        self.clients(&mut writer)?;
         self.hooks(&mut writer)
     }
 }
 
 impl Report {
+    fn clients(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let Some(clients) = &self.0.clients else {
+            return Ok(());
+        };
+        writer.gauge(
+            "connections",
+            "Open connections of clients: with a valid key, or of strangers",
+            None,
+            [("keyed", clients.keyed), ("stranger", clients.strangers)]
+                .map(|(who, count)| ([("client", who)], count)),
+        )?;
+        writer.gauge(
+            "connections_limit",
+            "How many connections of clients there may be",
+            None,
+            [(NO_LABELS, clients.limit)],
+        )?;
+        writer.counter(
+            "connections_closed",
+            "Connections that the hub refused or closed, with the reason",
+            clients
+                .closed
+                .iter()
+                .map(|closed| ([("reason", &*closed.reason)], closed.count)),
+        )?;
+        writer.gauge(
+            "client_memory",
+            "What the hub holds for clients: requests, those of strangers, answers that wait, answers that are kept",
+            Some(&Unit::Bytes),
+            [
+                ("requests", clients.request_bytes),
+                ("strangers", clients.stranger_bytes),
+                ("waiting", clients.waiting_bytes),
+                ("kept", clients.kept_bytes),
+            ]
+            .map(|(what, bytes)| ([("what", what)], bytes)),
+        )?;
+        writer.counter(
+            "client_memory_refused",
+            "Requests and answers that found no room",
+            [(NO_LABELS, clients.refused)],
+        )?;
+        writer.counter(
+            "client_events_dropped",
+            "Notifications that were dropped because no client fetched them",
+            [(NO_LABELS, clients.dropped)],
+        )
+    }
+
     fn hooks(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let hooks = &self.0.hooks;
         writer.counter(

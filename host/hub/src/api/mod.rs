@@ -16,7 +16,6 @@ mod respond;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::{Router, routing};
 use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,6 +24,8 @@ use utoipa_axum::routes;
 use crate::catalogue::Catalogue;
 use crate::catalogue::files::sha256_hex;
 use crate::gateway::hub::HubProvider;
+use crate::listener::Registry;
+use crate::memory::Memory;
 use crate::observe::LogBuffer;
 use crate::reload::Reloader;
 use crate::store::Store;
@@ -42,6 +43,8 @@ pub struct ApiState {
     logs: LogBuffer,
     reloader: Option<Arc<Reloader>>,
     store: Option<Store>,
+    memory: Arc<Memory>,
+    connections: Option<Arc<Registry>>,
     /// Tag and text of the OpenAPI document.
     description: Arc<(String, Bytes)>,
 }
@@ -56,6 +59,8 @@ impl ApiState {
             logs,
             reloader: None,
             store: None,
+            memory: Arc::default(),
+            connections: None,
             description: Arc::new((format!("\"{}\"", sha256_hex(&text)), text)),
         }
     }
@@ -65,6 +70,21 @@ impl ApiState {
     pub fn with_reloader(mut self, reloader: Arc<Reloader>) -> Self {
         self.reloader = Some(reloader);
         self
+    }
+
+    /// Lets bodies be accounted for together with those of the MCP endpoints.
+    #[must_use]
+    pub fn with_memory(self, memory: Arc<Memory>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Lets health and metrics tell of connections.
+    #[must_use]
+    pub fn with_connections(self, connections: Arc<Registry>) -> Self {
+        Self {
+            connections: Some(connections),
+            ..self
+        }
     }
 
     /// Lets health tell of the store too.
@@ -112,7 +132,6 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/", routing::any(problem::no_such_path))
         .route("/api/{*rest}", routing::any(problem::no_such_path))
         .method_not_allowed_fallback(problem::wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
 }
 

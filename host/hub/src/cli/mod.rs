@@ -3,7 +3,6 @@
 pub mod check;
 pub mod hook;
 pub mod key;
-pub mod listen;
 pub mod plugin;
 pub mod report;
 pub mod serve;

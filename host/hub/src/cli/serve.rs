@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::{Common, keep_time, listen, load, open_data_folder, report, runtime};
+use super::{Common, keep_time, load, open_data_folder, report, runtime};
 use crate::{
     access::{self, AccessState, ApiKey, Guard, GuardConfig},
     api::{self, ApiState},
@@ -20,6 +20,7 @@ use crate::{
     data::{self, Role},
     gateway,
     hub::{self, Hub, Keys},
+    listener::{self, Limits, Listener, Registry},
     observe::{self, LogBuffer},
     reload::Reloader,
 };
@@ -56,6 +57,7 @@ impl Serve {
             Err(code) => return Ok(code),
         };
         let logs = observe::init(self.common.log_format, &self.common.log)?;
+        listener::files::raise();
         let folder = hub::data_dir(&loaded);
         runtime()?
             .block_on(self.serve(loaded, logs))
@@ -74,7 +76,7 @@ impl Serve {
             format!("cannot listen on {address}; choose another with --listen or server.listen")
         })?;
         let address = listener.local_addr()?;
-        let tls = loaded.config.server.tls.as_ref().map(listen::tls).transpose()?;
+        let tls = loaded.config.server.tls.as_ref().map(listener::tls).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         for warning in &loaded.warnings {
             tracing::warn!(target: "aih::config", "{warning}");
@@ -104,11 +106,28 @@ impl Serve {
         }));
         tokio::spawn(hub.gateway.clone().follow(access.authority.clone()));
         let reloader = Reloader::new(&hub, access.clone());
-        let router = router(&hub, access, logs, reloader.clone());
+        let registry = Registry::new(Limits::of_this_machine());
+        let router = router(
+            &hub,
+            access.clone(),
+            logs,
+            reloader.clone(),
+            Some(registry.clone()),
+        );
         tokio::spawn(keep_time());
         let stop = tokio_util::sync::CancellationToken::new();
         let grace = Duration::from_secs(self.grace);
-        let server = tokio::spawn(listen::serve(listener, tls, router, stop.clone(), grace));
+        let server = tokio::spawn(listener::serve(
+            listener,
+            Listener {
+                tls,
+                router,
+                access,
+                registry,
+            },
+            stop.clone(),
+            grace,
+        ));
         tracing::info!(target: "aih", ready_ms = began.elapsed().as_millis() as u64, "listening on {scheme}://{address}");
         if self.no_auth {
             tracing::warn!(target: "aih", "--no-auth: every program on this machine may use the hub");
@@ -128,10 +147,21 @@ impl Serve {
 }
 
 /// Everything that the hub serves, behind one door.
-pub fn router(hub: &Hub, access: Arc<AccessState>, logs: LogBuffer, reloader: Arc<Reloader>) -> Router {
+pub fn router(
+    hub: &Hub,
+    access: Arc<AccessState>,
+    logs: LogBuffer,
+    reloader: Arc<Reloader>,
+    registry: Option<Arc<Registry>>,
+) -> Router {
     let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs)
         .with_store(hub.store.clone())
-        .with_reloader(reloader);
+        .with_reloader(reloader)
+        .with_memory(hub.gateway.memory.clone());
+    let state = match registry {
+        Some(registry) => state.with_connections(registry),
+        None => state,
+    };
     gateway::router(hub.gateway.clone())
         .merge(api::router(state))
         .layer(axum::middleware::from_fn_with_state(access, access::layer))

@@ -74,7 +74,8 @@ fn tell_one(gateway: &Gateway, kind: ListKind, batch: Option<&[ListChange]>) {
     let message = Message::notification(notification(kind), None);
     for session in gateway.sessions.all() {
         if session.client().is_some() && concerns(&session.scope, session.principal()) {
-            session.standing.push(&message);
+            // Only a question can fail.
+            let _ = session.standing.push(&message);
         }
     }
     gateway.modern.tell(kind, concerns);

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     catalogue::provider::Client,
     mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method},
+    memory::Permit,
 };
 
 impl Request {
@@ -78,11 +79,7 @@ impl Gateway {
             .raw("capabilities")
             .filter(RawJson::is_object)
             .unwrap_or(RawJson::EMPTY_OBJECT);
-        let client = session
-            .introduce(version, object.raw("clientInfo"), capabilities)
-            .ok_or_else(|| {
-                ErrorObject::new(ErrorCode::INVALID_REQUEST, "this session is initialized already")
-            })?;
+        let client = session.introduce(version, object.raw("clientInfo").as_ref(), &capabilities)?;
         Ok(self
             .introduction(&session.scope, client)
             .await?
@@ -96,6 +93,7 @@ pub(super) fn notified(
     session: &Arc<Session>,
     method: &str,
     params: Option<RawJson>,
+    permit: Permit,
 ) {
     match method {
         method::INITIALIZED => {}
@@ -114,6 +112,8 @@ pub(super) fn notified(
             let (gateway, session, method) = (gateway.clone(), session.clone(), method.to_owned());
             let tasks = gateway.tasks.clone();
             tasks.spawn(async move {
+                // It stands for the bytes until every server has them.
+                let _permit = permit;
                 let snapshot = gateway.catalogue.snapshot_full();
                 for offering in snapshot
                     .in_scope(&session.scope)

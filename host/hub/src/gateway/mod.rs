@@ -21,6 +21,8 @@ pub mod stream;
 pub mod streamable;
 mod wire;
 
+pub(crate) use wire::declared;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -33,6 +35,7 @@ use crate::{
     access::Authority,
     catalogue::{Catalogue, provider::ClientKey},
     hooks::Hooks,
+    memory::Memory,
 };
 use session::{Session, Sessions};
 
@@ -44,6 +47,9 @@ pub const MAX_NESTING: usize = 128;
 /// How often it is looked for what is idle.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
+/// How often it is looked for what was delivered and need not be kept.
+const FORGETTING: Duration = Duration::from_secs(5);
+
 /// The gateway's state, shared by all transports.
 pub struct Gateway {
     /// What is on offer.
@@ -52,6 +58,8 @@ pub struct Gateway {
     pub hooks: Arc<Hooks>,
     /// The hub's name in the configuration; clients show it.
     pub name: String,
+    /// What is held for clients, in bytes.
+    pub memory: Arc<Memory>,
     /// Sessions of the legacy era.
     pub sessions: Sessions,
     /// Clients, parked calls and listeners of the modern era.
@@ -74,11 +82,13 @@ impl Gateway {
         hooks: Arc<Hooks>,
         conversation_timeout: Duration,
     ) -> Arc<Self> {
+        let memory = Arc::<Memory>::default();
         Arc::new(Self {
             catalogue,
             hooks,
             name,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(memory.clone()),
+            memory,
             modern: modern::Modern::new(conversation_timeout),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -138,9 +148,14 @@ impl Gateway {
     pub async fn run(self: Arc<Self>) {
         let changes = tokio::spawn(changes::tell(self.clone()));
         let mut tick = tokio::time::interval(HOUSEKEEPING.min(self.modern.idle));
+        let mut forget = tokio::time::interval(FORGETTING);
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                _ = forget.tick() => {
+                    self.sessions.all().iter().for_each(|session| session.forget());
+                    continue;
+                }
                 () = self.stopping.cancelled() => break,
             }
             for session in self.sessions.newly_abandoned(session::ABANDONED_AFTER) {

@@ -24,6 +24,7 @@ use super::{
     bridge::ended,
     dispatch::Request,
     peer::{Ask, ModernPeer},
+    session::MAX_INTRODUCTION,
     stream::Stream,
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
         provider::{Client, ClientKey, Peer},
     },
     mcp::{ErrorCode, ErrorObject, Id, RawJson, RawObject, headers, method, method::meta},
+    memory::Permit,
 };
 pub use facts::{Facts, is_modern, says_version};
 use listen::Listener;
@@ -48,6 +50,8 @@ const MAX_PARKED_PER_KEY: usize = 100;
 const GATHER: Duration = Duration::from_millis(10);
 /// Clients that are remembered, for connections of their own.
 const MAX_CLIENTS: usize = 10_000;
+/// The same for one key.
+const MAX_CLIENTS_PER_KEY: usize = 1_000;
 /// In front of a state that this hub made, to tell it from an upstream's.
 const STATE_PREFIX: &str = "aih.parked.";
 
@@ -62,6 +66,8 @@ struct Active {
     cancel: tokio_util::sync::DropGuard,
     stream: Arc<Stream>,
     peer: Arc<ModernPeer>,
+    /// Bytes of the request that began it, and of the last answer to its questions.
+    _permits: (Permit, Option<Permit>),
     principal: Arc<Principal>,
     method: Box<str>,
     asked: u64,
@@ -110,7 +116,16 @@ impl Modern {
     }
 
     /// The client that a request's `_meta` describes; the same one for the same principal, name and capabilities.
-    fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Arc<Client> {
+    ///
+    /// # Errors
+    /// It says too much of itself.
+    fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Result<Arc<Client>, ErrorObject> {
+        let length = facts.info.as_ref().map_or(0, RawJson::len) + facts.capabilities.len();
+        if length > MAX_INTRODUCTION {
+            return Err(ErrorObject::invalid_params(format!(
+                "`params._meta` may say {MAX_INTRODUCTION} bytes of the client and its capabilities at most"
+            )));
+        }
         let mut hasher = DefaultHasher::new();
         principal.generation().hash(&mut hasher);
         facts.info.as_ref().map(RawJson::bytes).hash(&mut hasher);
@@ -122,21 +137,26 @@ impl Modern {
             && client.capabilities == facts.capabilities
         {
             *used = Instant::now();
-            return client.clone();
+            return Ok(client.clone());
         }
         let client = Arc::new(Client {
             key: ClientKey(format!("modern-{hash:016x}-{}", principal.generation()).into()),
             principal: principal.clone(),
             version: facts.version,
-            info: facts.info.clone(),
-            capabilities: facts.capabilities.clone(),
+            // Copies: the parts of a message share its bytes, and this is kept for long.
+            info: facts.info.as_ref().map(RawJson::detached),
+            capabilities: facts.capabilities.detached(),
             peer: Arc::new(NoPeer),
             log_level: AtomicU8::new(0),
         });
-        if clients.len() < MAX_CLIENTS {
+        let own = clients
+            .values()
+            .filter(|(other, _)| other.principal.id == principal.id)
+            .count();
+        if clients.len() < MAX_CLIENTS && own < MAX_CLIENTS_PER_KEY {
             clients.insert(hash, (client.clone(), Instant::now()));
         }
-        client
+        Ok(client)
     }
 
     /// Forgets clients that were silent, and calls whose answers did not come. Returns the forgotten clients.
@@ -190,6 +210,10 @@ impl Gateway {
     ///
     /// # Errors
     /// What [`Facts::read`] and [`Gateway::answer`] say.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request, split once and used once"
+    )]
     pub async fn begin_modern(
         self: &Arc<Self>,
         principal: &Arc<Principal>,
@@ -198,9 +222,10 @@ impl Gateway {
         id: Id,
         method: Box<str>,
         params: Option<RawJson>,
+        permit: Permit,
     ) -> Result<Begun, ErrorObject> {
         let facts = Facts::read(headers, &method, params.as_ref())?;
-        let client = self.modern.client(principal, &facts);
+        let client = self.modern.client(principal, &facts)?;
         if self.hooks.follow_conversations() {
             self.hooks.conversation(&client).await?;
         }
@@ -210,12 +235,12 @@ impl Gateway {
                 let answer: Running = Box::pin(std::future::ready(Ok(result)));
                 return Ok(Begun::Call {
                     answer,
-                    stream: Stream::new(),
+                    stream: Stream::new(self.memory.once(principal.id)),
                 });
             }
             method::LISTEN => {
                 return self
-                    .listen(&client, scope, id, params.as_ref())
+                    .listen(&client, scope, id, params.as_ref(), permit)
                     .await
                     .map(Begun::Listen);
             }
@@ -224,8 +249,11 @@ impl Gateway {
             _ => {}
         }
         let active = match self.resume(principal, &method, params.as_ref())? {
-            Some(active) => active,
-            None => self.start(scope, &facts, client, method, params),
+            Some(mut active) => {
+                active._permits.1 = Some(permit);
+                active
+            }
+            None => self.start(scope, &facts, client, method, params, permit),
         };
         let stream = active.stream.clone();
         Ok(Begun::Call {
@@ -241,9 +269,10 @@ impl Gateway {
         client: Arc<Client>,
         method: Box<str>,
         params: Option<RawJson>,
+        permit: Permit,
     ) -> Active {
         let (asks, asked) = mpsc::channel(16);
-        let stream = Stream::new();
+        let stream = Stream::new(self.memory.once(client.principal.id));
         let cancel = CancellationToken::new();
         let peer = Arc::new(ModernPeer {
             scope: scope.clone(),
@@ -271,6 +300,7 @@ impl Gateway {
             cancel: cancel.drop_guard(),
             stream,
             peer,
+            _permits: (permit, None),
             principal,
             method,
             asked: 0,
@@ -308,7 +338,7 @@ impl Gateway {
         let mut active = parked.remove(&state).ok_or_else(gone)?.active;
         drop(parked);
         // The response that carried the questions is over; what is said from now on goes into this one.
-        active.stream = Stream::new();
+        active.stream = Stream::new(self.memory.once(principal.id));
         active.peer.stream.store(active.stream.clone());
         let meta = object.raw("_meta");
         let token = meta.and_then(|m| RawObject::parse(&m).ok()?.raw(meta::PROGRESS_TOKEN));

@@ -56,6 +56,7 @@ async fn call(gateway: &Arc<Gateway>, who: &Arc<Principal>, scope: Scope, tool: 
             Id::number(1),
             method::TOOLS_CALL.into(),
             Some(RawJson::of(&params)),
+            gateway.memory.requests.of(who.id).permit(),
         )
         .await;
     match begun {

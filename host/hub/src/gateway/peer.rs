@@ -79,7 +79,8 @@ impl Peer for SessionPeer {
             && wants(&session, method, params.as_ref())
         {
             let params = exposed(&session.scope, provider, method, params);
-            session.standing.push(&Message::notification(method, params));
+            // Only a question can fail.
+            let _ = session.standing.push(&Message::notification(method, params));
         }
     }
 
@@ -106,7 +107,7 @@ impl Peer for RequestPeer {
     fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
         if wants(&self.session, method, params.as_ref()) {
             let params = exposed(&self.session.scope, provider, method, params);
-            self.stream.push(&Message::notification(method, params));
+            let _ = self.stream.push(&Message::notification(method, params));
         }
     }
 
@@ -164,7 +165,7 @@ impl Peer for ModernPeer {
             (Some(token), Some(params)) if method == method::PROGRESS => Some(with_token(&params, token)),
             (_, params) => exposed(&self.scope, provider, method, params),
         };
-        self.stream.load().push(&Message::notification(method, params));
+        let _ = self.stream.load().push(&Message::notification(method, params));
     }
 
     async fn ask(&self, _: &str, method: &str, params: Option<RawJson>) -> Result<RawJson, ErrorObject> {

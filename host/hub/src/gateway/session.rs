@@ -12,7 +12,10 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{peer::SessionPeer, stream::Stream};
+use super::{
+    peer::SessionPeer,
+    stream::{Room, Stream},
+};
 use crate::{
     access::Principal,
     catalogue::{
@@ -20,6 +23,7 @@ use crate::{
         provider::{Client, ClientKey},
     },
     mcp::{ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson},
+    memory::{Memory, NoRoom, Permit},
 };
 
 /// How long the client has to answer a request of a server. A person may have to be asked.
@@ -33,7 +37,11 @@ const MAX_SESSIONS: usize = 20_000;
 /// Sessions that one key may hold; the one that was used least recently goes.
 const MAX_SESSIONS_PER_KEY: usize = 5_000;
 /// Finished response streams that a client can still fetch the rest of.
-const KEPT_STREAMS: usize = 8;
+const KEPT_STREAMS: usize = 64;
+/// What a session costs beside what it says of itself, in bytes.
+const FIXED_COST: usize = 4 * 1024;
+/// Longest that a client may say of itself in `initialize`: `clientInfo` and `capabilities`, in bytes.
+pub const MAX_INTRODUCTION: usize = 64 * 1024;
 /// Requests that may run at one time in one session.
 pub const MAX_RUNNING: usize = 256;
 
@@ -47,6 +55,10 @@ pub struct Session {
     pub scope: Scope,
     client: OnceLock<Arc<Client>>,
     principal: Arc<Principal>,
+    /// Where its streams are accounted for.
+    pub room: Room,
+    /// What it costs itself.
+    cost: Mutex<Permit>,
     /// What is said outside of any request: the GET stream, the SSE stream, standard output.
     pub standing: Arc<Stream>,
     asked: Mutex<HashMap<u64, Asked>>,
@@ -69,7 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Session {
-    fn new(principal: Arc<Principal>, scope: Scope) -> Arc<Self> {
+    fn new(principal: Arc<Principal>, scope: Scope, room: Room, cost: Permit) -> Arc<Self> {
         use base64::Engine as _;
         let id = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
         Arc::new(Self {
@@ -77,7 +89,9 @@ impl Session {
             scope,
             client: OnceLock::new(),
             principal,
-            standing: Stream::new(),
+            standing: Stream::new(room.clone()),
+            room,
+            cost: Mutex::new(cost),
             asked: Mutex::default(),
             next_ask: AtomicU64::new(1),
             running: Mutex::default(),
@@ -101,13 +115,31 @@ impl Session {
         &self.principal
     }
 
-    /// The client introduced itself; `None` when it had done so before.
+    /// The client introduced itself.
+    ///
+    /// # Errors
+    /// It had done so before, it says too much of itself, or there is no room for it.
     pub fn introduce(
         self: &Arc<Self>,
         version: ProtocolVersion,
-        info: Option<RawJson>,
-        capabilities: RawJson,
-    ) -> Option<&Arc<Client>> {
+        info: Option<&RawJson>,
+        capabilities: &RawJson,
+    ) -> Result<&Arc<Client>, ErrorObject> {
+        let again = || ErrorObject::new(ErrorCode::INVALID_REQUEST, "this session is initialized already");
+        if self.client.get().is_some() {
+            return Err(again());
+        }
+        // Copies: the parts of a message share its bytes, and this is kept for as long as the session.
+        let (info, capabilities) = (info.map(RawJson::detached), capabilities.detached());
+        let length = info.as_ref().map_or(0, |info| info.bytes().len()) + capabilities.bytes().len();
+        if length > MAX_INTRODUCTION {
+            return Err(ErrorObject::invalid_params(format!(
+                "`clientInfo` and `capabilities` may have {MAX_INTRODUCTION} bytes at most"
+            )));
+        }
+        lock(&self.cost)
+            .grow(length)
+            .map_err(|error| ErrorObject::internal(error.to_string()))?;
         let client = Arc::new(Client {
             key: ClientKey(self.id.clone()),
             principal: self.principal.clone(),
@@ -117,8 +149,8 @@ impl Session {
             peer: Arc::new(SessionPeer::new(self)),
             log_level: AtomicU8::new(0),
         });
-        self.client.set(client).ok()?;
-        self.client.get()
+        let _ = self.client.set(client);
+        self.client.get().ok_or_else(again)
     }
 
     /// Notes that the session is in use.
@@ -155,6 +187,13 @@ impl Session {
         number
     }
 
+    /// Lets go of what was delivered a while ago, and of what nobody came for.
+    pub fn forget(&self) {
+        let now = tokio::time::Instant::now();
+        self.standing.forget(now);
+        lock(&self.streams).retain(|(_, stream)| !stream.forget(now));
+    }
+
     /// The stream with this number; 0 is the standing one.
     pub fn stream(&self, number: u64) -> Option<Arc<Stream>> {
         if number == 0 {
@@ -175,6 +214,11 @@ impl Session {
         if running.len() >= MAX_RUNNING {
             let text = format!("{MAX_RUNNING} requests of this session are running; wait for one to end");
             return Err(ErrorObject::internal(text));
+        }
+        if self.standing.is_full() {
+            return Err(ErrorObject::internal(
+                "too many answers of this session wait to be fetched; read them, then ask again",
+            ));
         }
         let cancel = self.ended.child_token();
         if running.contains_key(id) {
@@ -226,11 +270,14 @@ impl Session {
         let (answer, answered) = oneshot::channel();
         lock(&self.asked).insert(number, answer);
         let _forget = Forget(self, number);
-        out.push(&Message::Request {
+        let question = Message::Request {
             id: Id::number(number),
             method: method.into(),
             params,
-        });
+        };
+        out.push(&question).map_err(|error| {
+            ErrorObject::internal(format!("the client cannot be asked `{method}`: {error}"))
+        })?;
         tokio::select! {
             answer = answered => answer.unwrap_or_else(|_| Err(gone())),
             () = self.ended.cancelled() => Err(gone()),
@@ -286,29 +333,57 @@ impl Drop for Running {
 }
 
 /// All sessions of the hub.
-#[derive(Default)]
 pub struct Sessions {
     map: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    memory: Arc<Memory>,
 }
 
 impl Sessions {
+    /// None yet; what they hold is accounted for in `memory`.
+    pub fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            map: Mutex::default(),
+            memory,
+        }
+    }
+
     /// Opens one. Returns the session, and those that had to make room.
-    pub fn open(&self, principal: &Arc<Principal>, scope: Scope) -> (Arc<Session>, Vec<Arc<Session>>) {
-        let session = Session::new(principal.clone(), scope);
+    ///
+    /// # Errors
+    /// The key holds as many bytes as it may.
+    pub fn open(
+        &self,
+        principal: &Arc<Principal>,
+        scope: Scope,
+    ) -> Result<(Arc<Session>, Vec<Arc<Session>>), NoRoom> {
+        let room = self.memory.session(principal.id);
+        // Not of the session's own room, which one large answer may fill.
+        let account = self.memory.answers.of(principal.id);
+        let cost = account.take(FIXED_COST);
         let mut map = lock(&self.map);
         let mut ended = Vec::new();
         let own = map.values().filter(|s| s.principal.id == principal.id).count();
-        if map.len() >= MAX_SESSIONS || own >= MAX_SESSIONS_PER_KEY {
+        if map.len() >= MAX_SESSIONS || own >= MAX_SESSIONS_PER_KEY || cost.is_err() {
             let candidates = map
                 .values()
-                .filter(|s| s.principal.id == principal.id || own == 0);
+                .filter(|s| s.principal.id == principal.id || (own == 0 && cost.is_ok()));
             let oldest = candidates.max_by_key(|s| s.idle_for()).map(|s| s.id.clone());
             if let Some(oldest) = oldest.and_then(|id| map.remove(&id)) {
                 ended.push(oldest);
             }
         }
+        let cost = match cost {
+            Ok(cost) => cost,
+            // What it held is given back as soon as it has ended.
+            Err(_) if !ended.is_empty() => account.force(FIXED_COST),
+            Err(error) => {
+                account.count_refusal();
+                return Err(error);
+            }
+        };
+        let session = Session::new(principal.clone(), scope, room, cost);
         map.insert(session.id.clone(), session.clone());
-        (session, ended)
+        Ok((session, ended))
     }
 
     /// The session with this id, if `principal` opened it. Another key's session is not there, nor is one that the

@@ -26,6 +26,7 @@ use crate::{
     access::Caller,
     catalogue::Scope,
     mcp::{ErrorObject, Id, Message, RawJson, method, method::header, sse::Event},
+    memory::Permit,
 };
 
 /// GET: the stream; its first event says where to POST.
@@ -49,7 +50,10 @@ pub async fn get(
             format!("/mcp/{name}/messages")
         }
     };
-    let (session, ended) = gateway.sessions.open(&caller.0, scope);
+    let (session, ended) = match gateway.sessions.open(&caller.0, scope) {
+        Ok(opened) => opened,
+        Err(error) => return wire::no_room(None, &error),
+    };
     for old in ended {
         gateway.end_session(&old);
     }
@@ -110,10 +114,16 @@ pub async fn post(
         let e = ErrorObject::new(crate::mcp::ErrorCode::INVALID_REQUEST, text);
         return wire::error(StatusCode::NOT_FOUND, None, e);
     };
-    match wire::read_message(&headers, body).await {
-        Ok(message) => {
+    if session.standing.is_full() {
+        let text = "too many answers of this session wait on its stream; read them, then ask again";
+        let e = ErrorObject::new(crate::mcp::ErrorCode::INVALID_REQUEST, text);
+        return wire::error(StatusCode::TOO_MANY_REQUESTS, None, e);
+    }
+    let account = gateway.memory.requests.of(principal.id);
+    match wire::read_message(&headers, body, &account).await {
+        Ok((message, permit)) => {
             session.touch();
-            receive(&gateway, &session, message);
+            receive(&gateway, &session, message, permit);
             (StatusCode::ACCEPTED, "Accepted").into_response()
         }
         Err(response) => response,
@@ -121,10 +131,13 @@ pub async fn post(
 }
 
 /// Takes a legacy message whose answer goes to the session's one stream.
-pub fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, message: Message) {
+/// `permit` stands for its bytes.
+pub fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, message: Message, permit: Permit) {
     match message {
-        Message::Request { id, method, params } => request(gateway, session, id, method, params),
-        Message::Notification { method, params } => legacy::notified(gateway, session, &method, params),
+        Message::Request { id, method, params } => request(gateway, session, id, method, params, permit),
+        Message::Notification { method, params } => {
+            legacy::notified(gateway, session, &method, params, permit);
+        }
         Message::Response {
             id: Some(id),
             outcome,
@@ -139,11 +152,16 @@ fn request(
     id: Id,
     method: Box<str>,
     params: Option<RawJson>,
+    permit: Permit,
 ) {
     let out = session.standing.clone();
     let running = match session.begin(&id) {
         Ok(running) => running,
-        Err(e) => return out.push(&Message::response(id, Err(e))),
+        Err(e) => {
+            // An answer that finds no room becomes an error.
+            let _ = out.push(&Message::response(id, Err(e)));
+            return;
+        }
     };
     let (gateway, session) = (gateway.clone(), session.clone());
     let tasks = gateway.tasks.clone();
@@ -160,8 +178,9 @@ fn request(
                 gateway.answer_within(&session, request).await
             }
         };
+        drop(permit);
         if !running.cancel.is_cancelled() {
-            out.push(&Message::response(id, outcome));
+            let _ = out.push(&Message::response(id, outcome));
         }
     });
 }

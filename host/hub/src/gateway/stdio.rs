@@ -17,6 +17,7 @@ use crate::{
     access::Principal,
     catalogue::Scope,
     mcp::{ErrorCode, ErrorObject, Id, Message, ParseError, RawObject, json::nests_within, method},
+    memory::Permit,
 };
 
 /// Modern requests that run, so that `notifications/cancelled` finds them.
@@ -33,7 +34,10 @@ pub async fn serve(
     input: impl AsyncBufRead + Unpin,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> std::io::Result<()> {
-    let (session, _) = gateway.sessions.open(&principal, scope);
+    let (session, _) = gateway
+        .sessions
+        .open(&principal, scope)
+        .map_err(std::io::Error::other)?;
     // The client is there for as long as its pipes are, however silent.
     let _open = session.open_stream();
     let writer = tokio::spawn(write(session.standing.clone(), output));
@@ -62,10 +66,17 @@ async fn read(
 ) -> std::io::Result<()> {
     let refuse = |code, text: String| {
         let outcome = Err(ErrorObject::new(code, text));
-        session.standing.push(&Message::Response { id: None, outcome });
+        // An answer that finds no room becomes an error.
+        let _ = session.standing.push(&Message::Response { id: None, outcome });
     };
     let limit = MAX_BODY as u64 + 1;
+    let account = gateway.memory.requests.of(session.principal().id);
     loop {
+        // A client that does not read its answers is not read from.
+        tokio::select! {
+            () = session.standing.until_room() => {}
+            () = gateway.stopping.cancelled() => return Ok(()),
+        }
         let mut line = Vec::new();
         let mut limited = (&mut input).take(limit);
         let read = tokio::select! {
@@ -92,15 +103,23 @@ async fn read(
             );
             continue;
         }
+        // One client, which started the hub: its line is in memory already.
+        let permit = account.force(line.len());
         match Message::parse(&line.into()) {
             Err(e @ ParseError::Json(_)) => refuse(ErrorCode::PARSE_ERROR, e.to_string()),
             Err(e) => refuse(ErrorCode::INVALID_REQUEST, e.to_string()),
-            Ok(message) => receive(gateway, session, running, message),
+            Ok(message) => receive(gateway, session, running, message, permit),
         }
     }
 }
 
-fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, running: &Running, message: Message) {
+fn receive(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    running: &Running,
+    message: Message,
+    permit: Permit,
+) {
     let active = |running: &Running| {
         running
             .lock()
@@ -113,7 +132,8 @@ fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, running: &Running, me
         {
             if active(running) >= super::session::MAX_RUNNING {
                 let e = ErrorObject::internal("too many requests are running; wait for one to end");
-                return session.standing.push(&Message::response(id, Err(e)));
+                let _ = session.standing.push(&Message::response(id, Err(e)));
+                return;
             }
             let cancel = CancellationToken::new();
             let table = running.clone();
@@ -130,7 +150,16 @@ fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, running: &Running, me
             let (scope, ended) = (session.scope.clone(), session.ended.clone());
             let tasks = gateway.tasks.clone();
             tasks.spawn(async move {
-                let work = answer_modern(&gateway, &principal, scope, id.clone(), method, params, &out);
+                let work = answer_modern(
+                    &gateway,
+                    &principal,
+                    scope,
+                    id.clone(),
+                    method,
+                    params,
+                    permit,
+                    &out,
+                );
                 tokio::select! {
                     () = work => {}
                     () = cancel.cancelled() => {}
@@ -158,10 +187,14 @@ fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, running: &Running, me
                 session.cancel(&id);
             }
         }
-        other => sse::receive(gateway, session, other),
+        other => sse::receive(gateway, session, other, permit),
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one request, split once and used once"
+)]
 async fn answer_modern(
     gateway: &Arc<Gateway>,
     principal: &Arc<Principal>,
@@ -169,13 +202,16 @@ async fn answer_modern(
     id: Id,
     method: Box<str>,
     params: Option<crate::mcp::RawJson>,
+    permit: Permit,
     out: &Arc<Stream>,
 ) {
     match gateway
-        .begin_modern(principal, scope, None, id.clone(), method, params)
+        .begin_modern(principal, scope, None, id.clone(), method, params, permit)
         .await
     {
-        Err(e) => out.push(&Message::response(id, Err(e))),
+        Err(e) => {
+            let _ = out.push(&Message::response(id, Err(e)));
+        }
         Ok(Begun::Listen(listening)) => {
             let mut events = Box::pin(listening.stream.read());
             while let Some(event) = events.next().await {
@@ -196,7 +232,7 @@ async fn answer_modern(
             while let Some(event) = events.next().await {
                 out.push_raw(event.data);
             }
-            out.push(&Message::response(id, outcome));
+            let _ = out.push(&Message::response(id, outcome));
         }
     }
 }

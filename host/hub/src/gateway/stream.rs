@@ -1,7 +1,9 @@
 //! A stream of messages to a client that can be picked up again where it broke off.
 //!
-//! Every event has a number; a reader starts behind the last one that it saw. What a client has not
-//! fetched is bounded in count and bytes: the oldest goes first, and is counted.
+//! Every event has a number; a reader starts behind the last one that it saw. All bytes are accounted for
+//! ([`Account`]): what waits for the client counts against its answers, what was delivered and is kept for a client
+//! that was cut off counts apart and is kept for seconds. Where there is no room, notifications are dropped (the oldest
+//! first, and they are counted), questions are refused, and an answer becomes a small error with its id.
 
 use std::{
     collections::VecDeque,
@@ -9,18 +11,26 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::Stream as Events;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::mcp::{Message, sse::Event};
+use crate::{
+    mcp::{ErrorObject, Message, sse::Event},
+    memory::{Account, NoRoom, Permit},
+};
 
-/// Most events that wait for a reader.
+/// Most notifications, and most answers, that wait for a reader.
 const MAX_EVENTS: usize = 1_024;
-/// Most bytes that wait for a reader, unless a single event is larger.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// How long an event is kept after it was delivered: enough for a client that was cut off to come back.
+pub const KEEP_DELIVERED: Duration = Duration::from_secs(30);
+/// How long a finished stream waits for a client that never fetched it.
+pub const KEEP_WAITING: Duration = Duration::from_secs(600);
+/// What an event costs beside its bytes.
+const EVENT: usize = 128;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -29,28 +39,109 @@ pub fn dropped_events() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+/// Where the bytes of a stream are accounted for.
+#[derive(Clone)]
+pub struct Room {
+    /// Answers and questions that wait for the client.
+    pub waiting: Arc<Account>,
+    /// Notifications that wait for it. Apart, so that they never take the place of an answer.
+    pub notes: Arc<Account>,
+    /// What was delivered and is kept for it. Without one nothing is kept.
+    pub kept: Option<Arc<Account>>,
+}
+
+impl Room {
+    /// The room of a stream that cannot be picked up again.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        Self {
+            waiting: self.waiting.clone(),
+            notes: self.notes.clone(),
+            kept: None,
+        }
+    }
+}
+
+/// What an event is, when there is no room for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nobody waits for it.
+    Notification,
+    /// Somebody waits for it: it is never dropped.
+    Awaited,
+}
+
+struct Entry {
+    number: u64,
+    data: Bytes,
+    kind: Kind,
+    /// When a reader took it.
+    delivered: Option<Instant>,
+    permit: Permit,
+}
+
 #[derive(Default)]
 struct State {
-    /// (number, encoded message)
-    log: VecDeque<(u64, Bytes)>,
-    bytes: usize,
+    log: VecDeque<Entry>,
     next: u64,
-    finished: bool,
+    /// The number of the last event that was delivered and is no longer kept.
+    forgotten: u64,
+    finished: Option<Instant>,
     /// Grows with every reader; an older reader ends when it sees a newer one.
     reader: u64,
 }
 
+impl State {
+    /// How many of this kind wait.
+    fn waiting(&self, kind: Kind) -> usize {
+        if self.log.len() < MAX_EVENTS {
+            // Not worth counting.
+            return 0;
+        }
+        let waits = |entry: &&Entry| entry.delivered.is_none() && entry.kind == kind;
+        self.log.iter().filter(waits).count()
+    }
+
+    /// Drops the oldest notification that waits. Says whether there was one.
+    fn drop_notification(&mut self) -> bool {
+        let dropped = self
+            .log
+            .iter()
+            .position(|entry| entry.delivered.is_none() && entry.kind == Kind::Notification);
+        if let Some(at) = dropped {
+            self.log.remove(at);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        dropped.is_some()
+    }
+
+    fn append(&mut self, data: Bytes, kind: Kind, permit: Permit) {
+        self.next += 1;
+        self.log.push_back(Entry {
+            number: self.next,
+            data,
+            kind,
+            delivered: None,
+            permit,
+        });
+    }
+}
+
 /// See the module.
-#[derive(Default)]
 pub struct Stream {
     state: Mutex<State>,
     wake: Notify,
+    room: Room,
 }
 
 impl Stream {
     /// An empty stream.
-    pub fn new() -> Arc<Self> {
-        Arc::default()
+    pub fn new(room: Room) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            wake: Notify::new(),
+            room,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -60,40 +151,90 @@ impl Stream {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Appends a message. Never waits.
-    pub fn push(&self, message: &Message) {
-        self.push_raw(message.to_bytes());
+    /// Appends a message. Never waits. An answer for which there is no room becomes an error that says so; a
+    /// notification is dropped.
+    ///
+    /// # Errors
+    /// There is no room for a question to the client: it was not appended.
+    pub fn push(&self, message: &Message) -> Result<(), NoRoom> {
+        let (kind, data) = match message {
+            Message::Notification { .. } => (Kind::Notification, message.to_bytes()),
+            Message::Request { .. } | Message::Response { .. } => (Kind::Awaited, message.to_bytes()),
+        };
+        let outcome = self.append(data, kind);
+        match (message, outcome) {
+            (Message::Response { id, .. }, Err(error)) => {
+                self.room.waiting.count_refusal();
+                let outcome = Err(no_room(&error));
+                let data = Message::Response {
+                    id: id.clone(),
+                    outcome,
+                }
+                .to_bytes();
+                let permit = self.room.waiting.force(data.len() + EVENT);
+                self.lock().append(data, Kind::Awaited, permit);
+                self.wake.notify_waiters();
+                Ok(())
+            }
+            (Message::Notification { .. }, Err(_)) => {
+                DROPPED.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
+    fn append(&self, data: Bytes, kind: Kind) -> Result<(), NoRoom> {
+        let size = data.len() + EVENT;
+        let mut state = self.lock();
+        if state.finished.is_some() {
+            return Ok(());
+        }
+        let permit = match kind {
+            Kind::Awaited => self.room.waiting.take(size)?,
+            Kind::Notification => {
+                let mut permit = self.room.notes.take(size);
+                while permit.is_err() && state.drop_notification() {
+                    permit = self.room.notes.take(size);
+                }
+                permit?
+            }
+        };
+        if kind == Kind::Notification && state.waiting(kind) >= MAX_EVENTS {
+            state.drop_notification();
+        }
+        state.append(data, kind, permit);
+        drop(state);
+        self.wake.notify_waiters();
+        Ok(())
     }
 
     /// Puts a message in front of all others; for the one that must come first. Only before any reader.
     pub fn push_first(&self, message: &Message) {
         let mut state = self.lock();
-        let bytes = message.to_bytes();
+        let data = message.to_bytes();
+        let permit = self.room.waiting.force(data.len() + EVENT);
         state.next += 1;
-        state.bytes += bytes.len();
-        state.log.push_front((0, bytes));
-        for (number, (at, _)) in (1..).zip(state.log.iter_mut()) {
-            *at = number;
+        state.log.push_front(Entry {
+            number: 0,
+            data,
+            kind: Kind::Awaited,
+            delivered: None,
+            permit,
+        });
+        for (number, entry) in (1..).zip(state.log.iter_mut()) {
+            entry.number = number;
         }
         drop(state);
         self.wake.notify_waiters();
     }
 
-    /// Appends a message that is encoded already.
-    pub fn push_raw(&self, bytes: Bytes) {
+    /// Appends a message that is encoded already and was accounted for as it came: nothing is dropped.
+    pub fn push_raw(&self, data: Bytes) {
+        let permit = self.room.waiting.force(data.len() + EVENT);
         let mut state = self.lock();
-        if state.finished {
-            return;
-        }
-        state.next += 1;
-        state.bytes += bytes.len();
-        let number = state.next;
-        state.log.push_back((number, bytes));
-        while state.log.len() > MAX_EVENTS || (state.bytes > MAX_BYTES && state.log.len() > 1) {
-            if let Some((_, old)) = state.log.pop_front() {
-                state.bytes -= old.len();
-                DROPPED.fetch_add(1, Ordering::Relaxed);
-            }
+        if state.finished.is_none() {
+            state.append(data, Kind::Awaited, permit);
         }
         drop(state);
         self.wake.notify_waiters();
@@ -101,13 +242,13 @@ impl Stream {
 
     /// No more messages will come: readers end behind the last one.
     pub fn finish(&self) {
-        self.lock().finished = true;
+        self.lock().finished.get_or_insert_with(Instant::now);
         self.wake.notify_waiters();
     }
 
     /// Whether [`Stream::finish`] was called.
     pub fn is_finished(&self) -> bool {
-        self.lock().finished
+        self.lock().finished.is_some()
     }
 
     /// Whether a message was ever written.
@@ -115,20 +256,55 @@ impl Stream {
         self.lock().next > 0
     }
 
+    /// Whether as many answers wait for a reader as may: its client has to fetch before it may ask for more.
+    pub fn is_full(&self) -> bool {
+        self.lock().waiting(Kind::Awaited) >= MAX_EVENTS
+    }
+
     /// Waits until a message was written.
     pub async fn until_started(&self) {
+        self.until(Self::started).await;
+    }
+
+    /// Waits until a reader has taken some of what waits, where it is full.
+    pub async fn until_room(&self) {
+        self.until(|stream| !stream.is_full()).await;
+    }
+
+    async fn until(&self, so: impl Fn(&Self) -> bool) {
         loop {
             let woken = self.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            if self.started() {
+            if so(self) {
                 return;
             }
             woken.await;
         }
     }
 
-    /// All events, without ids.
+    /// Lets go of what was delivered a while ago. Says whether the whole stream is of no use any more.
+    pub fn forget(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let since = |at: Instant| now.saturating_duration_since(at);
+        while let Some(entry) = state.log.front()
+            && entry.delivered.is_some_and(|at| since(at) > KEEP_DELIVERED)
+        {
+            let number = entry.number;
+            state.forgotten = number;
+            state.log.pop_front();
+        }
+        let since = state.finished.map(since);
+        since.is_some_and(|since| (state.log.is_empty() && since > KEEP_DELIVERED) || since > KEEP_WAITING)
+    }
+
+    /// Whether a reader that saw `after` misses nothing: all events behind it are still there.
+    pub fn can_resume(&self, after: u64) -> bool {
+        let state = self.lock();
+        after >= state.forgotten && after <= state.next
+    }
+
+    /// All events, without ids. What is read is not kept.
     pub fn read(self: &Arc<Self>) -> impl Events<Item = Event> + Send + 'static {
         self.read_as(0, 0, false)
     }
@@ -142,47 +318,102 @@ impl Stream {
         after: u64,
         with_ids: bool,
     ) -> impl Events<Item = Event> + Send + 'static {
-        let stream_number = number;
         let mine = {
             let mut state = self.lock();
             state.reader += 1;
             state.reader
         };
         self.wake.notify_waiters();
-        futures::stream::unfold((self.clone(), after), move |(stream, seen)| async move {
-            let (event, number) = stream.next(mine, seen, stream_number, with_ids).await?;
-            Some((event, (stream, number)))
+        let start = (self.clone(), after, None::<Permit>);
+        futures::stream::unfold(start, move |(stream, seen, sent)| async move {
+            // The event before is on its way: its copy counts no more.
+            drop(sent);
+            let (event, seen, permit) = stream.next(mine, seen, number, with_ids).await?;
+            Some((event, (stream, seen, Some(permit))))
         })
     }
 
     /// The first event behind `seen`, as soon as there is one; `None` at the end, or when a newer reader came.
-    async fn next(&self, reader: u64, seen: u64, stream: u64, with_ids: bool) -> Option<(Event, u64)> {
+    /// The permit stands for the copy that the reader holds.
+    async fn next(
+        &self,
+        reader: u64,
+        seen: u64,
+        stream: u64,
+        with_ids: bool,
+    ) -> Option<(Event, u64, Permit)> {
         loop {
             let woken = self.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
             {
-                let state = self.lock();
+                let mut state = self.lock();
                 if state.reader != reader {
                     return None;
                 }
-                let at = state.log.partition_point(|(n, _)| *n <= seen);
-                if let Some((number, data)) = state.log.get(at) {
+                let at = state.log.partition_point(|entry| entry.number <= seen);
+                if state.log.get(at).is_some() {
+                    let (data, number, permit) = self.deliver(&mut state, at, with_ids)?;
+                    drop(state);
+                    // Who waits for room looks again.
+                    self.wake.notify_waiters();
                     let id = with_ids.then(|| format!("{stream}-{number}"));
                     return Some((
                         Event {
                             id,
-                            ..Event::message(data.clone())
+                            ..Event::message(data)
                         },
-                        *number,
+                        number,
+                        permit,
                     ));
                 }
-                if state.finished {
+                if state.finished.is_some() {
                     return None;
                 }
             }
             woken.await;
         }
+    }
+
+    /// Hands the event at `at` out, and keeps it where it can be asked for again and there is room.
+    fn deliver(&self, state: &mut State, at: usize, with_ids: bool) -> Option<(Bytes, u64, Permit)> {
+        let entry = state.log.get_mut(at)?;
+        let (size, data, number) = (entry.data.len() + EVENT, entry.data.clone(), entry.number);
+        if entry.delivered.is_some() {
+            return Some((data, number, self.room.waiting.force(size)));
+        }
+        let kept = match &self.room.kept {
+            Some(kept) if with_ids => {
+                let mut permit = kept.take(size);
+                // The oldest goes first.
+                while permit.is_err()
+                    && let Some(oldest) = state.log.front()
+                    && oldest.delivered.is_some()
+                {
+                    state.forgotten = oldest.number;
+                    state.log.pop_front();
+                    permit = kept.take(size);
+                }
+                permit.ok()
+            }
+            _ => None,
+        };
+        let at = state.log.partition_point(|entry| entry.number < number);
+        let permit = match kept {
+            Some(kept) => {
+                let entry = state.log.get_mut(at)?;
+                entry.delivered = Some(Instant::now());
+                std::mem::replace(&mut entry.permit, kept)
+            }
+            None => {
+                // Everything up to here is gone: who resumes before it is told so.
+                state.forgotten = number;
+                let rest = state.log.split_off(at + 1);
+                let gone = std::mem::replace(&mut state.log, rest);
+                gone.into_iter().next_back()?.permit
+            }
+        };
+        Some((data, number, permit))
     }
 
     /// The first event of a resumable stream: an id and nothing else (2025-11-25, SEP-1699).
@@ -195,6 +426,14 @@ impl Stream {
     }
 }
 
+/// The error in the place of an answer for which there is no room.
+#[must_use]
+pub fn no_room(error: &NoRoom) -> ErrorObject {
+    ErrorObject::internal(format!(
+        "the request was carried out, but its answer was dropped: {error}; fetch the answers that wait, then ask again"
+    ))
+}
+
 /// The stream's number and the event's number in an event id.
 pub fn parse_event_id(id: &str) -> Option<(u64, u64)> {
     let (stream, event) = id.split_once('-')?;
@@ -202,40 +441,5 @@ pub fn parse_event_id(id: &str) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::StreamExt as _;
-
-    use super::*;
-
-    fn note(n: usize) -> Message {
-        Message::notification(&format!("n{n}"), None)
-    }
-
-    #[tokio::test]
-    async fn a_reader_resumes_behind_what_it_saw() {
-        let stream = Stream::new();
-        (0..4).for_each(|n| stream.push(&note(n)));
-        let first: Vec<_> = stream.read_as(3, 0, true).take(2).collect().await;
-        assert_eq!(first[1].id.as_deref(), Some("3-2"));
-        stream.finish();
-        let rest: Vec<_> = stream.read_as(3, 2, true).collect().await;
-        assert_eq!(rest.len(), 2);
-        assert!(String::from_utf8_lossy(&rest[0].data).contains("n2"));
-    }
-
-    #[tokio::test]
-    async fn a_new_reader_takes_over() {
-        let stream = Stream::new();
-        let old = stream.read();
-        let _new = stream.read();
-        assert_eq!(old.collect::<Vec<_>>().await, []);
-    }
-
-    #[tokio::test]
-    async fn what_nobody_fetches_is_bounded() {
-        let stream = Stream::new();
-        (0..3000).for_each(|n| stream.push(&note(n)));
-        stream.finish();
-        assert_eq!(stream.read().count().await, MAX_EVENTS);
-    }
-}
+#[path = "stream_tests.rs"]
+mod tests;

@@ -20,7 +20,7 @@ use super::{
     modern::{self, Begun},
     session::Session,
     stream::{Stream, parse_event_id},
-    wire::{Accepts, Endpoint, error, events, json, read_message, refused},
+    wire::{Accepts, Endpoint, answer as answered, error, events, json, no_room, read_message, refused},
 };
 use crate::{
     access::{Caller, Principal},
@@ -30,6 +30,7 @@ use crate::{
         method::{self, header},
         sse::Event,
     },
+    memory::Permit,
 };
 
 /// How long a client waits before it fetches the rest of a stream that broke off, in milliseconds.
@@ -50,8 +51,9 @@ pub async fn post(
             "Accept must name application/json and text/event-stream",
         );
     }
-    let message = match read_message(&headers, body).await {
-        Ok(message) => message,
+    let account = gateway.memory.requests.of(principal.id);
+    let (message, permit) = match read_message(&headers, body, &account).await {
+        Ok(read) => read,
         Err(response) => return response,
     };
     match message {
@@ -67,20 +69,23 @@ pub async fn post(
             if modern::says_version(params.as_ref())
                 || (!has_session && modern::is_modern(&headers, &method, params.as_ref()))
             {
-                return post_modern(gateway, scope, principal, &headers, accepts, id, method, params).await;
+                return post_modern(
+                    gateway, scope, principal, &headers, accepts, id, method, params, permit,
+                )
+                .await;
             }
             if &*method == method::INITIALIZE {
                 return initialize(&gateway, &principal, scope, id, params.as_ref()).await;
             }
             match session(&gateway, &principal, &headers, &scope) {
-                Ok(session) => post_legacy(&gateway, &session, accepts, id, method, params).await,
+                Ok(session) => post_legacy(&gateway, &session, accepts, id, method, params, permit).await,
                 Err(response) => *response,
             }
         }
         Message::Notification { method, params } => {
             if headers.contains_key(header::SESSION_ID) {
                 match session(&gateway, &principal, &headers, &scope) {
-                    Ok(session) => notified(&gateway, &session, &method, params),
+                    Ok(session) => notified(&gateway, &session, &method, params, permit),
                     Err(response) => return *response,
                 }
             }
@@ -137,7 +142,10 @@ async fn initialize(
     id: Id,
     params: Option<&RawJson>,
 ) -> Response {
-    let (session, ended) = gateway.sessions.open(principal, scope);
+    let (session, ended) = match gateway.sessions.open(principal, scope) {
+        Ok(opened) => opened,
+        Err(error) => return no_room(Some(id), &error),
+    };
     for old in ended {
         gateway.end_session(&old);
     }
@@ -163,6 +171,7 @@ async fn post_legacy(
     id: Id,
     method: Box<str>,
     params: Option<RawJson>,
+    permit: Permit,
 ) -> Response {
     let Some(client) = session.client().cloned() else {
         return refused(StatusCode::BAD_REQUEST, "the session is not initialized");
@@ -173,7 +182,10 @@ async fn post_legacy(
     };
     let resumable = client.version >= ProtocolVersion::V2025_11_25;
     let stream = if accepts.events {
-        Stream::new()
+        Stream::new(match resumable {
+            true => session.room.clone(),
+            false => session.room.once(),
+        })
     } else {
         session.standing.clone()
     };
@@ -181,6 +193,7 @@ async fn post_legacy(
     let (answering, within) = (gateway.clone(), session.clone());
     let mut answer = Box::pin(async move {
         let outcome = answering.answer_within(&within, request).await;
+        drop(permit);
         let cancelled = running.cancel.is_cancelled();
         drop(running);
         (!cancelled).then_some(outcome)
@@ -189,33 +202,33 @@ async fn post_legacy(
         let outcome = answer
             .await
             .unwrap_or_else(|| Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled")));
-        return json(StatusCode::OK, Message::response(id, outcome).to_bytes());
+        return answered(StatusCode::OK, &session.room, id, outcome);
     }
-    let mut answered = false;
+    let mut over = false;
     if accepts.json {
         tokio::select! {
             biased;
             outcome = &mut answer => {
                 let outcome = outcome.unwrap_or_else(|| Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled")));
-                let response = Message::response(id.clone(), outcome);
                 if !stream.started() && !accepts.rather_events {
-                    return json(StatusCode::OK, response.to_bytes());
+                    return answered(StatusCode::OK, &session.room, id, outcome);
                 }
-                stream.push(&response);
+                // An answer that finds no room becomes an error.
+                let _ = stream.push(&Message::response(id.clone(), outcome));
                 stream.finish();
-                answered = true;
+                over = true;
             }
             () = stream.until_started() => {}
             () = tokio::time::sleep(accepts.patience()) => {}
         }
     }
     let kept = session.keep_stream(&stream);
-    if !answered {
+    if !over {
         // From here on the answer outlives the connection: a client that is cut off fetches it later.
         let out = stream.clone();
         gateway.tasks.spawn(async move {
             if let Some(outcome) = answer.await {
-                out.push(&Message::response(id, outcome));
+                let _ = out.push(&Message::response(id, outcome));
             }
             out.finish();
         });
@@ -237,9 +250,19 @@ async fn post_modern(
     id: Id,
     method: Box<str>,
     params: Option<RawJson>,
+    permit: Permit,
 ) -> Response {
+    let room = gateway.memory.once(principal.id);
     let begun = gateway
-        .begin_modern(&principal, scope, Some(headers), id.clone(), method, params)
+        .begin_modern(
+            &principal,
+            scope,
+            Some(headers),
+            id.clone(),
+            method,
+            params,
+            permit,
+        )
         .await;
     match begun {
         Err(e) => error(modern_status(&e), Some(id), e),
@@ -265,9 +288,9 @@ async fn post_modern(
                         let status = outcome.as_ref().err().map_or(StatusCode::OK, modern_status);
                         let plain = status != StatusCode::OK || !accepts.rather_events;
                         if (plain && !stream.started()) || !accepts.events {
-                            return json(status, Message::response(id, outcome).to_bytes());
+                            return answered(status, &room, id, outcome);
                         }
-                        stream.push(&Message::response(id, outcome));
+                        let _ = stream.push(&Message::response(id, outcome));
                         stream.finish();
                         return events(stream.read(), None, None);
                     }
@@ -276,12 +299,12 @@ async fn post_modern(
             }
             // The client closes the stream to cancel: the answer lives in the body and is dropped with it.
             let out = stream.clone();
-            let answered = async move {
+            let work = async move {
                 let outcome = answer.await;
-                out.push(&Message::response(id, outcome));
+                let _ = out.push(&Message::response(id, outcome));
                 out.finish();
             };
-            events(while_running(stream.read(), answered), None, None)
+            events(while_running(stream.read(), work), None, None)
         }
     }
 }
@@ -347,7 +370,9 @@ pub async fn get(
         .get(header::LAST_EVENT_ID)
         .and_then(|v| parse_event_id(v.to_str().ok()?));
     let (number, after) = last.unwrap_or((0, 0));
-    let Some(stream) = session.stream(number) else {
+    // What was said outside of any request may have gaps; an answer may not.
+    let whole = |stream: &Arc<Stream>| number == 0 || stream.can_resume(after);
+    let Some(stream) = session.stream(number).filter(whole) else {
         return refused(
             StatusCode::NOT_FOUND,
             "the stream of this Last-Event-ID is no longer kept",

@@ -12,14 +12,20 @@ use bytes::Bytes;
 use futures::{Stream as Events, StreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header as h, request::Parts};
 
-use super::{MAX_BODY, MAX_NESTING, session::Session};
+use super::{
+    MAX_BODY, MAX_NESTING,
+    session::Session,
+    stream::{self, Room},
+};
 use crate::{
     catalogue::Scope,
+    listener::body::{self, BodyError, held},
     mcp::{
-        ErrorCode, ErrorObject, Id, Message, ParseError,
+        ErrorCode, ErrorObject, Id, Message, ParseError, RawJson,
         json::nests_within,
         sse::{Event, KEEP_ALIVE},
     },
+    memory::{Account, NoRoom, Permit},
 };
 
 /// A request that is silent for this long gets its stream opened, so that nothing on the way gives up.
@@ -79,11 +85,63 @@ fn refused_as(status: StatusCode, e: ErrorObject) -> Response {
     error(status, None, e)
 }
 
-/// Reads a message from a body, within the limits.
+/// The key holds as many bytes as it may: 503, and when to try again.
+pub(super) fn no_room(id: Option<Id>, error: &NoRoom) -> Response {
+    let text = format!("{error}; fetch the answers that wait or end sessions, then try again");
+    tracing::warn!(target: "aih::gateway", status = 503, "refused: {text}");
+    try_later(self::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        id,
+        ErrorObject::internal(text),
+    ))
+}
+
+fn try_later(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(h::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// An answer as an HTTP response, whose bytes are accounted for until they are sent. Where there is no room for them,
+/// the answer is an error that says so.
+pub(super) fn answer(
+    status: StatusCode,
+    room: &Room,
+    id: Id,
+    outcome: Result<RawJson, ErrorObject>,
+) -> Response {
+    let body = Message::response(id.clone(), outcome).to_bytes();
+    match room.waiting.take(body.len()) {
+        Ok(permit) => {
+            let content_type = (h::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            (status, [content_type], held(body, permit)).into_response()
+        }
+        Err(error) => {
+            room.waiting.count_refusal();
+            try_later(self::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(id),
+                stream::no_room(&error),
+            ))
+        }
+    }
+}
+
+/// The length that a request declares, if it does.
+pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(h::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads a message from a body, within the limits. Its bytes are taken from `account`; whoever works on the message
+/// holds the permit.
 ///
 /// # Errors
 /// The response to send instead.
-pub(super) async fn read_message(headers: &HeaderMap, body: Body) -> Result<Message, Response> {
+pub(super) async fn read_message(
+    headers: &HeaderMap,
+    body: Body,
+    account: &Arc<Account>,
+) -> Result<(Message, Permit), Response> {
     let content_type = headers
         .get(h::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -93,34 +151,33 @@ pub(super) async fn read_message(headers: &HeaderMap, body: Body) -> Result<Mess
         let text = format!("Content-Type must be application/json, not `{essence}`");
         return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let too_large = || {
-        refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a message may have {MAX_BODY} bytes at most"),
-        )
-    };
-    let declared = headers
-        .get(h::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY) {
-        return Err(too_large());
-    }
-    let bytes = axum::body::to_bytes(body, MAX_BODY)
-        .await
-        .map_err(|_| too_large())?;
+    let mut permit = account.permit();
+    let read = body::read(body, declared(headers), MAX_BODY, &mut permit).await;
+    let bytes = read.map_err(|error| {
+        let text = match &error {
+            BodyError::TooLarge(limit) => format!("a message may have {limit} bytes at most"),
+            other => other.to_string(),
+        };
+        let response = refused(error.status(), text);
+        match error {
+            BodyError::NoRoom(_) => try_later(response),
+            _ => response,
+        }
+    })?;
     if !nests_within(&bytes, MAX_NESTING) {
         return Err(refused(
             StatusCode::BAD_REQUEST,
             format!("the message nests deeper than {MAX_NESTING} levels"),
         ));
     }
-    Message::parse(&bytes).map_err(|e| {
+    let message = Message::parse(&bytes).map_err(|e| {
         let code = match e {
             ParseError::Json(_) => ErrorCode::PARSE_ERROR,
             ParseError::Shape(_) => ErrorCode::INVALID_REQUEST,
         };
         refused_as(StatusCode::BAD_REQUEST, ErrorObject::new(code, e.to_string()))
-    })
+    })?;
+    Ok((message, permit))
 }
 
 /// Which kinds of answer the client takes.

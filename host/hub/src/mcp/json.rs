@@ -76,6 +76,12 @@ impl RawJson {
         self.read().unwrap_or_default()
     }
 
+    /// A copy that shares nothing: what is kept for long must not keep the message that it came with.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.0

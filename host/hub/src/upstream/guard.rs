@@ -1,7 +1,7 @@
 //! Child processes that do not outlive the hub, however it dies.
 //!
 //! A hub that is killed with SIGKILL can clean up nothing. So each server runs below a small process, the
-//! guard, which is this binary again: `aih __guard HUB-PID COMMAND ARGS…`. Linux signals the guard when the
+//! guard, which is this binary again: `aih __guard HUB-PID[:FILES] COMMAND ARGS…`. Linux signals the guard when the
 //! hub dies (`PR_SET_PDEATHSIG`), and the guard then kills its process group, itself included. Elsewhere it
 //! looks once a second whether its parent is still the hub.
 //!
@@ -26,6 +26,8 @@ use nix::{
     unistd::{Pid, dup2_stdin, dup2_stdout, getpgrp, getpid, getppid, setpgid},
 };
 use tokio::{process, runtime::Handle};
+
+use crate::listener::files;
 
 /// The first argument that makes `aih` a guard. Not for people: it is in no help.
 pub const GUARD_ARGUMENT: &str = "__guard";
@@ -74,7 +76,10 @@ pub(super) fn command(guard: Option<&Path>, program: &OsStr) -> process::Command
     };
     let mut command = Command::new(guard);
     command.arg0("aih").arg(GUARD_ARGUMENT);
-    command.arg(std::process::id().to_string()).arg(program);
+    // The server gets the limit of open files that the hub was started with.
+    let id = std::process::id();
+    let hub = files::inherited().map_or_else(|| id.to_string(), |soft| format!("{id}:{soft}"));
+    command.arg(hub).arg(program);
     command.into()
 }
 
@@ -158,6 +163,10 @@ pub fn guard_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     }) else {
         return complain("`__guard` is for the hub's own use");
     };
+    if let Some(soft) = files_of(&role) {
+        // A limit that stays as high as the hub's harms few programs: better than no server.
+        let _ = files::give_back(soft);
+    }
     let mut command = Command::new(&program);
     command.args(args);
     let outcome = if role == BECOME {
@@ -168,9 +177,16 @@ pub fn guard_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     outcome.unwrap_or_else(|e| complain(&format!("cannot start `{}`: {e}", program.display())))
 }
 
+/// The process id of `PID` or `PID:FILES`.
 fn pid(text: &OsStr) -> Option<Pid> {
-    let number: i32 = text.to_str()?.parse().ok()?;
+    let text = text.to_str()?;
+    let number: i32 = text.split_once(':').map_or(text, |(id, _)| id).parse().ok()?;
     (number > 0).then(|| Pid::from_raw(number))
+}
+
+/// The limit of open files of `PID:FILES`.
+fn files_of(text: &OsStr) -> Option<u64> {
+    text.to_str()?.split_once(':')?.1.parse().ok()
 }
 
 fn complain(text: &str) -> ExitCode {

@@ -18,7 +18,10 @@ use crate::catalogue::{
     provider::{ProviderKind, ProviderState, ProviderStatus},
     skills_mcp,
 };
+use crate::gateway::stream::dropped_events;
 use crate::hooks::{Hooks, State};
+use crate::listener;
+use crate::memory::Memory;
 use crate::store::{StoreError, StoreHealth};
 
 /// Where an MCP runs.
@@ -273,6 +276,65 @@ impl From<Result<StoreHealth, StoreError>> for StoreView {
     }
 }
 
+/// Connections that were refused or closed by the hub.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct ClosedView {
+    /// Why: `address`, `full`, `crowded`, `handshake`, `silent`, `slow_head`, `idle`, `stalled` or `flood`.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Clients of the hub: their connections, and the bytes that the hub holds for them.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema, ToSchema)]
+pub struct ClientsView {
+    /// Connections that have shown a valid key.
+    pub keyed: usize,
+    /// Connections that have not.
+    pub strangers: usize,
+    /// How many connections there may be.
+    pub limit: usize,
+    /// Connections that were refused or closed by the hub since it started.
+    pub closed: Vec<ClosedView>,
+    /// Bytes of requests that arrive or are being worked on.
+    pub request_bytes: usize,
+    /// Bytes of requests without a key that arrive or are being worked on.
+    pub stranger_bytes: usize,
+    /// Bytes of answers and notifications that wait to be fetched.
+    pub waiting_bytes: usize,
+    /// Bytes that were delivered and are kept for clients that were cut off.
+    pub kept_bytes: usize,
+    /// Requests and answers that found no room.
+    pub refused: u64,
+    /// Notifications that were dropped because nobody fetched them.
+    pub dropped: u64,
+}
+
+impl ClientsView {
+    /// What is there now.
+    pub fn of(connections: Option<&listener::Registry>, memory: &Memory) -> Self {
+        let counts = connections.map(listener::Registry::counts).unwrap_or_default();
+        let closed = counts.closed.iter().map(|(reason, count)| ClosedView {
+            reason: reason.name().to_owned(),
+            count: *count,
+        });
+        let (requests, strangers) = (memory.requests.all(), memory.strangers.all());
+        let (answers, kept) = (memory.answers.all(), memory.kept.all());
+        Self {
+            keyed: counts.keyed,
+            strangers: counts.strangers,
+            limit: counts.limit,
+            closed: closed.collect(),
+            request_bytes: requests.used(),
+            stranger_bytes: strangers.used(),
+            waiting_bytes: answers.used().saturating_add(memory.notes.all().used()),
+            kept_bytes: kept.used(),
+            refused: requests.refused() + strangers.refused() + answers.refused(),
+            dropped: dropped_events(),
+        }
+    }
+}
+
 /// How the hub and everything behind it that the key may see is.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct Health {
@@ -293,6 +355,9 @@ pub struct Health {
     /// The store; in the REST API, and only for keys with `admin/store`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Box<StoreView>>,
+    /// Connections and memory of clients; in the REST API, and only for keys with `admin/metrics`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Box<ClientsView>>,
     /// What is to be looked at in the configuration; only for keys with `admin/logs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -577,6 +642,7 @@ pub fn health(
         plugins,
         hooks,
         store: None,
+        clients: None,
         warnings: if principal.permissions().allows("admin/logs") {
             content.warnings.clone()
         } else {

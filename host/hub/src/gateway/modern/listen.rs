@@ -15,10 +15,13 @@ use crate::{
     },
     gateway::{Gateway, changes, rewrite, stream::Stream},
     mcp::{ErrorObject, Id, Message, RawJson, RawObject, method, method::meta},
+    memory::Permit,
 };
 
 /// `subscriptions/listen` streams, over all clients.
 const MAX_LISTENERS: usize = 5_000;
+/// The same for one key.
+const MAX_LISTENERS_PER_KEY: usize = 1_000;
 /// Resources that one listener may follow.
 const MAX_FOLLOWED: usize = 500;
 
@@ -40,7 +43,8 @@ impl Modern {
             };
             if listener.kinds.contains(&kind) && concerns(&listener.scope, &listener.principal) {
                 let params = with_subscription(None, &listener.id);
-                stream.push(&Message::notification(changes::notification(kind), Some(params)));
+                // Only a question can fail.
+                let _ = stream.push(&Message::notification(changes::notification(kind), Some(params)));
             }
             true
         });
@@ -74,6 +78,8 @@ pub struct Listening {
     gateway: Arc<Gateway>,
     number: u64,
     client: Arc<Client>,
+    /// Bytes of its request, of which it keeps the id and what it follows.
+    _permit: Permit,
     /// What the listener gets; the acknowledgement is its first message.
     pub stream: Arc<Stream>,
 }
@@ -94,11 +100,18 @@ impl Gateway {
         scope: Scope,
         id: Id,
         params: Option<&RawJson>,
+        permit: Permit,
     ) -> Result<Listening, ErrorObject> {
         let wanted: Value = params
             .and_then(|p| RawObject::parse(p).ok()?.read("notifications"))
             .ok_or_else(|| ErrorObject::invalid_params("`params.notifications` is missing"))?;
-        if lock(&self.modern.listeners).len() >= MAX_LISTENERS {
+        let full = {
+            let listeners = lock(&self.modern.listeners);
+            let own = |l: &&Listener| l.principal.id == client.principal.id;
+            listeners.len() >= MAX_LISTENERS
+                || listeners.values().filter(own).count() >= MAX_LISTENERS_PER_KEY
+        };
+        if full {
             return Err(ErrorObject::internal("too many streams are listening; close one"));
         }
         let capabilities = self.introduction(&scope, client).await?.capabilities.to_value();
@@ -116,7 +129,7 @@ impl Gateway {
                 kinds.push(kind);
             }
         }
-        let stream = Stream::new();
+        let stream = Stream::new(self.memory.once(client.principal.id));
         let number = self.next_number();
         // Its own client: connections that are opened for these subscriptions end with it.
         let own = Arc::new(Client {
@@ -136,6 +149,7 @@ impl Gateway {
             gateway: self.clone(),
             number,
             client: own.clone(),
+            _permit: permit,
             stream: stream.clone(),
         };
         let mut followed = Vec::new();
@@ -190,7 +204,7 @@ impl Peer for ListenPeer {
             params => params,
         };
         if let Some(stream) = self.stream.upgrade() {
-            stream.push(&Message::notification(
+            let _ = stream.push(&Message::notification(
                 method,
                 Some(with_subscription(params, &self.id)),
             ));

@@ -1,0 +1,411 @@
+//! Bytes that the hub holds for somebody: counted, and bounded for each session, each key and all together.
+//!
+//! An [`Account`] is a counter with a limit, mostly below another one. Who wants to hold bytes takes a [`Permit`] from
+//! an account, which takes them from every account above it too, and gives them back when it is dropped. The limits
+//! are numbers of this file: they do not depend on the machine.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::{access::KeyId, gateway::stream::Room};
+
+const MIB: usize = 1024 * 1024;
+
+/// Bytes of requests that arrive or are being worked on, over all keys.
+pub const REQUESTS: usize = 256 * MIB;
+/// The same for one key.
+pub const REQUESTS_PER_KEY: usize = 64 * MIB;
+/// Bytes of requests without a key (webhooks), in all.
+pub const STRANGERS: usize = 16 * MIB;
+/// The same for one address.
+pub const STRANGERS_PER_ADDRESS: usize = 8 * MIB;
+/// Bytes of answers and questions that wait for a client, over all keys.
+pub const ANSWERS: usize = 256 * MIB;
+/// The same for one key.
+pub const ANSWERS_PER_KEY: usize = 64 * MIB;
+/// The same for one session: the largest answer of a server (32 MiB), and a little beside it.
+pub const ANSWERS_PER_SESSION: usize = 33 * MIB;
+/// Bytes of notifications that wait for a client, over all keys.
+pub const NOTES: usize = 64 * MIB;
+/// The same for one key.
+pub const NOTES_PER_KEY: usize = 32 * MIB;
+/// The same for one session.
+pub const NOTES_PER_SESSION: usize = 8 * MIB;
+/// Bytes that were delivered and are kept for clients that were cut off, over all keys.
+pub const KEPT: usize = 128 * MIB;
+/// The same for one key.
+pub const KEPT_PER_KEY: usize = 48 * MIB;
+/// The same for one session.
+pub const KEPT_PER_SESSION: usize = 33 * MIB;
+
+/// How long a request waits for room before it is refused.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// There is no room for so many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{wanted} bytes find no room: {used} of the {limit} bytes that {whose} may hold are in use")]
+pub struct NoRoom {
+    /// Whose limit it is.
+    pub whose: &'static str,
+    /// Bytes that were asked for.
+    pub wanted: usize,
+    /// Bytes in use.
+    pub used: usize,
+    /// The limit in bytes.
+    pub limit: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Account {
+    whose: &'static str,
+    limit: usize,
+    used: AtomicUsize,
+    above: Option<Arc<Account>>,
+    /// Of the topmost account: somebody gave bytes back.
+    freed: Notify,
+    /// Of the topmost account: how often there was no room.
+    refused: AtomicU64,
+}
+
+impl Account {
+    fn new(whose: &'static str, limit: usize, above: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self {
+            whose,
+            limit,
+            used: AtomicUsize::new(0),
+            above,
+            freed: Notify::new(),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// An account with a limit of its own below this one.
+    #[must_use]
+    pub fn below(self: &Arc<Self>, whose: &'static str, limit: usize) -> Arc<Self> {
+        Self::new(whose, limit, Some(self.clone()))
+    }
+
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |account| account.above.as_deref())
+    }
+
+    fn top(&self) -> &Self {
+        self.chain().last().unwrap_or(self)
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// How often somebody found no room here or below.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, wanted: usize) -> Result<(), NoRoom> {
+        for (depth, account) in self.chain().enumerate() {
+            let fits = |used: usize| used.checked_add(wanted).filter(|sum| *sum <= account.limit);
+            let added = account
+                .used
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+            if let Err(used) = added {
+                for below in self.chain().take(depth) {
+                    below.used.fetch_sub(wanted, Ordering::AcqRel);
+                }
+                return Err(NoRoom {
+                    whose: account.whose,
+                    wanted,
+                    used,
+                    limit: account.limit,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        for account in self.chain() {
+            account.used.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        self.top().freed.notify_waiters();
+    }
+
+    /// Takes `bytes`.
+    ///
+    /// # Errors
+    /// There is no room here or in an account above.
+    pub fn take(self: &Arc<Self>, bytes: usize) -> Result<Permit, NoRoom> {
+        let mut permit = self.permit();
+        permit.grow(bytes)?;
+        Ok(permit)
+    }
+
+    /// A permit for nothing yet.
+    #[must_use]
+    pub fn permit(self: &Arc<Self>) -> Permit {
+        Permit {
+            account: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Takes `bytes` also where there is no room: for the few that say that there is none.
+    #[must_use]
+    pub fn force(self: &Arc<Self>, bytes: usize) -> Permit {
+        for account in self.chain() {
+            account.used.fetch_add(bytes, Ordering::AcqRel);
+        }
+        Permit {
+            account: self.clone(),
+            bytes,
+        }
+    }
+
+    /// Counts that somebody was refused.
+    pub fn count_refusal(&self) {
+        self.top().refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that somebody holds. Drop gives them back.
+#[derive(Debug)]
+pub struct Permit {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Permit {
+    /// Takes `more` bytes.
+    ///
+    /// # Errors
+    /// There is no room; the permit stays as it was.
+    pub fn grow(&mut self, more: usize) -> Result<(), NoRoom> {
+        self.account.add(more)?;
+        self.bytes = self.bytes.saturating_add(more);
+        Ok(())
+    }
+
+    /// Takes `more` bytes, and waits for them for a short time.
+    ///
+    /// # Errors
+    /// There was no room for some seconds.
+    pub async fn grow_soon(&mut self, more: usize) -> Result<(), NoRoom> {
+        self.grow_within(more, PATIENCE).await
+    }
+
+    async fn grow_within(&mut self, more: usize, patience: Duration) -> Result<(), NoRoom> {
+        if self.grow(more).is_ok() {
+            return Ok(());
+        }
+        let account = self.account.clone();
+        let until = tokio::time::Instant::now() + patience;
+        loop {
+            let freed = account.top().freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let Err(error) = self.grow(more) else {
+                return Ok(());
+            };
+            if tokio::time::timeout_at(until, freed).await.is_err() {
+                account.count_refusal();
+                return Err(error);
+            }
+        }
+    }
+
+    /// Bytes that it stands for.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.account.remove(self.bytes);
+    }
+}
+
+/// Accounts by name below one for all.
+#[derive(Debug)]
+pub struct Accounts<K> {
+    all: Arc<Account>,
+    whose: &'static str,
+    each: usize,
+    of: Mutex<HashMap<K, Weak<Account>>>,
+}
+
+impl<K: Eq + Hash> Accounts<K> {
+    fn new(all: usize, whose: &'static str, each: usize) -> Self {
+        Self {
+            all: Account::new("the hub", all, None),
+            whose,
+            each,
+            of: Mutex::default(),
+        }
+    }
+
+    /// The account of `name`, which lives as long as somebody holds it.
+    pub fn of(&self, name: K) -> Arc<Account> {
+        // An insertion is one call: a panic cannot leave the map half-changed.
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = of.get(&name).and_then(Weak::upgrade) {
+            return account;
+        }
+        // Now and then the names that nobody holds any more are taken out; each lookup pays its part.
+        if of.len() >= 64 && of.len().is_power_of_two() {
+            of.retain(|_, account| account.strong_count() > 0);
+        }
+        let account = self.all.below(self.whose, self.each);
+        of.insert(name, Arc::downgrade(&account));
+        account
+    }
+
+    /// The account of all together.
+    #[must_use]
+    pub fn all(&self) -> &Arc<Account> {
+        &self.all
+    }
+}
+
+/// What the hub holds for its clients.
+#[derive(Debug)]
+pub struct Memory {
+    /// Requests with a key, from their first byte to the end of their work.
+    pub requests: Accounts<KeyId>,
+    /// Requests without a key, while they arrive.
+    pub strangers: Accounts<IpAddr>,
+    /// Answers and questions that wait for a client.
+    pub answers: Accounts<KeyId>,
+    /// Notifications that wait for a client.
+    pub notes: Accounts<KeyId>,
+    /// What was delivered and is kept for a client that was cut off.
+    pub kept: Accounts<KeyId>,
+}
+
+impl Memory {
+    /// The room of a new session of this key.
+    #[must_use]
+    pub fn session(&self, key: KeyId) -> Room {
+        Room {
+            waiting: self.answers.of(key).below("this session", ANSWERS_PER_SESSION),
+            notes: self.notes.of(key).below("this session", NOTES_PER_SESSION),
+            kept: Some(self.kept.of(key).below("this session", KEPT_PER_SESSION)),
+        }
+    }
+
+    /// The room of a request without a session of this key.
+    #[must_use]
+    pub fn once(&self, key: KeyId) -> Room {
+        Room {
+            waiting: self.answers.of(key),
+            notes: self.notes.of(key).below("this request", NOTES_PER_SESSION),
+            kept: None,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            requests: Accounts::new(REQUESTS, "this key", REQUESTS_PER_KEY),
+            strangers: Accounts::new(STRANGERS, "this address", STRANGERS_PER_ADDRESS),
+            answers: Accounts::new(ANSWERS, "this key", ANSWERS_PER_KEY),
+            notes: Accounts::new(NOTES, "this key", NOTES_PER_KEY),
+            kept: Accounts::new(KEPT, "this key", KEPT_PER_KEY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn family() -> (Accounts<u8>, Arc<Account>, Arc<Account>) {
+        let accounts = Accounts::new(100, "this key", 60);
+        let (one, two) = (accounts.of(1), accounts.of(2));
+        (accounts, one, two)
+    }
+
+    #[test]
+    fn bytes_are_taken_at_every_level_and_given_back() {
+        let (accounts, one, two) = family();
+        let session = one.below("this session", 40);
+        let held = session.take(40).unwrap();
+        assert_eq!(session.take(1).unwrap_err().whose, "this session");
+        assert_eq!(one.take(21).unwrap_err().whose, "this key");
+        let other = two.take(60).unwrap();
+        assert_eq!(one.take(1).unwrap_err().whose, "the hub");
+        assert_eq!((session.used(), one.used(), accounts.all().used()), (40, 40, 100));
+        drop(held);
+        drop(other);
+        assert_eq!((session.used(), one.used(), accounts.all().used()), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_wants_room_waits_for_it_a_short_time() {
+        let (_accounts, one, _two) = family();
+        let held = one.take(60).unwrap();
+        let mut wanted = one.permit();
+        let waiting = tokio::spawn(async move { wanted.grow_soon(10).await.map(|()| wanted.bytes()) });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(held);
+        assert_eq!(waiting.await.unwrap(), Ok(10));
+        let _held = one.take(60).unwrap();
+        assert_eq!(
+            one.permit()
+                .grow_within(1, Duration::from_millis(50))
+                .await
+                .unwrap_err()
+                .limit,
+            60
+        );
+        assert_eq!(one.top().refused(), 1);
+    }
+
+    #[test]
+    fn accounts_that_nobody_holds_are_forgotten() {
+        let accounts = Accounts::new(100, "this key", 60);
+        (0..10_000).for_each(|n: u32| drop(accounts.of(n)));
+        assert!(accounts.of.lock().unwrap().len() <= 128);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_over_the_limit(steps in prop::collection::vec((0_u8..3, 0_usize..50), 1..60)) {
+            let (accounts, one, two) = family();
+            let mut held = Vec::new();
+            for (what, bytes) in steps {
+                match what {
+                    0 => held.extend(one.take(bytes)),
+                    1 => held.extend(two.take(bytes)),
+                    _ => drop(held.pop()),
+                }
+                let sum: usize = held.iter().map(Permit::bytes).sum();
+                prop_assert_eq!(accounts.all().used(), sum);
+                prop_assert!(sum <= 100 && one.used() <= 60 && two.used() <= 60);
+            }
+            drop(held);
+            prop_assert_eq!(accounts.all().used(), 0);
+        }
+    }
+}
