@@ -145,11 +145,8 @@ fn catalogue(criterion: &mut Criterion) {
         let snapshot = Snapshot::new(offerings());
         group.bench_with_input(BenchmarkId::new("find", tools), &snapshot, |bencher, snapshot| {
             bencher.iter(|| {
-                snapshot.find(
-                    ListKind::Tools,
-                    black_box("github__update_issue_0007"),
-                    &principal,
-                )
+                let found = snapshot.find(ListKind::Tools, black_box("github__update_issue_0007"));
+                found.filter(|(_, item)| item.visible_to(&principal))
             });
         });
         group.bench_with_input(
@@ -157,11 +154,8 @@ fn catalogue(criterion: &mut Criterion) {
             &snapshot,
             |bencher, snapshot| {
                 bencher.iter(|| {
-                    snapshot.find(
-                        ListKind::Tools,
-                        black_box("secret__update_issue_0007"),
-                        &principal,
-                    )
+                    let found = snapshot.find(ListKind::Tools, black_box("secret__update_issue_0007"));
+                    found.filter(|(_, item)| item.visible_to(&principal))
                 });
             },
         );

@@ -1,10 +1,11 @@
 //! AI Infrastructure Hub: one address and one key for MCP servers, skills, configs, plugins and hooks.
 //!
-//! One request walks one way: transport ([`gateway`], [`api`]) → [`access`] → [`catalogue`] →
+//! One request walks one way: transport ([`gateway`], [`api`]) → [`access`] → [`catalogue`] → `calls` →
 //! provider ([`upstream`] or the hub's own tools) → back.
 
 pub mod access;
 pub mod api;
+mod calls;
 pub mod catalogue;
 pub mod cli;
 pub mod config;

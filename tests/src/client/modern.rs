@@ -13,6 +13,8 @@ pub struct Modern {
     url: String,
     key: String,
     capabilities: Value,
+    /// The name in its `clientInfo`.
+    name: String,
     next: AtomicU64,
 }
 
@@ -24,27 +26,34 @@ impl Modern {
             url: hub.url(path),
             key: key.to_owned(),
             capabilities,
+            name: "hostile-tests".to_owned(),
             next: AtomicU64::new(1),
         }
     }
 
-    fn message(&self, method: &str, mut params: Value) -> (reqwest::RequestBuilder, String) {
-        let mut meta = params["_meta"].as_object().cloned().unwrap_or_default();
-        meta.insert(
-            "io.modelcontextprotocol/protocolVersion".into(),
-            "2026-07-28".into(),
-        );
-        meta.insert(
-            "io.modelcontextprotocol/clientCapabilities".into(),
-            self.capabilities.clone(),
-        );
-        meta.insert(
-            "io.modelcontextprotocol/clientInfo".into(),
-            json!({ "name": "hostile-tests", "version": "1" }),
-        );
-        params["_meta"] = Value::Object(meta);
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut request = self
+    /// The same client under another name: to the hub it is another client.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The `_meta` that every request carries.
+    pub fn meta(&self) -> Value {
+        json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
+            "io.modelcontextprotocol/clientInfo": { "name": self.name, "version": "1" },
+        })
+    }
+
+    /// Sends this text as it is, under the headers of a request of `method` that names `name`.
+    pub async fn post(&self, method: &str, name: Option<&str>, body: impl Into<reqwest::Body>) -> Reply {
+        let request = self.builder(method, name).body(body);
+        exchange(request, no_answers, async |_| {}).await
+    }
+
+    fn builder(&self, method: &str, name: Option<&str>) -> reqwest::RequestBuilder {
+        let request = self
             .http
             .post(&self.url)
             .bearer_auth(&self.key)
@@ -52,13 +61,21 @@ impl Modern {
             .header("content-type", "application/json")
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", method);
-        if let Some(name) = params
-            .get("name")
-            .or_else(|| params.get("uri"))
-            .and_then(Value::as_str)
-        {
-            request = request.header("mcp-name", name);
+        match name {
+            Some(name) => request.header("mcp-name", name),
+            None => request,
         }
+    }
+
+    fn message(&self, method: &str, mut params: Value) -> (reqwest::RequestBuilder, String) {
+        let mut meta = params["_meta"].as_object().cloned().unwrap_or_default();
+        meta.extend(self.meta().as_object().cloned().unwrap_or_default());
+        params["_meta"] = Value::Object(meta);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = ["name", "uri", "taskId"]
+            .iter()
+            .find_map(|key| params[key].as_str());
+        let request = self.builder(method, name);
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         (request, body.to_string())
     }

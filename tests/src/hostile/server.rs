@@ -123,6 +123,8 @@ pub(crate) struct Server {
     pub(crate) down: std::sync::atomic::AtomicBool,
     shared: Arc<Session>,
     added: Mutex<Vec<String>>,
+    /// All tasks, whoever made them: their ids and results.
+    tasks: Mutex<Vec<(String, String)>>,
     record: Mutex<Vec<Value>>,
     file: Option<String>,
     counter: AtomicU64,
@@ -141,6 +143,7 @@ impl Server {
             down: std::sync::atomic::AtomicBool::new(false),
             shared: Session::new(),
             added: Mutex::default(),
+            tasks: Mutex::default(),
             record: Mutex::default(),
             file,
             counter: AtomicU64::new(1),
@@ -310,7 +313,52 @@ impl Server {
                 Reply::Result("{}".to_owned())
             }
             "logging/setLevel" if !modern => Reply::Result("{}".to_owned()),
+            "completion/complete" => self.complete(r#""completion":{"values":["value"],"total":1}"#),
+            "acme/echo" => self.complete(&format!(r#""echo":{fields}"#)),
+            method if method.starts_with("tasks/") => self.task(method, &fields),
             _ => Reply::error(-32601, &format!("method not found: {method}")),
+        }
+    }
+
+    /// Makes a task whose result is this one.
+    pub(crate) fn make_task(&self, result: &str) -> Reply {
+        // No other server has a task of that id.
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let id = format!("task-{}-{number}", std::process::id());
+        lock(&self.tasks).push((id.clone(), result.to_owned()));
+        let task = state_of(&id, "working");
+        match self.mode {
+            Mode::Modern => Reply::Result(format!(r#"{{"resultType":"task",{task}}}"#)),
+            _ => Reply::Result(format!(r#"{{"task":{{{task}}}}}"#)),
+        }
+    }
+
+    /// Answers for every task to everyone, as a server does that cannot tell its callers apart.
+    fn task(&self, method: &str, fields: &Value) -> Reply {
+        let mut tasks = lock(&self.tasks);
+        if method == "tasks/list" {
+            let all: Vec<_> = tasks
+                .iter()
+                .map(|(id, _)| format!("{{{}}}", state_of(id, "completed")))
+                .collect();
+            return self.complete(&format!("\"tasks\":[{}]", all.join(",")));
+        }
+        let id = fields.get("taskId").and_then(Value::as_str).unwrap_or_default();
+        let known = tasks.iter().find(|(known, _)| known == id).cloned();
+        let Some((id, result)) = known else {
+            return Reply::error(-32602, "no such task");
+        };
+        match method {
+            "tasks/result" => Reply::Result(result),
+            "tasks/cancel" => {
+                tasks.retain(|(known, _)| *known != id);
+                self.complete(&state_of(&id, "cancelled"))
+            }
+            _ if self.mode == Mode::Modern => {
+                self.complete(&format!(r#"{},"result":{result}"#, state_of(&id, "completed")))
+            }
+            _ => self.complete(&state_of(&id, "completed")),
         }
     }
 
@@ -356,6 +404,13 @@ impl Server {
             }
         }
     }
+}
+
+/// The members of a task.
+fn state_of(id: &str, status: &str) -> String {
+    format!(
+        r#""taskId":"{id}","status":"{status}","createdAt":"2026-01-01T00:00:00Z","lastUpdatedAt":"2026-01-01T00:00:00Z","ttl":null,"ttlMs":null"#
+    )
 }
 
 fn capabilities() -> Value {

@@ -16,6 +16,7 @@
 //! | `ask` | tells of its progress, asks the client for `kind`: elicitation, sampling or roots; answers with what it said |
 //! | `add_tool` | one more tool of `name`; tells everyone |
 //! | `touch`, `log` | says that `uri` changed, to those who subscribed to it or to `of`; sends a log message |
+//! | any, with `later: true` | makes a task, whose result is the text of `text` |
 //! | `odd` | a content block and fields that no revision knows |
 
 use std::{sync::Arc, time::Duration};
@@ -99,6 +100,10 @@ pub(crate) async fn call(
     let word = |name: &str| argument(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| argument(name).and_then(Value::as_u64).unwrap_or(0);
     let raw = message.params.as_ref().map_or("{}", |p| p.get());
+    if argument("later") == Some(&Value::Bool(true)) {
+        let text = Value::from(word("text"));
+        return server.make_task(&format!(r#"{{"content":[{{"type":"text","text":{text}}}]}}"#));
+    }
     match fields.get("name").and_then(Value::as_str).unwrap_or_default() {
         "mirror" => {
             let arguments = serde_json::from_str::<Raw>(raw).ok().and_then(|r| r.arguments);

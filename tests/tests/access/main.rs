@@ -8,11 +8,13 @@
 )]
 
 mod authority;
+mod endpoints;
 mod existence;
 mod lines;
 mod mcp;
 mod rest;
 mod secrets;
+mod shape;
 mod spill;
 mod start;
 

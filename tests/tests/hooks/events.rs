@@ -36,7 +36,7 @@ import { defineHook, host } from "aih-plugin";
 defineHook((event) => ({ replace: { instructions: `${host.config.get("text")} ${event.payload.principal}` } }));
 "#;
 
-const LISTS: &str = r#"
+pub(super) const LISTS: &str = r#"
 import { defineHook } from "aih-plugin";
 defineHook((event) => {
   const names = event.payload.tools.map((tool) => tool.name);

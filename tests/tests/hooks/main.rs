@@ -15,6 +15,7 @@ mod events;
 mod examples;
 mod faults;
 mod guards;
+mod names;
 mod queue;
 
 use std::{

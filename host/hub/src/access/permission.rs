@@ -377,6 +377,32 @@ impl PermissionSet {
                     .any(|path| taken(path)))
     }
 
+    /// Whether something that has several names may be seen and used: one of its `paths` is granted, and none of
+    /// them is taken away.
+    #[must_use]
+    pub fn allows_one_of(&self, paths: &[&str]) -> bool {
+        let any = |patterns: &[Pattern]| {
+            patterns
+                .iter()
+                .any(|one| paths.iter().any(|path| one.matches(path)))
+        };
+        self.all || (any(&self.grants) && !any(&self.takes))
+    }
+
+    /// Whether a pattern takes `path` away, be it granted or not.
+    #[must_use]
+    pub fn takes_away(&self, path: &str) -> bool {
+        self.takes.iter().any(|one| one.matches(path))
+    }
+
+    /// Whether all that there is or may ever be below `folder` (`mcps/stripe`) is allowed.
+    #[must_use]
+    pub fn allows_all_under(&self, folder: &str) -> bool {
+        let folder = folder.trim_end_matches('/');
+        let taken = |take: &Pattern| take.matches(folder) || take.reaches_below(folder);
+        self.all || (self.grants.iter().any(|grant| grant.matches(folder)) && !self.takes.iter().any(taken))
+    }
+
     /// Whether anything below `folder` (`mcps/stripe`, with or without a trailing slash) could be allowed:
     /// whether to show a server in a list although only some of its tools are granted.
     ///

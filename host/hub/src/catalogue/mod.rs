@@ -10,6 +10,7 @@ pub mod provider;
 pub mod skills;
 pub mod skills_mcp;
 pub mod snapshot;
+pub mod target;
 pub mod uri;
 
 use std::{
@@ -22,6 +23,7 @@ use tokio::sync::broadcast;
 
 use provider::{ChangeSignal, Provider};
 pub use snapshot::{Item, ListKind, Offering, Scope, Snapshot};
+pub use target::{ProviderRequest, Target, ToolNames};
 
 use crate::access::Principal;
 

@@ -330,6 +330,12 @@ pub trait Provider: Send + Sync {
     /// even while it is down (a call then says what is wrong).
     fn offers(&self) -> Arc<Offers>;
 
+    /// The server's own name of the tool that is listed as `listed`; `None` for one that is not offered. Never waits
+    /// for the server.
+    fn own_tool_name<'n>(&'n self, listed: &'n str) -> Option<&'n str> {
+        Some(listed)
+    }
+
     /// Any request but list, subscribe and log level: `tools/call`, `prompts/get`, `resources/read`,
     /// `completion/complete`, and what the hub does not know. `params` is the client's, with the
     /// provider's own names; `_meta` is unchanged (the provider maps progress tokens and eras).
@@ -343,7 +349,9 @@ pub trait Provider: Send + Sync {
         call: &Call,
     ) -> Result<Answer, ErrorObject>;
 
-    /// A notification from the client (`notifications/roots/list_changed`, unknown ones). Best effort.
+    /// A notification from the client (`notifications/roots/list_changed`, unknown ones). It reaches the server only
+    /// over a connection that is this client's own: over one that clients share, it would speak for all of them.
+    /// Best effort.
     async fn notify(&self, method: &str, params: Option<RawJson>, client: &Arc<Client>);
 
     /// Subscribes the client to a resource; `notifications/resources/updated` then comes through

@@ -11,6 +11,7 @@ use super::{
     names::{ExposedName, Namespace},
     pages::{self, Page},
     provider::{Offers, Provider, ProviderKind},
+    target::{Target, ToolNames},
     uri,
 };
 use crate::{
@@ -64,13 +65,15 @@ impl ListKind {
 /// One listed thing.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Its name or URI at the provider.
+    /// The name or URI that the provider is called with.
     pub original: Box<str>,
+    /// The names of a tool; `None` for everything else.
+    pub names: Option<Arc<ToolNames>>,
     /// Its name or URI on the aggregated endpoint.
     pub exposed: Box<str>,
-    /// What a key must be allowed; `None` is open to every key.
-    pub permission: Option<Box<str>>,
-    /// In place of `permission` for a resource or template of a server: its URI in the forms that permissions compare.
+    /// What a key must be allowed, by each name that the item has; none is open to every key.
+    pub permissions: Box<[Box<str>]>,
+    /// In place of `permissions` for a resource or template of a server: its URI in the forms that permissions compare.
     resource: Option<ResourcePath>,
     /// As the provider listed it: for the endpoint of this one MCP.
     pub direct: RawJson,
@@ -81,15 +84,23 @@ pub struct Item {
 }
 
 impl Item {
-    /// Whether `principal` may see and use it.
+    /// Whether `principal` may see and use it: one of its names is granted, and none is taken away.
     pub fn visible_to(&self, principal: &Principal) -> bool {
         let permissions = principal.permissions();
-        principal.is_current()
-            && match (&self.resource, &self.permission) {
-                (Some(resource), _) => permissions.allows_resource(resource),
-                (None, Some(path)) => permissions.allows(path),
-                (None, None) => true,
+        if !principal.is_current() {
+            return false;
+        }
+        if let Some(resource) = &self.resource {
+            return permissions.allows_resource(resource);
+        }
+        match &*self.permissions {
+            [] => true,
+            [path] => permissions.allows(path),
+            paths => {
+                let paths: Vec<&str> = paths.iter().map(|path| &**path).collect();
+                permissions.allows_one_of(&paths)
             }
+        }
     }
 }
 
@@ -97,6 +108,8 @@ impl Item {
 pub struct Offering {
     /// What serves the calls.
     pub provider: Arc<dyn Provider>,
+    /// What kind of provider it is.
+    kind: ProviderKind,
     /// What stands in front of its names.
     pub namespace: Namespace,
     /// What it listed when this picture was made.
@@ -108,17 +121,19 @@ pub struct Offering {
 impl Offering {
     /// Names everything that `provider` lists now. Two tools that would get one name: the first stays.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
-        let namespace = match provider.status().kind {
+        let kind = provider.status().kind;
+        let namespace = match kind {
             ProviderKind::Hub => Namespace::hub(),
             ProviderKind::Mcp | ProviderKind::Plugin => Namespace::new(provider.name()),
         };
         let offers = provider.offers();
+        let provider_kind = kind;
         let items = ListKind::ALL.map(|kind| {
             let mut taken = std::collections::HashSet::new();
             let items = kind
                 .items(&offers)
                 .iter()
-                .filter_map(|json| named(kind, json, &*provider, &namespace));
+                .filter_map(|json| named(kind, json, &*provider, provider_kind, &namespace));
             items.filter(|item| {
                 let fresh = taken.insert(item.exposed.clone());
                 if !fresh {
@@ -135,6 +150,7 @@ impl Offering {
             .collect();
         Self {
             provider,
+            kind,
             namespace,
             offers,
             items,
@@ -157,27 +173,79 @@ impl Offering {
         self.items(ListKind::Tools).get(*self.by_original.get(original)?)
     }
 
-    /// The permission path of something at this provider: `mcps/{name}/{item}`.
-    pub fn permission(&self, item: &str) -> String {
-        permission_path(&*self.provider, item)
+    /// Whether an item of this kind may be called by a name. What is not listed is not there: a server's own words would
+    /// tell it from what is hidden. A server that has not told its lists yet says why it does not serve.
+    pub fn may_have(&self, kind: ListKind, original: &str) -> bool {
+        let listed = match kind {
+            ListKind::Tools => self.tool(original).is_some(),
+            _ => self.items(kind).iter().any(|item| *item.original == *original),
+        };
+        listed || self.offers.capabilities.is_none()
     }
 
-    /// Whether `principal` may use the resource with this URI at the provider, be it listed or not. The hub's own answer
-    /// only what the caller may see.
-    pub fn permits_resource(&self, uri: &str, principal: &Principal) -> bool {
-        match self.provider.status().kind {
-            ProviderKind::Hub => principal.is_current(),
-            ProviderKind::Mcp | ProviderKind::Plugin => {
-                let permissions = principal.permissions();
-                permissions.is_all()
-                    || permissions.allows_resource(&ResourcePath::new(&self.permission(""), uri))
+    /// The names of the tool that is listed as `listed`, be it in the list or not; `None` for one that is not
+    /// offered.
+    pub fn tool_names(&self, listed: &str) -> Option<Arc<ToolNames>> {
+        match self.tool(listed) {
+            Some(item) => item.names.clone(),
+            None => Some(Arc::new(ToolNames {
+                own: self.provider.own_tool_name(listed)?.into(),
+                listed: listed.into(),
+            })),
+        }
+    }
+
+    /// The permission path of something at this provider: `mcps/{name}/{item}`.
+    pub fn permission(&self, item: &str) -> String {
+        permission_path(self.provider.name(), self.kind, item)
+    }
+
+    /// Whether `principal` may use what a request names here: the one rule for every call, whoever makes it and over
+    /// whichever endpoint.
+    ///
+    /// A tool may be granted by the server's own name or by the listed one. It may be taken away by these two, and by
+    /// the name that a hook gave it. The hub's own tools and resources are open to every key: they answer only
+    /// what it may see.
+    pub fn permits(&self, target: &Target, principal: &Principal) -> bool {
+        let permissions = principal.permissions();
+        if !principal.is_current() {
+            return false;
+        }
+        if permissions.is_all() {
+            return true;
+        }
+        if self.kind == ProviderKind::Hub {
+            return match target {
+                Target::Prompt(name) => {
+                    let mut prompts = self.items(ListKind::Prompts).iter();
+                    let listed = prompts.find(|item| item.original == *name);
+                    listed.is_none_or(|item| item.visible_to(principal))
+                }
+                _ => true,
+            };
+        }
+        match target {
+            Target::Tool { names, shown } => {
+                let own = self.permission(&names.own);
+                let allowed = match names.renamed() {
+                    None => permissions.allows(&own),
+                    Some(listed) => permissions.allows_one_of(&[&own, &self.permission(listed)]),
+                };
+                let taken = |shown: &str| permissions.takes_away(&self.permission(shown));
+                allowed && !shown.as_deref().is_some_and(taken)
             }
+            Target::Prompt(name) => permissions.allows(&self.permission(name)),
+            Target::Resource(uri) => {
+                permissions.allows_resource(&ResourcePath::new(&self.permission(""), uri))
+            }
+            Target::Own => self.visible_to(principal),
+            Target::Server => permissions.allows_all_under(self.permission("").trim_end_matches('/')),
         }
     }
 
     /// Whether `principal` may use anything here.
     pub fn visible_to(&self, principal: &Principal) -> bool {
-        match self.provider.status().kind {
+        match self.kind {
             ProviderKind::Hub => principal.is_current(),
             ProviderKind::Mcp => principal
                 .permissions()
@@ -189,10 +257,10 @@ impl Offering {
     }
 }
 
-fn permission_path(provider: &dyn Provider, item: &str) -> String {
-    match provider.status().kind {
-        ProviderKind::Mcp => format!("mcps/{}/{item}", provider.name()),
-        ProviderKind::Plugin => format!("plugins/{}/{item}", provider.name()),
+fn permission_path(provider: &str, kind: ProviderKind, item: &str) -> String {
+    match kind {
+        ProviderKind::Mcp => format!("mcps/{provider}/{item}"),
+        ProviderKind::Plugin => format!("plugins/{provider}/{item}"),
         ProviderKind::Hub => item.to_owned(),
     }
 }
@@ -203,19 +271,39 @@ fn hub_permission(object: &RawObject<'_>) -> Option<Box<str>> {
     meta.get("aih/permission").and_then(Value::as_str).map(Into::into)
 }
 
-fn named(kind: ListKind, json: &RawJson, provider: &dyn Provider, namespace: &Namespace) -> Option<Item> {
+fn named(
+    kind: ListKind,
+    json: &RawJson,
+    provider: &dyn Provider,
+    provider_kind: ProviderKind,
+    namespace: &Namespace,
+) -> Option<Item> {
     let Ok(object) = RawObject::parse(json) else {
         tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(), "an item is no object; dropped");
         return None;
     };
     let original: Box<str> = object.str(kind.key())?.into();
-    let hub = provider.status().kind == ProviderKind::Hub;
+    let hub = provider_kind == ProviderKind::Hub;
     let of_server = matches!(kind, ListKind::Resources | ListKind::Templates) && !hub;
-    let permission = match hub {
-        true => hub_permission(&object),
-        false => Some(permission_path(provider, &original).into()),
+    let names = match kind {
+        ListKind::Tools => Some(Arc::new(ToolNames {
+            own: provider.own_tool_name(&original)?.into(),
+            listed: original.clone(),
+        })),
+        ListKind::Prompts | ListKind::Resources | ListKind::Templates => None,
     };
-    let resource = of_server.then(|| ResourcePath::new(&permission_path(provider, ""), &original));
+    let permissions: Vec<Box<str>> = if hub {
+        hub_permission(&object).into_iter().collect()
+    } else {
+        let own = names.as_ref().map_or(&*original, |names| &names.own);
+        let listed = names.as_ref().and_then(|names| names.renamed());
+        let paths = [Some(own), listed].into_iter().flatten();
+        paths
+            .map(|name| permission_path(provider.name(), provider_kind, name).into())
+            .collect()
+    };
+    let resource =
+        of_server.then(|| ResourcePath::new(&permission_path(provider.name(), provider_kind, ""), &original));
     let exposed: Box<str> = match kind {
         ListKind::Tools | ListKind::Prompts => ExposedName::new(namespace, &original).as_str().into(),
         ListKind::Resources | ListKind::Templates if hub => original.clone(),
@@ -234,8 +322,9 @@ fn named(kind: ListKind, json: &RawJson, provider: &dyn Provider, namespace: &Na
     );
     Some(Item {
         original,
+        names,
         exposed,
-        permission,
+        permissions: permissions.into(),
         resource,
         direct: json.clone(),
         listed,
@@ -331,13 +420,8 @@ impl Snapshot {
         })
     }
 
-    /// The tool or prompt with this exposed name, if `principal` may use it.
-    pub fn find(
-        &self,
-        kind: ListKind,
-        exposed: &str,
-        principal: &Principal,
-    ) -> Option<(&Arc<Offering>, &Item)> {
+    /// The tool or prompt with this exposed name. Whether a key may use it is for [`Offering::permits`] to say.
+    pub fn find(&self, kind: ListKind, exposed: &str) -> Option<(&Arc<Offering>, &Item)> {
         let (i, j) = match kind {
             ListKind::Tools => *self.tools.get(exposed)?,
             ListKind::Prompts => *self.prompts.get(exposed)?,
@@ -345,19 +429,18 @@ impl Snapshot {
         };
         let offering = self.offerings.get(i)?;
         let item = offering.items(kind).get(j)?;
-        item.visible_to(principal).then_some((offering, item))
+        Some((offering, item))
     }
 
     /// The provider and its own URI behind an exposed resource URI. A URI in the form of a server's that no server has
     /// the namespace of is nobody's: it is not the hub's to answer, or what is hidden could be told from what is not there.
-    pub fn find_resource(&self, exposed: &str, principal: &Principal) -> Option<(&Arc<Offering>, String)> {
+    /// Whether a key may use it is for [`Offering::permits`] to say.
+    pub fn find_resource(&self, exposed: &str) -> Option<(&Arc<Offering>, String)> {
         if let Some((namespace, original)) = uri::parse(exposed)
             && namespace != super::names::HUB
         {
             let offering = self.offerings.get(*self.by_namespace.get(namespace)?)?;
-            return offering
-                .permits_resource(&original, principal)
-                .then_some((offering, original));
+            return Some((offering, original));
         }
         let hub = self
             .by_namespace

@@ -1,25 +1,22 @@
-//! From a method and its parameters to an answer: names are looked up, permissions checked, eras bridged.
+//! From a method and its parameters to an answer: lists are read, and what a request names is looked up. The call
+//! itself is made by [`calls`].
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Gateway,
-    bridge::{as_modern, ask_provider},
-    record::Row,
-    rewrite,
-};
+use super::{Gateway, rewrite};
 use crate::{
+    calls::{self, Failure, Made},
     catalogue::{
-        ListKind, Offering, Scope, names,
+        ListKind, Offering, ProviderRequest, Scope, Target, ToolNames, names,
         pages::{self, Page},
         provider::{Call, Client, LogLevel, Peer, ProviderState, Trail},
         skills_mcp,
     },
     hooks::Trigger,
-    mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, method},
+    mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, method},
 };
 
 /// One request of a client, whichever way it came.
@@ -50,42 +47,28 @@ impl Request {
     }
 }
 
-/// Where a request goes: the provider, and the parameters with its own names.
-pub(super) struct Route {
-    offering: Arc<Offering>,
-    params: Option<RawJson>,
-}
-
 impl Gateway {
     /// Answers a request.
     ///
     /// # Errors
     /// The provider's error unchanged, or the hub's own with what to do.
-    pub async fn answer(&self, request: Request) -> Result<RawJson, ErrorObject> {
+    pub async fn answer(&self, mut request: Request) -> Result<RawJson, ErrorObject> {
+        let params = Params::read(&request.method, request.params.take())?;
         let legacy = request.client.era() == Era::Legacy;
         match &*request.method {
-            method::TOOLS_LIST => self.list(ListKind::Tools, &request).await,
-            method::PROMPTS_LIST => self.list(ListKind::Prompts, &request).await,
-            method::RESOURCES_LIST => self.list(ListKind::Resources, &request).await,
-            method::TEMPLATES_LIST => self.list(ListKind::Templates, &request).await,
-            method::TOOLS_CALL => {
-                let request = self.shown_to_listed(request).await?;
-                let route = |request: &Request| self.route_item(ListKind::Tools, request);
-                self.forward(self.route_young(&request, route).await?, request)
-                    .await
-            }
-            method::PROMPTS_GET => {
-                let route = |request: &Request| self.route_item(ListKind::Prompts, request);
-                self.forward(self.route_young(&request, route).await?, request)
-                    .await
-            }
-            method::RESOURCES_READ => self.forward(self.route_resource(&request)?, request).await,
-            method::COMPLETE => self.forward(self.route_completion(&request)?, request).await,
+            method::TOOLS_LIST => self.list(ListKind::Tools, &request, &params).await,
+            method::PROMPTS_LIST => self.list(ListKind::Prompts, &request, &params).await,
+            method::RESOURCES_LIST => self.list(ListKind::Resources, &request, &params).await,
+            method::TEMPLATES_LIST => self.list(ListKind::Templates, &request, &params).await,
+            method::TOOLS_CALL => self.call_tool(request, params).await,
+            method::PROMPTS_GET => self.get_prompt(request, params).await,
+            method::RESOURCES_READ => self.read_resource(request, params).await,
+            method::COMPLETE => self.complete(request, params).await,
             method::PING if legacy => Ok(RawJson::EMPTY_OBJECT),
             method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE if legacy => {
-                self.subscribe(&request).await
+                self.subscribe(&request, &params).await
             }
-            method::SET_LEVEL if legacy => self.set_level(&request).await,
+            method::SET_LEVEL if legacy => self.set_level(&request, &params).await,
             method::INITIALIZE => Err(ErrorObject::new(
                 ErrorCode::INVALID_REQUEST,
                 "this session is initialized already",
@@ -94,20 +77,21 @@ impl Gateway {
             | method::RESOURCES_SUBSCRIBE
             | method::RESOURCES_UNSUBSCRIBE
             | method::SET_LEVEL => Err(ErrorObject::method_not_found(&request.method)),
-            _ => self.forward(self.route_other(&request)?, request).await,
+            method::TASKS_GET | method::TASKS_RESULT | method::TASKS_UPDATE | method::TASKS_CANCEL => {
+                self.task(request, params).await
+            }
+            method::TASKS_LIST => self.list_tasks(request, params).await,
+            _ => self.other(request, params).await,
         }
     }
 
-    async fn list(&self, kind: ListKind, request: &Request) -> Result<RawJson, ErrorObject> {
+    async fn list(&self, kind: ListKind, request: &Request, params: &Params) -> Result<RawJson, ErrorObject> {
         if let Scope::One(server) = &request.scope {
             self.only(server, &request.client)?;
         }
         self.until_warm(&request.scope, &request.client.principal).await;
-        let cursor = request
-            .params
-            .as_ref()
-            .and_then(|p| RawObject::parse(p).ok()?.read::<serde_json::Value>("cursor"))
-            .filter(|cursor| !cursor.is_null());
+        let cursor = params.get("cursor").map(RawJson::to_value);
+        let cursor = cursor.filter(|cursor| !cursor.is_null());
         let first = cursor.is_none();
         if first {
             self.catalogue.catch_up();
@@ -116,9 +100,16 @@ impl Gateway {
         if kind == ListKind::Tools && self.hooks.any(Trigger::ListTools) {
             let (scope, call) = (&request.scope, request.call());
             let all = || self.all_tools(request);
+            let may = |listed: &str, shown: &str| {
+                let found = self.find_tool(request, listed);
+                found.is_some_and(|(offering, names)| {
+                    let shown = Some(shown.into());
+                    offering.permits(&Target::Tool { names, shown }, &request.client.principal)
+                })
+            };
             page.items = self
                 .hooks
-                .view_page(scope, &call, &page.items, first, all)
+                .view_page(scope, &call, &page.items, first, all, may)
                 .await?;
         }
         let mut out = Vec::with_capacity(page.items.len() + 192);
@@ -167,25 +158,6 @@ impl Gateway {
         snapshot.list(&request.scope, ListKind::Tools, &request.client.principal)
     }
 
-    /// A call of a tool under the name that `list.tools` hooks gave it, with the name that it has without them.
-    async fn shown_to_listed(&self, mut request: Request) -> Result<Request, ErrorObject> {
-        if !self.hooks.any(Trigger::ListTools) {
-            return Ok(request);
-        }
-        let params = request.params.as_ref().ok_or_else(|| missing("name"))?;
-        let object = RawObject::parse(params)
-            .map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
-        let name = object.str("name").ok_or_else(|| missing("name"))?.into_owned();
-        let (scope, call) = (&request.scope, request.call());
-        let all = || self.all_tools(&request);
-        let called = self.hooks.called(scope, &call, &name, all).await?;
-        let called = called.ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {name}")))?;
-        if called != name {
-            request.params = rewrite::set_str(params, "name", |_| called);
-        }
-        Ok(request)
-    }
-
     /// The one provider of `/mcp/{name}`.
     ///
     /// # Errors
@@ -199,44 +171,130 @@ impl Gateway {
             .ok_or_else(|| ErrorObject::invalid_params(format!("no server `{name}`")))
     }
 
-    fn route_item(&self, kind: ListKind, request: &Request) -> Result<Route, ErrorObject> {
-        let params = request.params.as_ref().ok_or_else(|| missing("name"))?;
-        let mut object = RawObject::parse(params)
-            .map_err(|_| ErrorObject::invalid_params("`params` must be an object"))?;
-        let name = object.str("name").ok_or_else(|| missing("name"))?.into_owned();
-        let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
-        let unknown = || ErrorObject::invalid_params(format!("unknown {what}: {name}"));
+    async fn call_tool(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+        let name = params.str("name").ok_or_else(|| missing("name"))?.into_owned();
+        let unknown = || ErrorObject::invalid_params(format!("unknown tool: {name}"));
+        if let Scope::One(server) = &request.scope {
+            self.only(server, &request.client)?;
+        }
+        let listed = self.listed_as(&request, &name).await?.ok_or_else(unknown)?;
+        let shown: Option<Box<str>> = (listed != name).then(|| name.as_str().into());
+        // What is hidden takes the same time as what does not exist.
+        let find = || {
+            let (offering, names) = self.find_tool(&request, &listed).ok_or_else(unknown)?;
+            let shown = shown.clone();
+            let target = Target::Tool { names, shown };
+            let may = offering.permits(&target, &request.client.principal);
+            may.then_some((offering, target)).ok_or_else(unknown)
+        };
+        let (offering, target) = self.find_young(&request, find).await?;
+        if let Target::Tool { names, .. } = &target
+            && *names.listed != *name
+        {
+            params.set("name", RawJson::of(&*names.listed));
+        }
+        let asked = ProviderRequest::new(&offering, &request.method, target, params);
+        self.make(request, asked, unknown).await
+    }
+
+    /// The server and the names of the tool that is listed as `listed`. Whether the client may use it is asked when the
+    /// call is made.
+    fn find_tool(&self, request: &Request, listed: &str) -> Option<(Arc<Offering>, Arc<ToolNames>)> {
         match &request.scope {
             Scope::All => {
                 let snapshot = self.catalogue.snapshot();
-                let (offering, item) = snapshot
-                    .find(kind, &name, &request.client.principal)
-                    .ok_or_else(unknown)?;
-                let original = RawJson::of(&*item.original);
-                object.set("name", &original);
-                Ok(Route {
-                    offering: offering.clone(),
-                    params: Some(object.to_json()),
-                })
+                let (offering, item) = snapshot.find(ListKind::Tools, listed)?;
+                Some((offering.clone(), item.names.clone()?))
             }
             Scope::One(server) => {
-                let offering = self.only(server, &request.client)?;
-                // What is not listed is not there, here as on `/mcp`: a server's own words would tell it from what is
-                // hidden. A server that has not told its lists yet says why it does not serve.
-                let known = offering.offers.capabilities.is_none()
-                    || offering.items(kind).iter().any(|item| *item.original == *name);
-                (known && allowed(&offering, &name, &request.client))
-                    .then_some(())
-                    .ok_or_else(unknown)?;
-                Ok(Route {
-                    offering,
-                    params: request.params.clone(),
-                })
+                let offering = self.only(server, &request.client).ok()?;
+                let known = offering.may_have(ListKind::Tools, listed);
+                let names = offering.tool_names(listed).filter(|_| known)?;
+                Some((offering, names))
             }
         }
     }
 
-    /// The provider of a resource and the resource's own URI.
+    /// The name in the list of the tool that a client calls `name`: `list.tools` hooks may have given it another one.
+    /// `None` where they hid it.
+    async fn listed_as(&self, request: &Request, name: &str) -> Result<Option<String>, ErrorObject> {
+        if !self.hooks.any(Trigger::ListTools) {
+            return Ok(Some(name.to_owned()));
+        }
+        let (scope, call) = (&request.scope, request.call());
+        let all = || self.all_tools(request);
+        self.hooks.called(scope, &call, name, all).await
+    }
+
+    async fn get_prompt(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+        let name = params.str("name").ok_or_else(|| missing("name"))?.into_owned();
+        let find = || {
+            let (offering, own) = self.find_prompt(&request, &name)?;
+            let target = Target::Prompt(own.clone());
+            let may = offering.permits(&target, &request.client.principal);
+            may.then_some((offering, own))
+                .ok_or_else(|| unknown_prompt(&name))
+        };
+        let (offering, own) = self.find_young(&request, find).await?;
+        if *own != *name {
+            params.set("name", RawJson::of(&*own));
+        }
+        let unknown = || unknown_prompt(&name);
+        let asked = ProviderRequest::new(&offering, &request.method, Target::Prompt(own), params);
+        self.make(request, asked, unknown).await
+    }
+
+    /// The provider of a prompt and its own name for it. Whether the client may use it is asked when the call is made.
+    fn find_prompt(&self, request: &Request, name: &str) -> Result<(Arc<Offering>, Box<str>), ErrorObject> {
+        match &request.scope {
+            Scope::All => {
+                let snapshot = self.catalogue.snapshot();
+                let found = snapshot.find(ListKind::Prompts, name);
+                let (offering, item) = found.ok_or_else(|| unknown_prompt(name))?;
+                Ok((offering.clone(), item.original.clone()))
+            }
+            Scope::One(server) => {
+                let offering = self.only(server, &request.client)?;
+                match offering.may_have(ListKind::Prompts, name) {
+                    true => Ok((offering, name.into())),
+                    false => Err(unknown_prompt(name)),
+                }
+            }
+        }
+    }
+
+    async fn read_resource(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+        let uri = uri_of(&params)?;
+        let (offering, own) = self.locate_resource(&request.scope, &uri, &request.client)?;
+        if own != uri {
+            params.set("uri", RawJson::of(&own));
+        }
+        let era = request.client.era();
+        let unknown = || ErrorObject::resource_not_found(&uri, era);
+        let asked = ProviderRequest::new(&offering, &request.method, Target::Resource(own.into()), params);
+        self.make(request, asked, unknown).await
+    }
+
+    /// The provider of a resource and the resource's own URI. Whether the client may use it is another question.
+    fn locate_resource(
+        &self,
+        scope: &Scope,
+        uri: &str,
+        client: &Client,
+    ) -> Result<(Arc<Offering>, String), ErrorObject> {
+        match scope {
+            Scope::All => {
+                let snapshot = self.catalogue.snapshot();
+                let found = snapshot.find_resource(uri);
+                let (offering, own) =
+                    found.ok_or_else(|| ErrorObject::resource_not_found(uri, client.era()))?;
+                Ok((offering.clone(), own))
+            }
+            Scope::One(server) => Ok((self.only(server, client)?, uri.to_owned())),
+        }
+    }
+
+    /// The provider of a resource that the client may use, and the resource's own URI.
     ///
     /// # Errors
     /// No such resource for this key.
@@ -246,123 +304,91 @@ impl Gateway {
         uri: &str,
         client: &Client,
     ) -> Result<(Arc<Offering>, String), ErrorObject> {
-        let unknown = || ErrorObject::resource_not_found(uri, client.era());
-        match scope {
-            Scope::All => {
-                let snapshot = self.catalogue.snapshot();
-                let (offering, original) = snapshot
-                    .find_resource(uri, &client.principal)
-                    .ok_or_else(unknown)?;
-                Ok((offering.clone(), original))
-            }
-            Scope::One(server) => {
-                let offering = self.only(server, client)?;
-                offering
-                    .permits_resource(uri, &client.principal)
-                    .then_some(())
-                    .ok_or_else(unknown)?;
-                Ok((offering, uri.to_owned()))
-            }
+        let (offering, own) = self.locate_resource(scope, uri, client)?;
+        let target = Target::Resource(own.as_str().into());
+        match offering.permits(&target, &client.principal) {
+            true => Ok((offering, own)),
+            false => Err(ErrorObject::resource_not_found(uri, client.era())),
         }
     }
 
-    fn route_resource(&self, request: &Request) -> Result<Route, ErrorObject> {
-        let (params, uri) = uri_of(request)?;
-        let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
-        let params = rewrite::set_str(params, "uri", |_| original);
-        Ok(Route { offering, params })
-    }
-
-    fn route_completion(&self, request: &Request) -> Result<Route, ErrorObject> {
-        if let Scope::One(server) = &request.scope {
-            return Ok(Route {
-                offering: self.only(server, &request.client)?,
-                params: request.params.clone(),
-            });
-        }
-        let params = request.params.as_ref().ok_or_else(|| missing("ref"))?;
-        let mut object = RawObject::parse(params).map_err(|_| missing("ref"))?;
-        let reference = object.raw("ref").ok_or_else(|| missing("ref"))?;
-        let fields = RawObject::parse(&reference).map_err(|_| missing("ref"))?;
-        let (offering, reference) = if let Some(name) = fields.str("name") {
-            let snapshot = self.catalogue.snapshot();
-            let (offering, item) = snapshot
-                .find(ListKind::Prompts, &name, &request.client.principal)
-                .ok_or_else(|| ErrorObject::invalid_params(format!("unknown prompt: {name}")))?;
-            (
-                offering.clone(),
-                rewrite::set_str(&reference, "name", |_| item.original.to_string()),
-            )
-        } else {
-            let uri = fields.str("uri").ok_or_else(|| missing("ref"))?.into_owned();
-            let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
-            (offering, rewrite::set_str(&reference, "uri", |_| original))
+    async fn complete(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+        let reference = params.get("ref").cloned().ok_or_else(|| missing("ref"))?;
+        let mut fields = RawObject::parse(&reference).map_err(|_| bad_reference())?;
+        let text = |key: &str| fields.str(key).map(|text| text.into_owned());
+        let (kind, name, uri) = (text("type"), text("name"), text("uri"));
+        let era = request.client.era();
+        let (offering, target, unknown) = match (kind.as_deref(), name, uri) {
+            (Some("ref/prompt"), Some(name), None) => {
+                let (offering, own) = self.find_prompt(&request, &name)?;
+                if *own != *name {
+                    fields.set("name", &RawJson::of(&*own));
+                    params.set("ref", fields.to_json());
+                }
+                (offering, Target::Prompt(own), unknown_prompt(&name))
+            }
+            (Some("ref/resource"), None, Some(uri)) => {
+                let (offering, own) = self.locate_resource(&request.scope, &uri, &request.client)?;
+                if own != uri {
+                    fields.set("uri", &RawJson::of(&own));
+                    params.set("ref", fields.to_json());
+                }
+                let unknown = ErrorObject::resource_not_found(&uri, era);
+                (offering, Target::Resource(own.into()), unknown)
+            }
+            _ => return Err(bad_reference()),
         };
-        if let Some(reference) = reference {
-            object.set("ref", &reference);
-        }
-        Ok(Route {
-            offering,
-            params: Some(object.to_json()),
-        })
+        let asked = ProviderRequest::new(&offering, &request.method, target, params);
+        self.make(request, asked, || unknown.clone()).await
     }
 
     /// What the hub does not know goes to the one server of the endpoint; on `/mcp`, the hub itself has
     /// the skills extension.
-    fn route_other(&self, request: &Request) -> Result<Route, ErrorObject> {
-        match &request.scope {
-            Scope::One(server) => Ok(Route {
-                offering: self.only(server, &request.client)?,
-                params: request.params.clone(),
-            }),
-            Scope::All
-                if request.method.starts_with("skills/") || request.method.starts_with("resources/") =>
-            {
-                Ok(Route {
-                    offering: self.only(names::HUB, &request.client)?,
-                    params: request.params.clone(),
-                })
-            }
-            Scope::All => Err(ErrorObject::method_not_found(&request.method)),
-        }
+    async fn other(&self, request: Request, params: Params) -> Result<RawJson, ErrorObject> {
+        let method = request.method.clone();
+        let unknown = || ErrorObject::method_not_found(&method);
+        let server = match &request.scope {
+            Scope::One(server) => server,
+            Scope::All if method.starts_with("skills/") || method.starts_with("resources/") => names::HUB,
+            Scope::All => return Err(unknown()),
+        };
+        let offering = self.only(server, &request.client)?;
+        let asked = ProviderRequest::new(&offering, &request.method, Target::Server, params);
+        self.make(request, asked, unknown).await
     }
 
-    async fn forward(&self, route: Route, request: Request) -> Result<RawJson, ErrorObject> {
-        let Route { offering, params } = route;
+    /// Makes a call. `unknown` is the answer where the client may not use what it names: the same as for something that
+    /// does not exist.
+    pub(super) async fn make(
+        &self,
+        request: Request,
+        asked: ProviderRequest,
+        unknown: impl Fn() -> ErrorObject,
+    ) -> Result<RawJson, ErrorObject> {
         let call = request.call();
-        let (to, method, by) = (&*offering, &*request.method, &call);
-        let row = (method == method::TOOLS_CALL).then(|| Row {
-            call: by,
-            server: to.provider.name(),
-            through: None,
-            begun: Instant::now(),
-        });
-        let asked = row.as_ref().and_then(|_| params.clone());
-        let outcome = self
-            .hooks
-            .around(to, method, params, by, |params| {
-                ask_provider(to, method, params, by)
-            })
-            .await;
-        if let Some(row) = row {
-            row.ended(asked.as_ref(), &outcome);
-        }
-        let answer = outcome?;
-        let result = match request.scope {
+        let (offering, target) = (asked.offering.clone(), asked.target.clone());
+        let made = calls::make(&self.hooks, asked, &call, None).await;
+        let Made { answer, arguments } = made.map_err(|failure| match failure {
+            Failure::NotPermitted => unknown(),
+            Failure::Error(error) => error,
+        })?;
+        self.note_task(
+            &call.client,
+            &offering,
+            &target,
+            arguments.as_ref(),
+            &answer.result,
+        );
+        Ok(match request.scope {
             Scope::All if offering.namespace.as_str() != names::HUB => {
                 rewrite::expose_result(answer.result, &offering.namespace)
             }
             _ => answer.result,
-        };
-        Ok(if call.client.era() == Era::Modern && answer.era == Era::Legacy {
-            as_modern(&request.method, &result)
-        } else {
-            result
         })
     }
 
-    async fn subscribe(&self, request: &Request) -> Result<RawJson, ErrorObject> {
-        let (_, uri) = uri_of(request)?;
+    async fn subscribe(&self, request: &Request, params: &Params) -> Result<RawJson, ErrorObject> {
+        let uri = uri_of(params)?;
         let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
         if &*request.method == method::RESOURCES_SUBSCRIBE {
             offering.provider.subscribe(&original, &request.client).await?;
@@ -372,12 +398,9 @@ impl Gateway {
         Ok(RawJson::EMPTY_OBJECT)
     }
 
-    async fn set_level(&self, request: &Request) -> Result<RawJson, ErrorObject> {
-        let word = request
-            .params
-            .as_ref()
-            .and_then(|p| RawObject::parse(p).ok()?.read::<String>("level"));
-        let level = word.as_deref().and_then(LogLevel::parse).ok_or_else(|| {
+    async fn set_level(&self, request: &Request, params: &Params) -> Result<RawJson, ErrorObject> {
+        let level = params.str("level");
+        let level = level.as_deref().and_then(LogLevel::parse).ok_or_else(|| {
             ErrorObject::invalid_params(
                 "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency",
             )
@@ -489,19 +512,22 @@ impl Introduction {
     }
 }
 
-/// The parameters of a request that names a resource, and the resource.
-fn uri_of(request: &Request) -> Result<(&RawJson, String), ErrorObject> {
-    let params = request.params.as_ref().ok_or_else(|| missing("uri"))?;
-    let uri = RawObject::parse(params).ok().and_then(|o| o.read("uri"));
-    Ok((params, uri.ok_or_else(|| missing("uri"))?))
+/// The resource that a request names.
+fn uri_of(params: &Params) -> Result<String, ErrorObject> {
+    let uri = params.str("uri").ok_or_else(|| missing("uri"))?;
+    Ok(uri.into_owned())
+}
+
+fn unknown_prompt(name: &str) -> ErrorObject {
+    ErrorObject::invalid_params(format!("unknown prompt: {name}"))
+}
+
+fn bad_reference() -> ErrorObject {
+    ErrorObject::invalid_params(
+        "`params.ref` must be {\"type\": \"ref/prompt\", \"name\": …} or {\"type\": \"ref/resource\", \"uri\": …}",
+    )
 }
 
 fn missing(what: &str) -> ErrorObject {
     ErrorObject::invalid_params(format!("`params.{what}` is missing"))
-}
-
-/// Whether the client's key may use something of a provider by its own name.
-pub(crate) fn allowed(offering: &Offering, item: &str, client: &Client) -> bool {
-    offering.namespace.as_str() == names::HUB
-        || client.principal.permissions().allows(&offering.permission(item))
 }

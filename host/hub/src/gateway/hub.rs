@@ -29,9 +29,6 @@ use crate::hooks::Hooks;
 use crate::mcp::{Era, ErrorObject, RawJson, RawObject, method};
 pub use content::{HookInfo, HubContent, PluginInfo};
 
-/// Directory listing of the skills extension.
-const DIRECTORY_READ: &str = "resources/directory/read";
-
 /// Most values of one completion (the specification's limit).
 const MAX_COMPLETIONS: usize = 100;
 
@@ -218,7 +215,7 @@ impl HubProvider {
                     .map(|result| hinted(result, client.era()))
                     .ok_or_else(|| ErrorObject::invalid_params(format!("unknown skill: {uri}")))
             }
-            DIRECTORY_READ => {
+            method::DIRECTORY_READ => {
                 let uri = text("uri")?;
                 skills_mcp::read_directory(&content.skills, &uri, may)
                     .map(|result| hinted(result, client.era()))

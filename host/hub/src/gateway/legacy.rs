@@ -10,7 +10,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    catalogue::provider::Client,
+    catalogue::{Target, provider::Client},
     mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method},
     memory::Permit,
 };
@@ -106,6 +106,9 @@ pub(super) fn notified(
             }
         }
         _ => {
+            // What the hub does not know may name anything at the server.
+            let known = matches!(method, method::PROGRESS | method::ROOTS_CHANGED);
+            let about = if known { Target::Own } else { Target::Server };
             let Some(client) = session.client().cloned() else {
                 return;
             };
@@ -117,7 +120,7 @@ pub(super) fn notified(
                 let snapshot = gateway.catalogue.snapshot_full();
                 for offering in snapshot
                     .in_scope(&session.scope)
-                    .filter(|o| o.visible_to(&client.principal))
+                    .filter(|o| o.permits(&about, &client.principal))
                 {
                     offering.provider.notify(&method, params.clone(), &client).await;
                 }

@@ -1,17 +1,15 @@
 //! The MCP server side: one gateway, four ways in, both eras.
 //!
-//! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → a provider. Sessions and streams
+//! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → [`calls`](crate::calls) → a provider. Sessions and streams
 //! belong to the legacy era; [`modern`] has neither. Nothing here reads more of a payload than its routing
 //! needs.
 
-pub(crate) mod bridge;
 pub mod changes;
 pub mod dispatch;
 pub mod hub;
 mod legacy;
 pub mod modern;
 pub mod peer;
-pub(crate) mod record;
 pub mod rewrite;
 pub mod session;
 pub mod sse;
@@ -19,6 +17,7 @@ pub mod starting;
 pub mod stdio;
 pub mod stream;
 pub mod streamable;
+mod tasks;
 mod wire;
 
 pub(crate) use wire::declared;
@@ -66,6 +65,8 @@ pub struct Gateway {
     pub modern: modern::Modern,
     /// Fires when the hub stops: streams end, nothing new begins.
     pub stopping: CancellationToken,
+    /// Who made which task at a server.
+    client_tasks: tasks::Tasks,
     /// Requests that outlive their HTTP response's first byte.
     pub tasks: TaskTracker,
     /// When it came up.
@@ -91,6 +92,7 @@ impl Gateway {
             memory,
             modern: modern::Modern::new(conversation_timeout),
             stopping: CancellationToken::new(),
+            client_tasks: tasks::Tasks::default(),
             tasks: TaskTracker::new(),
             born: tokio::time::Instant::now(),
             counter: AtomicU64::new(1),
@@ -108,6 +110,7 @@ impl Gateway {
         session.standing.finish();
         if let Some(client) = session.client() {
             self.client_gone(&client.key);
+            self.client_tasks.forget(&client.key);
         }
     }
 
@@ -118,10 +121,10 @@ impl Gateway {
         for session in self.sessions.remove_ended() {
             self.end_session(&session);
         }
-        self.modern
-            .remove_ended()
-            .iter()
-            .for_each(|client| self.client_gone(client));
+        for client in self.modern.remove_ended() {
+            self.client_gone(&client);
+            self.client_tasks.forget(&client);
+        }
     }
 
     /// Does so whenever principals end, until the hub stops.

@@ -21,7 +21,6 @@ mod listen;
 
 use super::{
     Gateway,
-    bridge::ended,
     dispatch::Request,
     peer::{Ask, ModernPeer},
     session::MAX_INTRODUCTION,
@@ -29,6 +28,7 @@ use super::{
 };
 use crate::{
     access::Principal,
+    calls::bridge::ended,
     catalogue::{
         ListKind, Scope,
         provider::{Client, ClientKey, Peer},
@@ -371,7 +371,8 @@ impl Gateway {
         let snapshot = self.catalogue.snapshot();
         let bindings = match scope {
             Scope::All => snapshot
-                .find(ListKind::Tools, &name, &client.principal)
+                .find(ListKind::Tools, &name)
+                .filter(|(_, item)| item.visible_to(&client.principal))
                 .map(|(_, item)| &item.bindings),
             Scope::One(server) => snapshot
                 .provider(server)

@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{timeout, timeout_at};
 
-use super::{
-    Gateway,
-    dispatch::{Request, Route},
-};
+use super::{Gateway, dispatch::Request};
 use crate::{
     access::Principal,
     catalogue::{Scope, provider::ProviderState},
@@ -54,19 +51,19 @@ impl Gateway {
         self.catalogue.refresh();
     }
 
-    /// Finds the way of a request. What is not known in the hub's first moments may be known in the next; later, a
+    /// Finds what a request names. What is not known in the hub's first moments may be known in the next; later, a
     /// server that has just come up may not be in the picture yet.
-    pub(super) async fn route_young(
+    pub(super) async fn find_young<T>(
         &self,
         request: &Request,
-        route: impl Fn(&Request) -> Result<Route, ErrorObject>,
-    ) -> Result<Route, ErrorObject> {
-        match route(request) {
+        find: impl Fn() -> Result<T, ErrorObject>,
+    ) -> Result<T, ErrorObject> {
+        match find() {
             Err(_) if self.is_young() => {
                 self.until_warm(&request.scope, &request.client.principal).await;
-                route(request)
+                find()
             }
-            Err(_) if self.catalogue.refresh() => route(request),
+            Err(_) if self.catalogue.refresh() => find(),
             found => found,
         }
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     access::Principal,
     catalogue::Scope,
-    mcp::{ErrorCode, ErrorObject, Id, Message, ParseError, RawObject, json::nests_within, method},
+    mcp::{ErrorCode, ErrorObject, Id, Message, RawObject, Refusal, method},
     memory::Permit,
 };
 
@@ -64,10 +64,10 @@ async fn read(
     running: &Running,
     mut input: impl AsyncBufRead + Unpin,
 ) -> std::io::Result<()> {
-    let refuse = |code, text: String| {
-        let outcome = Err(ErrorObject::new(code, text));
+    let refuse = |id, error| {
+        let outcome = Err(error);
         // An answer that finds no room becomes an error.
-        let _ = session.standing.push(&Message::Response { id: None, outcome });
+        let _ = session.standing.push(&Message::Response { id, outcome });
     };
     let limit = MAX_BODY as u64 + 1;
     let account = gateway.memory.requests.of(session.principal().id);
@@ -87,27 +87,17 @@ async fn read(
             return Ok(());
         }
         if line.len() > MAX_BODY {
-            refuse(
-                ErrorCode::INVALID_REQUEST,
-                format!("a message may have {MAX_BODY} bytes at most"),
-            );
+            let text = format!("a message may have {MAX_BODY} bytes at most");
+            refuse(None, ErrorObject::new(ErrorCode::INVALID_REQUEST, text));
             return Ok(());
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        if !nests_within(&line, MAX_NESTING) {
-            refuse(
-                ErrorCode::INVALID_REQUEST,
-                format!("the message nests deeper than {MAX_NESTING} levels"),
-            );
-            continue;
-        }
         // One client, which started the hub: its line is in memory already.
         let permit = account.force(line.len());
-        match Message::parse(&line.into()) {
-            Err(e @ ParseError::Json(_)) => refuse(ErrorCode::PARSE_ERROR, e.to_string()),
-            Err(e) => refuse(ErrorCode::INVALID_REQUEST, e.to_string()),
+        match Message::from_client(&line.into(), MAX_NESTING) {
+            Err(Refusal { id, error }) => refuse(id, error),
             Ok(message) => receive(gateway, session, running, message, permit),
         }
     }

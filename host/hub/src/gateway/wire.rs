@@ -21,8 +21,7 @@ use crate::{
     catalogue::Scope,
     listener::body::{self, BodyError, held},
     mcp::{
-        ErrorCode, ErrorObject, Id, Message, ParseError, RawJson,
-        json::nests_within,
+        ErrorCode, ErrorObject, Id, Message, RawJson, Refusal,
         sse::{Event, KEEP_ALIVE},
     },
     memory::{Account, NoRoom, Permit},
@@ -77,12 +76,12 @@ pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
 
 /// A request that is no MCP, or not acceptable as it is: one log row, and the error.
 pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Response {
-    refused_as(status, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
+    refused_as(status, None, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
 }
 
-fn refused_as(status: StatusCode, e: ErrorObject) -> Response {
+fn refused_as(status: StatusCode, id: Option<Id>, e: ErrorObject) -> Response {
     tracing::warn!(target: "aih::gateway", status = status.as_u16(), "refused: {}", e.message);
-    error(status, None, e)
+    error(status, id, e)
 }
 
 /// The key holds as many bytes as it may: 503, and when to try again.
@@ -164,19 +163,8 @@ pub(super) async fn read_message(
             _ => response,
         }
     })?;
-    if !nests_within(&bytes, MAX_NESTING) {
-        return Err(refused(
-            StatusCode::BAD_REQUEST,
-            format!("the message nests deeper than {MAX_NESTING} levels"),
-        ));
-    }
-    let message = Message::parse(&bytes).map_err(|e| {
-        let code = match e {
-            ParseError::Json(_) => ErrorCode::PARSE_ERROR,
-            ParseError::Shape(_) => ErrorCode::INVALID_REQUEST,
-        };
-        refused_as(StatusCode::BAD_REQUEST, ErrorObject::new(code, e.to_string()))
-    })?;
+    let message = Message::from_client(&bytes, MAX_NESTING)
+        .map_err(|Refusal { id, error }| refused_as(StatusCode::BAD_REQUEST, id, error))?;
     Ok((message, permit))
 }
 

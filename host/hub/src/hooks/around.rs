@@ -15,11 +15,10 @@ use super::{
 };
 use crate::{
     catalogue::{
-        ListKind, Offering,
+        ListKind, Offering, ProviderRequest, Target,
         provider::{Answer, Call},
     },
-    gateway::dispatch::allowed,
-    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method},
+    mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, method, task},
 };
 
 /// The triggers that this module serves.
@@ -85,37 +84,40 @@ impl Hooks {
     /// Those of `run`; a resource or prompt that a hook denied.
     pub(crate) async fn around<F>(
         &self,
-        offering: &Offering,
-        method: &str,
-        params: Option<RawJson>,
+        mut request: ProviderRequest,
         call: &Call,
-        run: impl FnOnce(Option<RawJson>) -> F,
+        run: impl FnOnce(ProviderRequest) -> F,
     ) -> Result<Answer, ErrorObject>
     where
         F: Future<Output = Result<Answer, ErrorObject>>,
     {
         if !self.wraps {
-            return run(params).await;
+            return run(request).await;
         }
-        match method {
-            method::TOOLS_CALL if self.may_concern(offering, call) => {
-                self.around_tool(offering, params, call, run).await
+        match (&*request.method, &request.target) {
+            (method::TOOLS_CALL, Target::Tool { .. }) if self.may_concern(&request.offering, call) => {
+                self.around_tool(request, call, run).await
             }
-            method::RESOURCES_READ if self.any(Trigger::ResourceRead) => {
-                let params = self.before_resource(offering, params, call).await?;
-                run(params).await
+            (method::TASKS_RESULT | method::TASKS_GET, Target::Tool { .. })
+                if self.may_concern(&request.offering, call) =>
+            {
+                self.around_task(request, call, run).await
             }
-            method::PROMPTS_GET if self.any(Trigger::PromptGet) => {
-                let params = self.before_prompt(offering, params, call).await?;
-                run(params).await
+            (method::RESOURCES_READ, Target::Resource(_)) if self.any(Trigger::ResourceRead) => {
+                self.before_resource(&mut request, call).await?;
+                run(request).await
             }
-            _ => run(params).await,
+            (method::PROMPTS_GET, Target::Prompt(_)) if self.any(Trigger::PromptGet) => {
+                self.before_prompt(&mut request, call).await?;
+                run(request).await
+            }
+            _ => run(request).await,
         }
     }
 
     /// Whether a hook may run on a call of some tool there: told before anything of the call is read.
     fn may_concern(&self, offering: &Offering, call: &Call) -> bool {
-        let scene = Scene::of(call, offering.provider.name(), None);
+        let scene = Scene::of(call, offering.provider.name());
         [Trigger::ToolBefore, Trigger::ToolAfter, Trigger::ToolError]
             .into_iter()
             .any(|trigger| self.of(trigger).any(|hook| scene.may_wake(hook)))
@@ -123,22 +125,22 @@ impl Hooks {
 
     async fn around_tool<F>(
         &self,
-        offering: &Offering,
-        params: Option<RawJson>,
+        mut request: ProviderRequest,
         call: &Call,
-        run: impl FnOnce(Option<RawJson>) -> F,
+        run: impl FnOnce(ProviderRequest) -> F,
     ) -> Result<Answer, ErrorObject>
     where
         F: Future<Output = Result<Answer, ErrorObject>>,
     {
-        let Some((tool, mut arguments)) = named(params.as_ref(), "name") else {
-            // Not a call: its server says what is wrong with it.
-            return run(params).await;
+        let Target::Tool { names, shown } = request.target.clone() else {
+            return run(request).await;
         };
+        let offering = request.offering.clone();
         let server = offering.provider.name();
-        let listed = offering.tool(&tool).map(|item| &item.direct);
-        let scene = Scene::of(call, server, Some(&tool));
-        let mut params = params;
+        let tool = &*names.own;
+        let listed = offering.tool(&names.listed).map(|item| &item.direct);
+        let scene = Scene::of(call, server).on_tool(&names, shown.as_deref());
+        let mut arguments = arguments_of(&request.params);
         if self.concerns(Trigger::ToolBefore, scene) {
             let asked = self.ask(
                 Trigger::ToolBefore,
@@ -148,7 +150,7 @@ impl Hooks {
                 |facts, arguments| {
                     let payload = event::ToolBefore {
                         server,
-                        tool: &tool,
+                        tool,
                         arguments,
                     };
                     event::write(Trigger::ToolBefore, facts, &payload)
@@ -163,19 +165,69 @@ impl Hooks {
                 Err(denied) => return denied.into_answer(),
             };
             if agreed != arguments {
-                params = params.map(|params| with(&params, "arguments", &agreed));
+                request.params.set("arguments", agreed.clone());
                 arguments = agreed;
             }
             let payload = event::ToolBefore {
                 server,
-                tool: &tool,
+                tool,
                 arguments: &arguments,
             };
             self.tell(Trigger::ToolBefore, scene, &payload);
         }
-        let outcome = run(params).await;
-        self.after_tool(scene, listed, &tool, &arguments, call, outcome)
+        let outcome = run(request).await;
+        self.after_tool(scene, listed, tool, &arguments, call, outcome)
             .await
+    }
+
+    /// A client fetches what became of a call that its server made a task of: the hooks that run after a tool see the
+    /// result now.
+    async fn around_task<F>(
+        &self,
+        request: ProviderRequest,
+        call: &Call,
+        run: impl FnOnce(ProviderRequest) -> F,
+    ) -> Result<Answer, ErrorObject>
+    where
+        F: Future<Output = Result<Answer, ErrorObject>>,
+    {
+        let Target::Tool { names, shown } = request.target.clone() else {
+            return run(request).await;
+        };
+        let offering = request.offering.clone();
+        let listed = offering.tool(&names.listed).map(|item| &item.direct);
+        let scene = Scene::of(call, offering.provider.name()).on_tool(&names, shown.as_deref());
+        let arguments = request.made_with.clone().unwrap_or(RawJson::EMPTY_OBJECT);
+        let is_result = *request.method == *method::TASKS_RESULT;
+        let outcome = run(request).await;
+        if is_result {
+            return self
+                .after_tool(scene, listed, &names.own, &arguments, call, outcome)
+                .await;
+        }
+        let answer = outcome?;
+        let Ok(mut task) = RawObject::parse(&answer.result) else {
+            return Ok(answer);
+        };
+        // SEP-2663: a task that is complete holds the result.
+        let Some(result) = task.raw("result") else {
+            return Ok(answer);
+        };
+        let inner = Answer {
+            result: result.clone(),
+            era: answer.era,
+        };
+        let inner = self
+            .after_tool(scene, listed, &names.own, &arguments, call, Ok(inner))
+            .await?;
+        if inner.result == result {
+            return Ok(answer);
+        }
+        task.set("result", &inner.result);
+        Ok(Answer {
+            result: task.to_json(),
+            era: answer.era,
+        })
     }
 
     async fn after_tool(
@@ -189,7 +241,7 @@ impl Hooks {
     ) -> Result<Answer, ErrorObject> {
         let server = scene.server.unwrap_or_default();
         let mut answer = match outcome {
-            Ok(answer) if asks_for_input(&answer) => return Ok(answer),
+            Ok(answer) if is_not_over(&answer) => return Ok(answer),
             Ok(answer) => answer,
             Err(error) => {
                 if error.code != ErrorCode::CANCELLED {
@@ -230,7 +282,7 @@ impl Hooks {
                 Err(denied) => return denied.into_answer(),
             };
             if agreed != answer.result {
-                // What a hook wrote carries nothing of an era; the gateway adds what the client's needs.
+                // What a hook wrote carries nothing of an era; the composer of calls adds what the client's needs.
                 answer = Answer {
                     result: agreed,
                     era: Era::Legacy,
@@ -271,50 +323,48 @@ impl Hooks {
         self.tell(Trigger::ToolError, scene, payload);
     }
 
-    async fn before_resource(
-        &self,
-        offering: &Offering,
-        params: Option<RawJson>,
-        call: &Call,
-    ) -> Result<Option<RawJson>, ErrorObject> {
-        let Some((uri, _)) = named(params.as_ref(), "uri") else {
-            return Ok(params);
+    async fn before_resource(&self, request: &mut ProviderRequest, call: &Call) -> Result<(), ErrorObject> {
+        let Target::Resource(uri) = &request.target else {
+            return Ok(());
         };
+        let offering = request.offering.clone();
         let server = offering.provider.name();
-        let scene = Scene::of(call, server, None);
+        let scene = Scene::of(call, server);
+        let may = |uri: &str| {
+            let target = Target::Resource(uri.into());
+            offering.permits(&target, &call.client.principal)
+        };
         let asked = self.ask(
             Trigger::ResourceRead,
             scene,
             call,
-            uri.clone(),
+            uri.to_string(),
             |facts, uri| event::write(Trigger::ResourceRead, facts, &event::ResourceRead { server, uri }),
-            |_, text| decide::resource(text, |uri| offering.permits_resource(uri, &call.client.principal)),
+            |_, text| decide::resource(text, may),
         );
         let agreed = asked.await.map_err(|denied| denied.as_error())?;
         let payload = event::ResourceRead { server, uri: &agreed };
         self.tell(Trigger::ResourceRead, scene, &payload);
-        if agreed == uri {
-            return Ok(params);
+        if *agreed != **uri {
+            request.params.set("uri", RawJson::of(&agreed));
+            request.target = Target::Resource(agreed.into());
         }
-        Ok(params.map(|params| with(&params, "uri", &RawJson::of(&agreed))))
+        Ok(())
     }
 
-    async fn before_prompt(
-        &self,
-        offering: &Offering,
-        params: Option<RawJson>,
-        call: &Call,
-    ) -> Result<Option<RawJson>, ErrorObject> {
-        let Some((prompt, arguments)) = named(params.as_ref(), "name") else {
-            return Ok(params);
+    async fn before_prompt(&self, request: &mut ProviderRequest, call: &Call) -> Result<(), ErrorObject> {
+        let Target::Prompt(prompt) = &request.target else {
+            return Ok(());
         };
+        let offering = request.offering.clone();
         let server = offering.provider.name();
-        let scene = Scene::of(call, server, None);
+        let scene = Scene::of(call, server);
         let may = |name: &str| {
-            let listed = offering.items(ListKind::Prompts);
-            listed.iter().any(|item| *item.original == *name) && allowed(offering, name, &call.client)
+            let mut listed = offering.items(ListKind::Prompts).iter();
+            let target = Target::Prompt(name.into());
+            listed.any(|item| *item.original == *name) && offering.permits(&target, &call.client.principal)
         };
-        let first = (prompt, arguments);
+        let first = (prompt.to_string(), arguments_of(&request.params));
         let asked = self.ask(
             Trigger::PromptGet,
             scene,
@@ -340,61 +390,39 @@ impl Hooks {
             arguments: &agreed.1,
         };
         self.tell(Trigger::PromptGet, scene, &payload);
-        if agreed == first {
-            return Ok(params);
+        if agreed != first {
+            request.params.set("name", RawJson::of(&agreed.0));
+            request.params.set("arguments", agreed.1);
+            request.target = Target::Prompt(agreed.0.into());
         }
-        let params = params.map(|params| with(&params, "name", &RawJson::of(&agreed.0)));
-        Ok(params.map(|params| with(&params, "arguments", &agreed.1)))
+        Ok(())
     }
 }
 
-/// What `params` names at `key`, and its arguments.
-fn named(params: Option<&RawJson>, key: &str) -> Option<(String, RawJson)> {
-    let object = RawObject::parse(params?).ok()?;
-    let name = object.str(key)?.into_owned();
-    let arguments = object.raw("arguments").filter(RawJson::is_object);
-    Some((name, arguments.unwrap_or(RawJson::EMPTY_OBJECT)))
+/// The arguments of a request; an empty object where it has none.
+fn arguments_of(params: &Params) -> RawJson {
+    params.get("arguments").cloned().unwrap_or(RawJson::EMPTY_OBJECT)
 }
 
-/// `params` with another value at `key`.
-fn with(params: &RawJson, key: &'static str, value: &RawJson) -> RawJson {
-    match RawObject::parse(params) {
-        Ok(mut object) => {
-            object.set(key, value);
-            object.to_json()
-        }
-        Err(_) => params.clone(),
+/// Whether the call is not over: a modern server answered with a question to the client, or a server made a task of the
+/// call. A result that has content beside that is for the hooks to see.
+fn is_not_over(answer: &Answer) -> bool {
+    let made_task = task::created(&answer.result).is_some();
+    if answer.era == Era::Legacy && !made_task {
+        return false;
     }
-}
-
-/// Whether a modern server answered with a question to the client: the call is not over.
-fn asks_for_input(answer: &Answer) -> bool {
-    answer.era == Era::Modern
-        && RawObject::parse(&answer.result).is_ok_and(|object| {
-            object
-                .str("resultType")
-                .is_some_and(|kind| kind == "input_required")
-        })
+    RawObject::parse(&answer.result).is_ok_and(|object| {
+        let asks = object
+            .str("resultType")
+            .is_some_and(|kind| kind == "input_required");
+        let has_content = ["content", "structuredContent"].map(|member| object.get(member).is_some());
+        (asks || made_task) && has_content == [false, false]
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parameters_are_read_and_changed_in_place() {
-        let params = RawJson::parse(r#"{"name":"t","arguments":{"a":1},"_meta":{"x":1.50}}"#).unwrap();
-        let (name, arguments) = named(Some(&params), "name").unwrap();
-        assert_eq!((&*name, &*arguments.text()), ("t", r#"{"a":1}"#));
-        let changed = with(&params, "arguments", &RawJson::EMPTY_OBJECT);
-        assert_eq!(
-            changed.text(),
-            r#"{"name":"t","arguments":{},"_meta":{"x":1.50}}"#
-        );
-        let bare = RawJson::parse(r#"{"name":"t","arguments":null}"#).unwrap();
-        assert_eq!(named(Some(&bare), "name").unwrap().1.text(), "{}");
-        assert!(named(None, "name").is_none());
-    }
 
     #[test]
     fn a_denial_is_told_in_the_place_of_a_result_or_as_an_error() {
@@ -434,22 +462,26 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_no_result() {
+    fn a_question_and_a_task_are_not_results() {
         let answer = |era, text: &str| Answer {
             result: RawJson::parse(text.to_owned()).unwrap(),
             era,
         };
-        assert!(asks_for_input(&answer(
+        assert!(is_not_over(&answer(
             Era::Modern,
             r#"{"resultType":"input_required"}"#
         )));
-        assert!(!asks_for_input(&answer(
-            Era::Modern,
-            r#"{"resultType":"complete"}"#
-        )));
-        assert!(!asks_for_input(&answer(
+        assert!(!is_not_over(&answer(Era::Modern, r#"{"resultType":"complete"}"#)));
+        assert!(!is_not_over(&answer(
             Era::Legacy,
             r#"{"resultType":"input_required"}"#
         )));
+        assert!(is_not_over(&answer(Era::Legacy, r#"{"task":{"taskId":"a"}}"#)));
+        for with_content in [
+            r#"{"task":{"taskId":"a"},"content":[]}"#,
+            r#"{"resultType":"input_required","structuredContent":{}}"#,
+        ] {
+            assert!(!is_not_over(&answer(Era::Modern, with_content)), "{with_content}");
+        }
     }
 }

@@ -7,8 +7,10 @@ use crate::config::{self, matches_pattern};
 pub(crate) struct Subject<'a> {
     /// The MCP or plugin.
     pub(crate) server: Option<&'a str>,
-    /// The tool.
+    /// The tool, by its server's own name.
     pub(crate) tool: Option<&'a str>,
+    /// Other names that the tool has for clients: a pattern may name the tool by any of them.
+    pub(crate) also: [Option<&'a str>; 2],
     /// The name of the key.
     pub(crate) key: Option<&'a str>,
 }
@@ -33,7 +35,11 @@ impl Matcher {
 
     /// Whether the hook runs on such an event. A list that names something matches no event that lacks it.
     pub(crate) fn matches(&self, subject: Subject<'_>) -> bool {
-        self.matches_but_tool(subject) && self.tools.match_(subject.tool)
+        let also = || {
+            let mut names = subject.also.into_iter().flatten();
+            names.any(|name| self.tools.match_(Some(name)))
+        };
+        self.matches_but_tool(subject) && (self.tools.match_(subject.tool) || also())
     }
 
     /// The same without a look at the tool, whose name costs a look into the call.
@@ -92,6 +98,7 @@ mod tests {
     const CALL: Subject<'_> = Subject {
         server: Some("github"),
         tool: Some("create_issue"),
+        also: [None, None],
         key: Some("cursor"),
     };
 
@@ -103,6 +110,22 @@ mod tests {
         assert!(!matcher(&[], &[], &["claude"]).matches(CALL));
         assert!(matcher(&["git*"], &["delete_*"], &[]).matches_but_tool(CALL));
         assert!(!matcher(&["x"], &[], &[]).matches_but_tool(CALL));
+    }
+
+    #[test]
+    fn a_tool_is_named_by_any_of_its_names() {
+        let renamed = Subject {
+            also: [Some("new_ticket"), Some("ticket")],
+            ..CALL
+        };
+        for pattern in ["create_issue", "new_*", "ticket"] {
+            assert!(matcher(&[], &[pattern], &[]).matches(renamed), "{pattern}");
+            assert!(
+                !matcher(&["other"], &[pattern], &[]).matches(renamed),
+                "{pattern}"
+            );
+        }
+        assert!(!matcher(&[], &["delete_*"], &[]).matches(renamed));
     }
 
     #[test]

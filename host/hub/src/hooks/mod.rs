@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     catalogue::{
-        Catalogue,
+        Catalogue, ToolNames,
         provider::{Call, Client, ClientKey, ProviderState, Trail},
     },
     config::{self, LoadedConfig},
@@ -93,8 +93,10 @@ type ByTrigger = [Box<[Arc<Hook>]>; Trigger::COUNT];
 pub(crate) struct Scene<'a> {
     /// The MCP or plugin.
     server: Option<&'a str>,
-    /// The tool.
+    /// The tool, by its server's own name.
     tool: Option<&'a str>,
+    /// Other names that the tool has for clients.
+    also: [Option<&'a str>; 2],
     /// Who calls.
     client: Option<&'a Client>,
     /// The hooks that the event comes from.
@@ -102,12 +104,21 @@ pub(crate) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn of(call: &'a Call, server: &'a str, tool: Option<&'a str>) -> Self {
+    fn of(call: &'a Call, server: &'a str) -> Self {
         Self {
             server: Some(server),
-            tool,
             client: Some(&call.client),
             trail: Some(&call.trail),
+            ..Self::default()
+        }
+    }
+
+    /// The same about a tool; `shown` is the name that a hook gave it.
+    fn on_tool(self, names: &'a ToolNames, shown: Option<&'a str>) -> Self {
+        Self {
+            tool: Some(&names.own),
+            also: [names.renamed(), shown],
+            ..self
         }
     }
 
@@ -135,6 +146,7 @@ impl<'a> Scene<'a> {
         Subject {
             server: self.server,
             tool: self.tool,
+            also: self.also,
             key: self.key(),
         }
     }

@@ -152,7 +152,8 @@ fn read(items: &RawJson) -> Vec<Tool<'_>> {
 
 impl Hooks {
     /// The items of one page of a list of tools as the hooks want it shown. The hooks are asked with all pages, at
-    /// the first one; the others show what was said then.
+    /// the first one; the others show what was said then. `may` says whether the client may use the tool of the first
+    /// name under the second one, which a hook gave it.
     ///
     /// # Errors
     /// A hook denied the list.
@@ -163,6 +164,7 @@ impl Hooks {
         items: &RawJson,
         first: bool,
         all: impl FnOnce() -> Arc<[Page]>,
+        may: impl Fn(&str, &str) -> bool,
     ) -> Result<RawJson, ErrorObject> {
         let kept = self.views.get(&call.client.key, scope).filter(|_| !first);
         let view = match kept {
@@ -174,6 +176,7 @@ impl Hooks {
             match view.shown(&tool.name) {
                 None => {}
                 Some(name) if *name == *tool.name => shown.push(tool.raw.to_owned()),
+                Some(name) if !may(&tool.name, name) => {}
                 Some(name) => {
                     let json = RawJson::of(tool.raw);
                     if let Ok(mut object) = RawObject::parse(&json) {

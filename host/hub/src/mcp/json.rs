@@ -124,28 +124,6 @@ impl RawJson {
     }
 }
 
-/// Whether no array or object in `json` lies deeper than `max` levels. Reads no values; text that is no
-/// JSON may get any answer.
-pub fn nests_within(json: &[u8], max: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > max {
-                    return false;
-                }
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    true
-}
-
 impl fmt::Debug for RawJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.text();
@@ -201,13 +179,6 @@ mod tests {
         assert_eq!(add(r#"{"a": 2 }"#), r#"{"r":1,"a": 2 }"#);
         assert_eq!(add("{ }"), r#"{"r":1 }"#);
         assert_eq!(add("[1]"), "[1]");
-    }
-
-    #[test]
-    fn nesting_is_counted_outside_of_strings() {
-        assert!(nests_within(br#"{"a":["[[[[\"[[["]}"#, 2));
-        assert!(!nests_within(br#"{"a":[[]]}"#, 2));
-        assert!(nests_within(b"[][][]", 1));
     }
 
     #[test]

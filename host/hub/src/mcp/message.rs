@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ErrorObject, RawJson};
+use super::{ErrorCode, ErrorObject, RawJson, method, strict};
 
 /// The id of a request: a string or an integer, kept as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,39 @@ pub enum ParseError {
     Shape(&'static str),
 }
 
+/// Why a message of a client is not taken.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The id of the request, where it could be read.
+    pub id: Option<Id>,
+    /// The answer: `-32700`, `-32600`, or `-32602` where `params` are at fault.
+    pub error: ErrorObject,
+}
+
+impl Refusal {
+    /// The message itself has more than one reading.
+    fn unclear(why: &str) -> Self {
+        let text = format!("the message cannot be used: {why}");
+        Self {
+            id: None,
+            error: ErrorObject::new(ErrorCode::INVALID_REQUEST, text),
+        }
+    }
+}
+
+impl From<ParseError> for Refusal {
+    fn from(error: ParseError) -> Self {
+        let code = match error {
+            ParseError::Json(_) => ErrorCode::PARSE_ERROR,
+            ParseError::Shape(_) => ErrorCode::INVALID_REQUEST,
+        };
+        Self {
+            id: None,
+            error: ErrorObject::new(code, error.to_string()),
+        }
+    }
+}
+
 /// A member that is there, even when it is `null`: `Option` alone would take that for absent.
 fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(d: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(d).map(Some)
@@ -110,6 +143,10 @@ impl Message {
             serde_json::error::Category::Data => ParseError::Shape("its members have the wrong types"),
             _ => ParseError::Json(e),
         })?;
+        // An array would do for the struct: a second form of the same message, which JSON-RPC does not have.
+        if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(ParseError::Shape("it is not an object"));
+        }
         if envelope.jsonrpc.as_deref() != Some("2.0") {
             return Err(ParseError::Shape("`jsonrpc` must be \"2.0\""));
         }
@@ -157,6 +194,39 @@ impl Message {
                 "it needs one of `method`, `result` and `error`",
             )),
         }
+    }
+
+    /// Splits a message of a client, which must have one reading only: no member stands twice, those that the hub reads
+    /// are written in their own letters, texts are Unicode and numbers fit a double. It nests `max_nesting` levels at
+    /// most.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn from_client(bytes: &Bytes, max_nesting: usize) -> Result<Self, Refusal> {
+        let message = Self::parse(bytes)?;
+        // Everything in it was found to be UTF-8, but what the hub does not read.
+        let text = std::str::from_utf8(bytes).map_err(|_| ParseError::Shape("it is not UTF-8"))?;
+        let kind = match &message {
+            Self::Request { method, .. } | Self::Notification { method, .. } => {
+                if method::is_known(method) {
+                    strict::Kind::Known
+                } else {
+                    strict::check_method(method).map_err(|why| Refusal::unclear(&why))?;
+                    strict::Kind::Unknown
+                }
+            }
+            Self::Response { .. } => strict::Kind::Answer,
+        };
+        let Err(fault) = strict::check(text, kind, max_nesting) else {
+            return Ok(message);
+        };
+        Err(match message {
+            Self::Request { id, .. } if fault.in_params => Refusal {
+                id: Some(id),
+                error: ErrorObject::invalid_params(format!("`params` cannot be used: {}", fault.why)),
+            },
+            _ => Refusal::unclear(&fault.why),
+        })
     }
 
     /// A response.
@@ -242,10 +312,38 @@ mod tests {
     }
 
     #[test]
+    fn a_client_learns_where_its_message_has_two_readings() {
+        let refused = |text: &str| {
+            let refusal = Message::from_client(&Bytes::copy_from_slice(text.as_bytes()), 8).expect_err(text);
+            (
+                refusal.id.map(|id| id.json().text().into_owned()),
+                refusal.error.code,
+            )
+        };
+        let in_params =
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","Name":"y"}}"#;
+        assert_eq!(
+            refused(in_params),
+            (Some(r#""a""#.to_owned()), ErrorCode::INVALID_PARAMS)
+        );
+        let envelope = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","Params":{}}"#;
+        assert_eq!(refused(envelope), (None, ErrorCode::INVALID_REQUEST));
+        assert_eq!(refused("{").1, ErrorCode::PARSE_ERROR);
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestid":1}}"#;
+        assert_eq!(refused(note), (None, ErrorCode::INVALID_REQUEST));
+        let mut odd = br#"{"jsonrpc":"2.0","id":1,"method":"ping","x":"?"}"#.to_vec();
+        let at = odd.iter().position(|b| *b == b'?').unwrap();
+        odd[at] = 0xff;
+        assert!(Message::from_client(&odd.into(), 8).is_err());
+    }
+
+    #[test]
     fn what_is_no_message_is_told_apart() {
         assert!(matches!(parse("{"), Err(ParseError::Json(_))));
         for text in [
             "[]",
+            r#"["2.0",1,"tools/call",{"name":"x"},null,null]"#,
+            r#"["2.0",1,"tools/call",{"name":"x"}]"#,
             "1",
             "{}",
             r#"{"jsonrpc":"1.0","method":"m"}"#,

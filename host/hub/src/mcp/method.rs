@@ -25,6 +25,14 @@ pub const ELICITATION: &str = "elicitation/create";
 pub const ROOTS_LIST: &str = "roots/list";
 pub const SKILLS_LIST: &str = "skills/list";
 pub const SKILLS_GET: &str = "skills/get";
+/// The listing of a folder, of the skills extension.
+pub const DIRECTORY_READ: &str = "resources/directory/read";
+
+pub const TASKS_GET: &str = "tasks/get";
+pub const TASKS_RESULT: &str = "tasks/result";
+pub const TASKS_LIST: &str = "tasks/list";
+pub const TASKS_CANCEL: &str = "tasks/cancel";
+pub const TASKS_UPDATE: &str = "tasks/update";
 
 pub const INITIALIZED: &str = "notifications/initialized";
 pub const CANCELLED: &str = "notifications/cancelled";
@@ -38,6 +46,42 @@ pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
 pub const TASK_STATUS: &str = "notifications/tasks/status";
 pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
 pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// The methods of which the hub reads parameters that a client sends.
+pub const KNOWN: &[&str] = &[
+    INITIALIZE,
+    DISCOVER,
+    PING,
+    TOOLS_LIST,
+    TOOLS_CALL,
+    RESOURCES_LIST,
+    TEMPLATES_LIST,
+    RESOURCES_READ,
+    RESOURCES_SUBSCRIBE,
+    RESOURCES_UNSUBSCRIBE,
+    PROMPTS_LIST,
+    PROMPTS_GET,
+    COMPLETE,
+    SET_LEVEL,
+    LISTEN,
+    SKILLS_LIST,
+    SKILLS_GET,
+    DIRECTORY_READ,
+    TASKS_GET,
+    TASKS_RESULT,
+    TASKS_LIST,
+    TASKS_CANCEL,
+    TASKS_UPDATE,
+    INITIALIZED,
+    CANCELLED,
+    PROGRESS,
+    ROOTS_CHANGED,
+];
+
+/// Whether the hub reads parameters of this method that a client sends.
+pub fn is_known(method: &str) -> bool {
+    KNOWN.contains(&method)
+}
 
 pub mod meta {
     //! Keys of `_meta`.

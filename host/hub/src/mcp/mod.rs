@@ -10,11 +10,15 @@ pub mod json;
 pub mod message;
 pub mod method;
 pub mod object;
+pub mod params;
 pub mod sse;
+mod strict;
+pub mod task;
 pub mod version;
 
 pub use error::{ErrorCode, ErrorObject};
 pub use json::RawJson;
-pub use message::{Id, Message, ParseError};
+pub use message::{Id, Message, ParseError, Refusal};
 pub use object::RawObject;
+pub use params::Params;
 pub use version::{Era, ProtocolVersion};

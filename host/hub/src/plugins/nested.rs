@@ -1,10 +1,7 @@
 //! Calls that a component makes through `aih:host/mcp`: with the caller's permissions and the component's
 //! grants together, and never too deep.
 
-use std::{
-    sync::{Arc, OnceLock, Weak},
-    time::Instant,
-};
+use std::sync::{Arc, OnceLock, Weak};
 
 use aih_runtime::host::McpError;
 use async_trait::async_trait;
@@ -12,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::{
     access::{PermissionError, PermissionSet},
+    calls::{self, Failure, record::Row},
     catalogue::{
-        Catalogue, ListKind, Offering,
-        provider::{Call, Peer, ProviderKind, ProviderState},
+        Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames,
+        provider::{Call, Peer, ProviderState},
     },
-    gateway::{bridge::complete, record::Row},
     hooks::Hooks,
-    mcp::{ErrorCode, ErrorObject, RawJson, method},
+    mcp::{ErrorCode, ErrorObject, Params, RawJson, method},
 };
 
 /// How deep calls may nest: a client's own call is 0.
@@ -69,7 +66,9 @@ impl Neighbours {
     ) -> Result<String, McpError> {
         let offering = self.find(server, grants, call)?;
         let tools = offering.items(ListKind::Tools).iter().filter(|tool| {
-            granted(grants, server, &tool.original) && permitted(&offering, &tool.original, call)
+            let names = tool.names.as_deref();
+            names.is_some_and(|names| granted(grants, server, names))
+                && tool.visible_to(&call.client.principal)
         });
         let tools: Vec<_> = tools.map(|tool| tool.direct.clone()).collect();
         serde_json::to_string(&tools).map_err(|error| McpError::Other(error.to_string()))
@@ -88,15 +87,6 @@ impl Neighbours {
         grants: &PermissionSet,
         call: &Call,
     ) -> Result<String, McpError> {
-        let row = Row {
-            call,
-            server,
-            through: Some(through),
-            begun: Instant::now(),
-        };
-        let (offering, params) = self
-            .admit(server, tool, arguments, grants, call)
-            .inspect_err(|error| row.refused(tool, said(error)))?;
         let cancel = call.cancel.child_token();
         // Dropped when the component's own time is over: what it called then ends too.
         let _ended = cancel.clone().drop_guard();
@@ -107,22 +97,22 @@ impl Neighbours {
             depth: call.depth + 1,
             trail: call.trail.clone(),
         };
-        let hooks = self.hooks().unwrap_or_default();
-        let outcome = hooks
-            .around(
-                &offering,
-                method::TOOLS_CALL,
-                Some(params.clone()),
-                &nested,
-                |params| complete(&offering, method::TOOLS_CALL, params, &nested),
-            )
-            .await;
-        row.ended(Some(&params), &outcome);
-        let answer = outcome.map_err(error)?;
-        Ok(answer.result.text().into_owned())
+        let outcome = match self.admit(server, tool, arguments, grants, call) {
+            Err(refused) => Err(refused),
+            Ok(request) => {
+                let offering = request.offering.clone();
+                let hooks = self.hooks().unwrap_or_default();
+                match calls::make(&hooks, request, &nested, Some(through)).await {
+                    Ok(made) => return Ok(made.answer.result.text().into_owned()),
+                    Err(Failure::Error(failed)) => return Err(error(failed)),
+                    Err(Failure::NotPermitted) => Err(not_there(&offering, tool)),
+                }
+            }
+        };
+        outcome.inspect_err(|error| Row::new(&nested, server, Some(through)).refused(tool, said(error)))
     }
 
-    /// Whether a call may be made: where it goes, and its parameters.
+    /// Whether the component may make a call, and the call. Whether its caller may is asked when the call is made.
     fn admit(
         &self,
         server: &str,
@@ -130,23 +120,21 @@ impl Neighbours {
         arguments: &str,
         grants: &PermissionSet,
         call: &Call,
-    ) -> Result<(Arc<Offering>, RawJson), McpError> {
+    ) -> Result<ProviderRequest, McpError> {
         if call.depth >= MAX_DEPTH {
             return Err(McpError::DepthExceeded);
         }
         let offering = self.find(server, grants, call)?;
-        if !granted(grants, server, tool) {
+        let names = offering
+            .tool_names(tool)
+            .ok_or_else(|| not_there(&offering, tool))?;
+        if !granted(grants, server, &names) {
             return Err(McpError::NotGranted(format!(
                 "grants.mcps does not allow `{server}/{tool}`"
             )));
         }
-        let known = offering.tool(tool).is_some() && permitted(&offering, tool, call);
-        if !known {
-            let state = offering.provider.status().state;
-            return Err(McpError::NotFound(match state {
-                ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
-                _ => format!("`{server}` is not up"),
-            }));
+        if offering.tool(tool).is_none() {
+            return Err(not_there(&offering, tool));
         }
         let arguments: Value = match arguments {
             "" => json!({}),
@@ -156,9 +144,27 @@ impl Neighbours {
         if !arguments.is_object() {
             return Err(McpError::InvalidArguments("not a JSON object".to_owned()));
         }
-        let params = RawJson::of(&json!({ "name": tool, "arguments": arguments }));
-        Ok((offering, params))
+        let params = Params::of([
+            ("name", RawJson::of(tool)),
+            ("arguments", RawJson::of(&arguments)),
+        ]);
+        let target = Target::tool(names);
+        Ok(ProviderRequest::new(
+            &offering,
+            method::TOOLS_CALL,
+            target,
+            params,
+        ))
     }
+}
+
+/// The answer to a call of a tool that the caller may not use or that does not exist.
+fn not_there(offering: &Offering, tool: &str) -> McpError {
+    let (server, state) = (offering.provider.name(), offering.provider.status().state);
+    McpError::NotFound(match state {
+        ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
+        _ => format!("`{server}` is not up"),
+    })
 }
 
 /// `grants.mcps` as permissions: `github/*` grants the tools of `github`, be it an MCP or a plugin.
@@ -172,17 +178,11 @@ pub(crate) fn read_grants(patterns: &[String]) -> Result<PermissionSet, Permissi
     }))
 }
 
-fn granted(grants: &PermissionSet, server: &str, tool: &str) -> bool {
-    grants.allows(&format!("mcps/{server}/{tool}"))
-}
-
-fn permitted(offering: &Offering, tool: &str, call: &Call) -> bool {
-    offering.visible_to(&call.client.principal) && offering.provider.status().kind == ProviderKind::Hub
-        || call
-            .client
-            .principal
-            .permissions()
-            .allows(&offering.permission(tool))
+/// Whether the grants name a tool: by its server's own name or by the listed one, and take neither away.
+fn granted(grants: &PermissionSet, server: &str, names: &ToolNames) -> bool {
+    let own = format!("mcps/{server}/{}", names.own);
+    let listed = format!("mcps/{server}/{}", names.listed);
+    grants.allows_one_of(&[&own, &listed])
 }
 
 /// The text of a refusal, for the log.

@@ -275,6 +275,10 @@ impl Provider for UpstreamServer {
         self.core.listing.load().offers.clone()
     }
 
+    fn own_tool_name<'n>(&'n self, listed: &'n str) -> Option<&'n str> {
+        lists::own_name(&self.core.spec.tools, listed)
+    }
+
     async fn request(
         &self,
         method: &str,
@@ -318,19 +322,11 @@ impl Provider for UpstreamServer {
     }
 
     async fn notify(&self, method: &str, params: Option<RawJson>, client: &Arc<Client>) {
+        // Over a shared connection the server could not tell which client speaks, and may take it for another one.
         let own = self.core.has_own(client);
-        let connection = if own {
-            self.core.pool.peek(&client.key)
-        } else if method == method::ROOTS_CHANGED {
-            // The server knows no roots of somebody with whom others share it.
-            None
-        } else {
-            self.core.live().next()
+        let Some(connection) = own.then(|| self.core.pool.peek(&client.key)).flatten() else {
+            return;
         };
-        let Some(connection) = connection else { return };
-        if !own {
-            connection.users.note(client);
-        }
         let params = super::outgoing::prepare(params, 0, connection.era(), client, None).params;
         if let Err(error) = connection.send(Message::notification(method, params)).await {
             tracing::debug!(server = %self.core.name, method, %error, "a notification did not reach the server");

@@ -5,30 +5,37 @@ use std::time::{Duration, Instant};
 
 use crate::{
     catalogue::provider::{Answer, Call},
-    mcp::{ErrorObject, RawJson, RawObject, method},
+    mcp::{ErrorObject, method},
 };
 
 /// A call of a tool that has begun.
 pub(crate) struct Row<'a> {
     /// The client's call that is behind it.
-    pub(crate) call: &'a Call,
+    call: &'a Call,
     /// The server that is called.
-    pub(crate) server: &'a str,
-    /// The plugin that makes the call, if it is no client.
-    pub(crate) through: Option<&'a str>,
-    /// When it began.
-    pub(crate) begun: Instant,
+    server: &'a str,
+    /// The plugin or hook that makes the call, if it is not the client.
+    through: Option<&'a str>,
+    begun: Instant,
 }
 
-impl Row<'_> {
-    /// The call with these parameters of `tools/call` has ended.
-    pub(crate) fn ended(&self, params: Option<&RawJson>, outcome: &Result<Answer, ErrorObject>) {
+impl<'a> Row<'a> {
+    /// It begins now.
+    pub(crate) fn new(call: &'a Call, server: &'a str, through: Option<&'a str>) -> Self {
+        Self {
+            call,
+            server,
+            through,
+            begun: Instant::now(),
+        }
+    }
+
+    /// The call of the tool with the server's own name `tool` has ended.
+    pub(crate) fn ended(&self, tool: &str, outcome: &Result<Answer, ErrorObject>) {
         let unreachable = outcome.as_ref().err().filter(|error| error.is_unreachable());
         if unreachable.is_none() && !is_read() {
             return;
         }
-        let name = params.and_then(|params| Some(RawObject::parse(params).ok()?.str("name")?.into_owned()));
-        let tool = name.as_deref().unwrap_or_default();
         if let Some(error) = unreachable {
             let (key, depth, ms) = self.facts();
             let (server, through) = (self.server, self.through);
@@ -65,8 +72,7 @@ impl Row<'_> {
     fn facts(&self) -> (&str, u8, u64) {
         let took: Duration = self.begun.elapsed();
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let depth = self.call.depth + u8::from(self.through.is_some());
-        (&self.call.client.principal.name, depth, ms)
+        (&self.call.client.principal.name, self.call.depth, ms)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     catalogue::{
-        Offering,
+        Offering, ProviderRequest,
         provider::{Answer, Call},
     },
     mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method},
@@ -55,13 +55,14 @@ async fn request(
     offering.provider.request(method, params, call).await
 }
 
-/// A request of a client: what a modern server asks a legacy client on its way is asked here.
-pub(super) async fn ask_provider(
-    offering: &Offering,
-    method: &str,
-    params: Option<RawJson>,
-    call: &Call,
-) -> Result<Answer, ErrorObject> {
+/// Sends a request to its provider. What a modern server asks on its way is passed on to a modern client that made the
+/// call itself; a legacy client, and the client behind a call that is `nested` in another one, is asked here.
+///
+/// # Errors
+/// The server's or the client's.
+pub(crate) async fn ask(asked: &ProviderRequest, call: &Call, nested: bool) -> Result<Answer, ErrorObject> {
+    let (offering, method) = (&*asked.offering, &*asked.method);
+    let (params, era) = (asked.params.to_json(), call.client.era());
     let answer = request(offering, method, params.clone(), call).await;
     let answer = answer.map_err(|e| {
         // Calls of tools have a row of their own.
@@ -69,28 +70,12 @@ pub(super) async fn ask_provider(
             let (server, key) = (offering.provider.name(), &call.client.principal.name);
             tracing::warn!(target: "aih::gateway", server, method, %key, "failed: {}", e.message);
         }
-        in_era(e, call.client.era())
+        if nested { e } else { in_era(e, era) }
     })?;
-    match call.client.era() {
-        Era::Legacy if answer.era == Era::Modern => ask_client(offering, method, params, call, answer).await,
-        _ => Ok(answer),
-    }
-}
-
-/// A request that a plugin makes in the name of a client: what the server asks on its way goes to the client.
-///
-/// # Errors
-/// The server's or the client's.
-pub(crate) async fn complete(
-    offering: &Offering,
-    method: &str,
-    params: Option<RawJson>,
-    call: &Call,
-) -> Result<Answer, ErrorObject> {
-    let answer = request(offering, method, params.clone(), call).await?;
-    match answer.era {
-        Era::Modern => ask_client(offering, method, params, call, answer).await,
-        Era::Legacy => Ok(answer),
+    match (answer.era, era) {
+        (Era::Modern, Era::Modern) if !nested => Ok(answer),
+        (Era::Modern, _) => ask_client(offering, method, params, call, answer).await,
+        (Era::Legacy, _) => Ok(answer),
     }
 }
 
