@@ -166,7 +166,10 @@ export const host: {
     /** Answers the new version. `expect`: the version that must be there, 0 for none; another is the error `conflict`. */
     set(key: string, value: unknown, options?: { expect?: number }): Promise<number>;
     setBytes(key: string, value: ArrayBuffer | ArrayBufferView, options?: { expect?: number }): Promise<number>;
-    /** Reads, changes and writes, and begins again where another call was faster. */
+    /**
+     * Reads, changes and writes. Calls take turns at a key, within their time; where another call was faster all the same,
+     * because it wrote without this function or `change` took longer than a second, it begins again.
+     */
     update<T = any>(key: string, change: (value: T | undefined) => T | Promise<T>): Promise<T>;
     delete(key: string): Promise<void>;
     keys(prefix?: string, options?: { limit?: number }): Promise<string[]>;

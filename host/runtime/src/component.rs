@@ -17,6 +17,7 @@ use crate::{
         hook::{Hook, HookPre},
         plugin::{Plugin, PluginPre},
     },
+    compute::{self, Habits, Share},
     egress::Egress,
     engine::{Inner, Runtime, blocking},
     error::{CallError, LoadError, Stop},
@@ -76,6 +77,9 @@ pub struct Context {
     /// Then its time ([`Limits::time`]) counts from when the guest runs, and only while it runs or waits for the host.
     /// `None` counts these waits as the call's time.
     pub patience: Option<Duration>,
+    /// The key in whose name it runs. Guests of one principal share its turns where guests compute for long; `None` is the
+    /// component itself.
+    pub principal: Option<Arc<str>>,
 }
 
 impl Default for Context {
@@ -84,6 +88,7 @@ impl Default for Context {
             host: Arc::new(Nothing),
             cancel: CancellationToken::new(),
             patience: None,
+            principal: None,
         }
     }
 }
@@ -103,6 +108,7 @@ struct LoadedInner {
     /// What tools are listed with: no grants.
     bare: Held,
     gate: Arc<Semaphore>,
+    habits: Arc<Habits>,
     /// Instances that calls left, for further ones: see [`Limits::warm`].
     warm: Mutex<Vec<Live>>,
     /// An instance that no call used, for the next one.
@@ -189,6 +195,7 @@ impl Loaded {
                 spec,
                 exports,
                 bare,
+                habits: Arc::default(),
                 warm: Mutex::default(),
                 spare: Mutex::default(),
             }),
@@ -246,6 +253,12 @@ impl Loaded {
         Ok(outcome)
     }
 
+    /// Does work of the host for this component on a compute thread, where it keeps nobody else waiting: what takes longer
+    /// than a few milliseconds, such as reading a large answer. The work is not done where its caller gives up first.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.inner.runtime.compute.work(self.inner.share(), work).await
+    }
+
     /// Runs in a task of its own: a caller that goes away does not tear the guest down in the middle.
     async fn run(&self, job: Job, context: Context) -> Result<Done, CallError> {
         let inner = self.inner.clone();
@@ -255,11 +268,25 @@ impl Loaded {
     }
 }
 
+/// A place of the component's own and one of all.
+type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 /// What a guest is asked.
 enum Job {
     ListTools,
     CallTool(ToolCall),
     OnEvent(Event),
+}
+
+impl Job {
+    /// Jobs of one kind take about the same time.
+    fn kind(&self) -> Box<str> {
+        match self {
+            Self::ListTools => "".into(),
+            Self::CallTool(call) => call.tool.as_str().into(),
+            Self::OnEvent(event) => event.name.as_str().into(),
+        }
+    }
 }
 
 /// What it answered.
@@ -274,17 +301,48 @@ enum Done {
 impl LoadedInner {
     /// Waits for a place, then runs the guest to its end, its deadline, or some time after the caller gave up.
     async fn run(self: &Arc<Self>, job: Job, context: Context) -> Result<Done, CallError> {
-        let limits = &self.spec.limits;
         let (came, patience) = (Instant::now(), context.patience);
-        let _places = self
-            .places(came, patience.unwrap_or(limits.time), &context.cancel)
-            .await?;
+        let limit = self.spec.limits.time;
+        let cancel = context.cancel.clone();
+        let places = self.places(came, patience.unwrap_or(limit), &cancel).await?;
         let time = match patience {
-            Some(_) => limits.time,
-            None => limits.time.saturating_sub(came.elapsed()),
+            Some(_) => limit,
+            None => limit.saturating_sub(came.elapsed()),
         };
         let watch = Arc::new(Stopwatch::begin(time, patience, came.elapsed()));
-        let running = self.runtime.running();
+        let kind = job.kind();
+        let share = match &context.principal {
+            Some(principal) => Share::Principal(principal.clone()),
+            None => self.share(),
+        };
+        let guest = Box::pin(self.clone().guest(job, context, watch.clone(), came, places));
+        let running = self.runtime.compute.run(guest, kind, self.habits.clone(), share);
+        tokio::select! {
+            biased;
+            done = running => done,
+            stop = watch.over() => Err(self.stopped(stop, &watch)),
+            () = given_up(&cancel) => Err(CallError::Cancelled),
+        }
+    }
+
+    fn stopped(&self, stop: Stop, watch: &Stopwatch) -> CallError {
+        match stop {
+            Stop::TimedOut => CallError::TimedOut(self.spec.limits.time),
+            Stop::NoTurn => CallError::Busy {
+                waited: watch.waited(),
+            },
+        }
+    }
+
+    /// Runs the guest, wherever it is polled. It holds its places until its sandbox is gone.
+    async fn guest(
+        self: Arc<Self>,
+        job: Job,
+        context: Context,
+        watch: Arc<Stopwatch>,
+        came: Instant,
+        _places: Places,
+    ) -> Result<Done, CallError> {
         let listing = matches!(job, Job::ListTools);
         let mut job = Some(job);
         let (mut wait, longest) = POOL_WAIT;
@@ -295,6 +353,9 @@ impl LoadedInner {
                 cancel: context.cancel.clone(),
             };
             let (mut store, made) = self.store(begin, listing);
+            if store.data().meter.is_large() {
+                compute::leave().await;
+            }
             let work = async {
                 let instance = match made {
                     Some(instance) => instance,
@@ -306,16 +367,10 @@ impl LoadedInner {
                 let done = instance.run(&mut store, job).await?;
                 wasmtime::Result::Ok((instance, done))
             };
-            let outcome = tokio::select! {
-                biased;
-                outcome = watch.time(work) => outcome,
-                stop = watch.over() => Err(stop.into()),
-                () = given_up(&context.cancel) => Err(Stop::Cancelled.into()),
-            };
-            let printed = store.data().finish();
+            let outcome = watch.time(work).await;
+            let printed = store.data_mut().finish();
             match outcome {
                 Ok((instance, done)) => {
-                    drop(running);
                     if !listing {
                         self.end(Live { store, instance });
                     }
@@ -340,13 +395,18 @@ impl LoadedInner {
         }
     }
 
+    /// The share of its calls that are made in nobody's name.
+    fn share(&self) -> Share {
+        Share::Component(std::ptr::from_ref(self).addr())
+    }
+
     /// One place of the component's own and one of all.
     async fn places(
         &self,
         came: Instant,
         patience: Duration,
         cancel: &CancellationToken,
-    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), CallError> {
+    ) -> Result<Places, CallError> {
         let both = async {
             let own = self.gate.clone().acquire_owned().await;
             let shared = self.runtime.slots.clone().acquire_owned().await;
@@ -381,7 +441,7 @@ impl LoadedInner {
     fn fresh(&self, held: &Held, begin: Begin) -> Store<Sandbox> {
         let sandbox = Sandbox::new(held, begin);
         let mut store = Store::new(&self.runtime.engine, sandbox);
-        store.limiter(Sandbox::limiter);
+        store.limiter_async(Sandbox::limiter);
         store.set_hostcall_fuel(self.fuel());
         store.set_max_component_handles(COMPONENT_HANDLES);
         if let Some(table) = store.concurrent_resource_table() {
@@ -389,7 +449,10 @@ impl LoadedInner {
         }
         store.epoch_deadline_callback(|store| {
             store.data().watch.check_running()?;
-            Ok(UpdateDeadline::Yield(1))
+            Ok(match compute::turn_is_over(Instant::now()) {
+                true => UpdateDeadline::Yield(1),
+                false => UpdateDeadline::Continue(1),
+            })
         });
         store.set_epoch_deadline(1);
         store
@@ -417,7 +480,7 @@ impl LoadedInner {
             return warm.push(live);
         }
         drop(warm);
-        if self.runtime.busy() {
+        if self.runtime.compute.others_run() {
             return;
         }
         let inner = self.clone();
@@ -458,13 +521,7 @@ impl LoadedInner {
     fn explain(&self, error: &wasmtime::Error, sandbox: &Sandbox, printed: &str) -> CallError {
         let limits = &self.spec.limits;
         if let Some(stop) = error.downcast_ref::<Stop>() {
-            return match stop {
-                Stop::TimedOut => CallError::TimedOut(limits.time),
-                Stop::NoTurn => CallError::Busy {
-                    waited: sandbox.watch.waited(),
-                },
-                Stop::Cancelled => CallError::Cancelled,
-            };
+            return self.stopped(*stop, &sandbox.watch);
         }
         if error.is::<PoolConcurrencyLimitError>() {
             return CallError::Busy {

@@ -19,13 +19,14 @@ use wasmtime::{
 
 use crate::{
     cache::CompileCache,
+    compute::Compute,
     error::LoadError,
     files::Usages,
     sandbox::{Sandbox, add_to_linker},
 };
 
-/// How often running guests are looked at: how late a deadline can be noticed.
-const TICK: Duration = Duration::from_millis(10);
+/// How often running guests are looked at: how late the end of a turn or a deadline can be noticed.
+const TICK: Duration = Duration::from_millis(2);
 /// Instances that may wait for their call, of all components together.
 const SPARES: usize = 64;
 
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) tls: rustls::ClientConfig,
     allocation: Allocation,
     clock: Clock,
+    pub(crate) compute: Compute,
     /// One permit for each instance that may wait for its call.
     spares: Arc<Semaphore>,
     /// What is in the folders that components can write.
@@ -137,6 +139,10 @@ impl Runtime {
             what: "the clock of the sandboxes cannot be started".to_owned(),
             source,
         })?;
+        let compute = Compute::start(clock.clone()).map_err(|source| LoadError::Io {
+            what: "the threads of guests that compute cannot be started".to_owned(),
+            source,
+        })?;
         Ok(Self {
             inner: Arc::new(Inner {
                 engine,
@@ -147,6 +153,7 @@ impl Runtime {
                 tls,
                 allocation,
                 clock,
+                compute,
                 spares: Arc::new(Semaphore::new(SPARES)),
                 usages: Usages::default(),
             }),
@@ -194,13 +201,8 @@ impl Inner {
         self.spares.clone().try_acquire_owned().ok()
     }
 
-    /// Whether any guest runs.
-    pub(crate) fn busy(&self) -> bool {
-        self.clock.running.load(Ordering::Acquire) > 0
-    }
-
     /// The clock ticks for as long as the guard lives.
-    pub(crate) fn running(&self) -> Running {
+    pub(crate) fn running(&self) -> Running<'_> {
         self.clock.running()
     }
 }
@@ -261,14 +263,16 @@ fn pooling(instances: u32) -> PoolingAllocationConfig {
     pool
 }
 
-/// Advances the epoch while guests run, and sleeps while none does.
-struct Clock {
+/// Advances the epoch while threads run guests, and sleeps while none does. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Clock {
     running: Arc<AtomicUsize>,
     thread: Thread,
 }
 
 impl Clock {
-    fn start(engine: &Engine) -> std::io::Result<Self> {
+    /// Starts its thread, which ends with the engine.
+    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
         let running = Arc::new(AtomicUsize::new(0));
         let weak = engine.weak();
         let count = Arc::downgrade(&running);
@@ -295,18 +299,24 @@ impl Clock {
         })
     }
 
-    fn running(&self) -> Running {
+    /// How many threads run a guest.
+    pub(crate) fn count(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// The clock ticks for as long as the guard lives.
+    pub(crate) fn running(&self) -> Running<'_> {
         if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
             self.thread.unpark();
         }
-        Running(self.running.clone())
+        Running(&self.running)
     }
 }
 
-/// A guest runs.
-pub(crate) struct Running(Arc<AtomicUsize>);
+/// A thread runs a guest.
+pub(crate) struct Running<'a>(&'a AtomicUsize);
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

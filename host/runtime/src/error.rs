@@ -95,6 +95,4 @@ pub(crate) enum Stop {
     TimedOut,
     #[error("no turn")]
     NoTurn,
-    #[error("cancelled")]
-    Cancelled,
 }

@@ -32,6 +32,9 @@ pub trait Secrets: Send + Sync {
     async fn secret(&self, name: &str) -> Result<SecretString, SecretError>;
 }
 
+/// A call's turn to change a value. It ends when it is dropped.
+pub type Turn = Box<dyn std::any::Any + Send + Sync>;
+
 /// `aih:host/state`; the quota in bytes comes from the grants.
 #[async_trait]
 pub trait State: Send + Sync {
@@ -40,6 +43,11 @@ pub trait State: Send + Sync {
     /// # Errors
     /// The store failed.
     async fn get(&self, key: &str) -> Result<Option<Entry>, StateError>;
+    /// See `get-for-update`; the runtime holds the turn until it ends.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn get_for_update(&self, key: &str) -> Result<(Option<Entry>, Turn), StateError>;
     /// See `set`.
     ///
     /// # Errors
@@ -134,6 +142,9 @@ impl Secrets for Nothing {
 #[async_trait]
 impl State for Nothing {
     async fn get(&self, _: &str) -> Result<Option<Entry>, StateError> {
+        Err(StateError::NotGranted)
+    }
+    async fn get_for_update(&self, _: &str) -> Result<(Option<Entry>, Turn), StateError> {
         Err(StateError::NotGranted)
     }
     async fn set(&self, _: &str, _: Vec<u8>, _: Option<u64>, _: u64) -> Result<u64, StateError> {

@@ -10,6 +10,7 @@
 mod bindings;
 mod cache;
 mod component;
+mod compute;
 pub mod egress;
 mod engine;
 mod error;
@@ -36,3 +37,4 @@ pub use files::{GrantedTo, Reserved, ReservedPath, Written};
 pub use grants::{ClientFeature, FileGrant, FileMode, GrantError, Grants, Quota};
 pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
+pub use output::size as output_size;

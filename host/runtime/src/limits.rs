@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use wasmtime::ResourceLimiter;
+use async_trait::async_trait;
+use wasmtime::ResourceLimiterAsync;
+
+use crate::compute;
 
 /// What one call may use, and how many calls may run at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Linear memory of one call in bytes, all memories of the component together.
     pub memory: u64,
-    /// Wall-clock time of one call, host calls included. With [`Context::patience`](crate::Context::patience) without the
-    /// waits for its turn.
+    /// Wall-clock time of one call: what it computes, host calls, and its waits for a place and for turns. With
+    /// [`Context::patience`](crate::Context::patience) without the waits for its turn.
     pub time: Duration,
     /// Bytes of one call's answer.
     pub output: u64,
@@ -55,10 +58,16 @@ impl Meter {
             refused: false,
         }
     }
+
+    /// Whether it has more memory than a guest may have on a thread of the async runtime.
+    pub(crate) fn is_large(&self) -> bool {
+        self.used > compute::INLINE_MEMORY
+    }
 }
 
-impl ResourceLimiter for Meter {
-    fn memory_growing(
+#[async_trait]
+impl ResourceLimiterAsync for Meter {
+    async fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
@@ -68,13 +77,16 @@ impl ResourceLimiter for Meter {
         let fits = grown <= self.memory && maximum.is_none_or(|maximum| desired <= maximum);
         if fits {
             self.used = grown;
+            if self.is_large() {
+                compute::leave().await;
+            }
         } else {
             self.refused = true;
         }
         Ok(fits)
     }
 
-    fn table_growing(
+    async fn table_growing(
         &mut self,
         current: usize,
         desired: usize,

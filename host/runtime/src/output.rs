@@ -57,7 +57,7 @@ pub(crate) fn too_large(limit: u64) -> CallError {
 }
 
 /// Bytes that a tool's answer holds.
-fn size(output: &Output) -> u64 {
+pub fn size(output: &Output) -> u64 {
     let content = output.content.iter().map(|content| match content {
         Content::Text(text) | Content::ResourceJson(text) | Content::Other(text) => text.len(),
         Content::Image(blob) | Content::Audio(blob) => blob.data.len() + blob.mime_type.len(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{
-    ResourceLimiter,
+    ResourceLimiterAsync,
     component::{HasSelf, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -17,7 +17,7 @@ use crate::{
     egress::{Egress, WasiEgress},
     filesystem::{self, Files},
     grants::ClientFeature,
-    host::Host,
+    host::{Host, Turn},
     limits::Meter,
     stdio::{CallLog, Printed},
     stopwatch::Stopwatch,
@@ -51,6 +51,8 @@ pub(crate) struct Sandbox {
     stderr: Printed,
     pub(crate) watch: Arc<Stopwatch>,
     pub(crate) cancel: CancellationToken,
+    /// The value of the state that this call is about to change, by its key.
+    turn: Option<(String, Turn)>,
     /// When progress was passed on, and how far it was.
     progressed: Option<(Instant, f64)>,
 }
@@ -99,6 +101,7 @@ impl Sandbox {
             stderr,
             watch: begin.watch,
             cancel: begin.cancel,
+            turn: None,
             progressed: None,
         }
     }
@@ -113,14 +116,19 @@ impl Sandbox {
         self.meter.refused = false;
     }
 
-    /// Ends the call's output; answers the last line that it printed on standard error.
-    pub(crate) fn finish(&self) -> String {
+    /// Ends the call's turn and its output; answers the last line that it printed on standard error.
+    pub(crate) fn finish(&mut self) -> String {
+        self.turn = None;
         self.stdout.finish();
         self.stderr.finish()
     }
 
-    pub(crate) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
+    pub(crate) fn limiter(&mut self) -> &mut dyn ResourceLimiterAsync {
         &mut self.meter
+    }
+
+    fn end_turn(&mut self, key: &str) {
+        self.turn.take_if(|(of, _)| of == key);
     }
 
     fn may_ask(&self, feature: ClientFeature, word: &str) -> Result<(), host::client::Error> {
@@ -130,6 +138,13 @@ impl Sandbox {
         Err(host::client::Error::NotGranted(format!(
             "grants.client does not name `{word}`"
         )))
+    }
+}
+
+impl Drop for Sandbox {
+    /// A guest that was stopped has printed something too.
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
@@ -197,6 +212,25 @@ impl host::state::Host for Sandbox {
         Ok(self.host.get(&key).await)
     }
 
+    async fn get_for_update(
+        &mut self,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<host::state::Entry>, host::state::Error>> {
+        if self.spec.grants.state.is_none() {
+            return Ok(Err(host::state::Error::NotGranted));
+        }
+        // A call that waited for its own turn would wait until that is over.
+        if self.turn.as_ref().is_some_and(|(of, _)| *of == key) {
+            return Ok(self.host.get(&key).await);
+        }
+        // One at a time: no two calls can wait for each other.
+        self.turn = None;
+        Ok(self.host.get_for_update(&key).await.map(|(entry, turn)| {
+            self.turn = Some((key, turn));
+            entry
+        }))
+    }
+
     async fn set(
         &mut self,
         key: String,
@@ -206,14 +240,18 @@ impl host::state::Host for Sandbox {
         let Some(quota) = self.spec.grants.state else {
             return Ok(Err(host::state::Error::NotGranted));
         };
-        Ok(self.host.set(&key, value, expect, quota).await)
+        let written = self.host.set(&key, value, expect, quota).await;
+        self.end_turn(&key);
+        Ok(written)
     }
 
     async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), host::state::Error>> {
         if self.spec.grants.state.is_none() {
             return Ok(Err(host::state::Error::NotGranted));
         }
-        Ok(self.host.delete(&key).await)
+        let deleted = self.host.delete(&key).await;
+        self.end_turn(&key);
+        Ok(deleted)
     }
 
     async fn keys(

@@ -23,6 +23,7 @@ export const fake = {
   },
   state: {
     get: (key) => stored.get(key) ?? null,
+    getForUpdate: (key) => stored.get(key) ?? null,
     set: (key, value, expect) => {
       const version = stored.get(key)?.version ?? 0;
       if (expect !== undefined && expect !== version) throw thrown("conflict", version);

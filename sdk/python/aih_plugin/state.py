@@ -14,7 +14,7 @@ from ._values import dumps
 __all__ = ["Entry", "delete", "entry", "get", "get_json", "keys", "set", "set_json", "update_json"]
 
 _PAGE = 1000
-_TRIES = 50
+_TRIES = 100
 _KINDS = {"NotGranted": NotGranted, "Quota": QuotaExceeded}
 
 
@@ -37,7 +37,10 @@ class Entry:
 
 def entry(key: str) -> Entry | None:
     """The value of a key with its version, or `None`."""
-    found = _ask(f"state: get {key!r}", lambda host: host.get(key))
+    return _entry(_ask(f"state: get {key!r}", lambda host: host.get(key)))
+
+
+def _entry(found: Any) -> Entry | None:
     return None if found is None else Entry(bytes(found.value), found.version)
 
 
@@ -70,12 +73,16 @@ def set_json(key: str, value: Any, expect: int | None = None) -> int:
 
 
 def update_json(key: str, change: Callable[[Any], Any], default: Any = None) -> Any:
-    """Writes `change(value)` and answers it; where another call was first it reads anew and does it again.
+    """Writes `change(value)` and answers it, however many calls do so at the same time.
+
+    Calls of this function take turns at a key, within their time. Where another call was faster all the same, because
+    it wrote without this function or `change` took longer than a second, it reads anew and does it again. Raises
+    `HostError` after 100 tries: `change` writes the key itself.
 
     >>> state.update_json("count", lambda n: n + 1, default=0)
     """
     for _ in range(_TRIES):
-        found = entry(key)
+        found = _entry(_ask(f"state: update {key!r}", lambda host: host.get_for_update(key)))
         value = change(default if found is None else found.json())
         try:
             set_json(key, value, expect=0 if found is None else found.version)

@@ -194,6 +194,7 @@ class Host:
             "client", None if self.roots is None else lambda: {"roots": self.roots})
         for name in ("get", "set", "delete", "keys"):
             setattr(table["state"], name, getattr(self, f"_state_{name}"))
+        table["state"].get_for_update = self._state_get
 
     def _answer(self, interface: str, function: Callable[..., Any] | None, *args: Any) -> str:
         if function is None:

@@ -19,7 +19,7 @@ mod sandbox {
         log::write,
         mcp::{call_tool, list_tools},
         progress::{cancelled, report},
-        state::{delete, get, keys, set},
+        state::{delete, get, get_for_update, keys, set},
         system::{random, sleep},
     };
 }

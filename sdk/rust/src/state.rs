@@ -81,7 +81,11 @@ pub fn get(key: &str) -> Result<Option<Entry>, Error> {
 /// # Errors
 /// See [`Error`].
 pub fn get_json<T: DeserializeOwned>(key: &str) -> Result<Option<Entry<T>>, Error> {
-    let Some(entry) = get(key)? else { return Ok(None) };
+    read(key, backend::get(key)?)
+}
+
+fn read<T: DeserializeOwned>(key: &str, entry: Option<wit::Entry>) -> Result<Option<Entry<T>>, Error> {
+    let Some(entry) = entry else { return Ok(None) };
     let value = serde_json::from_slice(&entry.value).map_err(|source| json(key, source))?;
     Ok(Some(Entry {
         value,
@@ -118,10 +122,12 @@ pub fn set_if(key: &str, value: &[u8], version: u64) -> Result<u64, Error> {
 }
 
 /// Changes a value as JSON, however many calls do so at the same time: reads it, runs `change` and writes what
-/// that returns, from the start if another call was faster. Answers what was written.
+/// that returns. Calls of this function take turns at a key, within their time. Where another call was faster all the same,
+/// because it wrote without this function or `change` took longer than a second, it begins from the start. Answers what was
+/// written.
 ///
 /// # Errors
-/// See [`Error`]. [`Error::Conflict`] after 100 tries.
+/// See [`Error`]. [`Error::Conflict`] after 100 tries: `change` writes the key itself.
 pub fn update<T: Serialize + DeserializeOwned>(
     key: &str,
     mut change: impl FnMut(Option<T>) -> T,
@@ -129,7 +135,7 @@ pub fn update<T: Serialize + DeserializeOwned>(
     const TRIES: usize = 100;
     let mut tries = 0;
     loop {
-        let (before, version) = match get_json(key)? {
+        let (before, version) = match read(key, backend::get_for_update(key)?)? {
             Some(entry) => (Some(entry.value), entry.version),
             None => (None, 0),
         };

@@ -205,6 +205,10 @@ pub(crate) mod current {
         with_state(|state| Ok(state.get(key).cloned()))
     }
 
+    pub(crate) fn get_for_update(key: &str) -> Result<Option<state::Entry>, state::Error> {
+        get(key)
+    }
+
     pub(crate) fn set(key: &str, value: &[u8], expect: Option<u64>) -> Result<u64, state::Error> {
         with_state(|state| {
             let found = state.get(key).map_or(0, |entry| entry.version);

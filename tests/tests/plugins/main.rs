@@ -5,6 +5,7 @@
 mod ahead;
 mod bad_components;
 mod calls;
+mod computing;
 mod documents;
 mod examples;
 mod folders;
@@ -13,8 +14,10 @@ mod hostile;
 mod languages;
 mod packages;
 mod pressure;
+mod redirects;
 mod sources;
 mod texts;
+mod updates;
 
 use std::time::{Duration, Instant};
 

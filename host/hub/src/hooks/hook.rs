@@ -348,6 +348,7 @@ impl Hook {
         };
         call.trail = call.trail.with(&self.name);
         let cancel = call.cancel.clone();
+        let principal = Some(call.client.principal.name.clone());
         let sent = Event {
             id: delivery.id.to_owned(),
             name: delivery.trigger.as_str().to_owned(),
@@ -364,6 +365,7 @@ impl Hook {
             }),
             cancel,
             patience: Some(turn.patience),
+            principal,
         };
         let outcome = turn.component.on_event(sent, context).await;
         let outcome = outcome.map_err(|error| match error {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aih_runtime::host::{
     ClientError, ClientFeatures, Entry, Level, Log, McpError, Progress, SecretError, Secrets, Servers, State,
-    StateError,
+    StateError, Turn,
 };
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -20,7 +20,7 @@ use crate::{
     secrets::redact,
     store::{
         Store,
-        state::{PluginState, StateError as StoreStateError},
+        state::{PluginState, StateEntry, StateError as StoreStateError},
     },
 };
 
@@ -181,11 +181,14 @@ impl Secrets for CallHost {
 impl State for CallHost {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StateError> {
         let entry = self.around.state.get(&self.around.owner, key).await;
-        let entry = entry.map_err(state_error)?;
-        Ok(entry.map(|entry| Entry {
-            value: entry.value,
-            version: entry.version,
-        }))
+        Ok(entry.map_err(state_error)?.map(entry_of))
+    }
+
+    async fn get_for_update(&self, key: &str) -> Result<(Option<Entry>, Turn), StateError> {
+        let state = &self.around.state;
+        let found = state.get_for_update(&self.around.owner, key).await;
+        let (entry, turn) = found.map_err(state_error)?;
+        Ok((entry.map(entry_of), Box::new(turn)))
     }
 
     async fn set(
@@ -219,6 +222,13 @@ impl State for CallHost {
             .await
             .map_err(state_error)?;
         Ok((page.keys, page.next))
+    }
+}
+
+fn entry_of(entry: StateEntry) -> Entry {
+    Entry {
+        value: entry.value,
+        version: entry.version,
     }
 }
 

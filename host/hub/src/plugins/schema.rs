@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 const UNFOLDED: u64 = 100_000;
 /// Steps of one check.
 const STEPS: u64 = 2_000_000;
+/// Steps of a check that takes well under a millisecond.
+const FEW_STEPS: u64 = 10_000;
 /// How deep subschemas and references may lie in each other, in a schema and in one check.
 const DEPTH: usize = 256;
 /// Steps back that one match of a pattern may take.
@@ -43,7 +45,7 @@ impl Schema {
 
     /// What is wrong with a value, the first thing, without a word of the value.
     pub(crate) fn masked_problem(&self, value: &Value) -> Option<String> {
-        if let Err(why) = self.affordable(value) {
+        if let Err(why) = self.affordable(value, STEPS) {
             return Some(why);
         }
         let error = self.validator.validate(value).err()?;
@@ -51,17 +53,22 @@ impl Schema {
         Some(format!("at `{path}`: {}", error.masked()))
     }
 
-    fn affordable(&self, value: &Value) -> Result<(), String> {
+    fn affordable(&self, value: &Value, steps: u64) -> Result<(), String> {
         let mut steps = Steps {
             root: &self.document,
-            left: STEPS,
+            left: steps,
         };
         steps.schema(&self.document, value, 1, 0)
     }
 
+    /// Whether a check of this value takes well under a millisecond.
+    pub(crate) fn is_quick(&self, value: &Value) -> bool {
+        self.affordable(value, FEW_STEPS).is_ok()
+    }
+
     /// What is wrong with a value, the first three things.
     pub(crate) fn problems(&self, value: &Value) -> Option<String> {
-        if let Err(why) = self.affordable(value) {
+        if let Err(why) = self.affordable(value, STEPS) {
             return Some(why);
         }
         if self.validator.is_valid(value) {

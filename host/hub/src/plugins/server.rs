@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use aih_runtime::{CallError, Context, LoadError, Loaded, Reserved, Tool, ToolCall, World};
+use aih_runtime::{
+    CallError, Context, LoadError, Loaded, Output, Reserved, Tool, ToolCall, World, output_size,
+};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -28,6 +30,9 @@ use crate::{
     config,
     mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method, method::meta},
 };
+
+/// Bytes of arguments and answers that are read on the thread of their call: less than a millisecond's work.
+const SMALL: usize = 256 << 10;
 
 /// One plugin.
 pub struct PluginServer {
@@ -94,7 +99,7 @@ impl PluginServer {
     }
 
     /// One call of a tool.
-    async fn call(&self, params: Option<RawJson>, call: &Call) -> Result<Value, ErrorObject> {
+    async fn call(&self, params: Option<RawJson>, call: &Call) -> Result<RawJson, ErrorObject> {
         let name = &*self.name;
         let Some(ready) = self.keeper.ready() else {
             return Err(ErrorObject::new(
@@ -109,17 +114,16 @@ impl PluginServer {
             .str("name")
             .ok_or_else(|| ErrorObject::invalid_params("`params.name` is missing"))?
             .into_owned();
-        let checks = ready
-            .tools
-            .get(&*tool)
-            .ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {tool}")))?;
+        if !ready.tools.contains_key(&*tool) {
+            return Err(ErrorObject::invalid_params(format!("unknown tool: {tool}")));
+        }
         let arguments = match object.raw("arguments") {
             Some(arguments) if arguments.bytes().as_ref() != b"null" => arguments,
             _ => RawJson::EMPTY_OBJECT,
         };
-        let value = arguments.to_value();
-        if let Some(problem) = checks.input.problems(&value) {
-            return Ok(convert::told(&format!("invalid arguments: {problem}")));
+        if let Some(problem) = input_problems(&ready, &tool, &arguments).await {
+            let told = convert::told(&format!("invalid arguments: {problem}"));
+            return Ok(RawJson::of(&told).without_secrets());
         }
         let call_id: Arc<str> = new_call_id().into();
         let progress = object
@@ -145,6 +149,7 @@ impl PluginServer {
             host: Arc::new(host),
             cancel: call.cancel.clone(),
             patience: None,
+            principal: Some(call.client.principal.name.clone()),
         };
         let outcome = ready.component.call_tool(sent, context).await;
         let output = match outcome {
@@ -155,22 +160,10 @@ impl PluginServer {
                     self.keeper.note(error.to_string());
                     tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{error}");
                 }
-                return convert::failure(name, &error);
+                return convert::failure(name, &error).map(|told| RawJson::of(&told).without_secrets());
             }
         };
-        let failed = output.is_error;
-        let checked = convert::result(output).and_then(|result| {
-            let problem = match (&checks.output, failed) {
-                (Some(schema), false) => {
-                    schema.problems(result.get("structuredContent").unwrap_or(&Value::Null))
-                }
-                _ => None,
-            };
-            match problem {
-                Some(problem) => Err(format!("it does not fit the tool's output schema: {problem}")),
-                None => Ok(result),
-            }
-        });
+        let checked = converted(&ready, &called, output).await;
         checked.map_err(|why| {
             let error = convert::bad_answer(name, &why);
             self.crashes.fetch_add(1, Ordering::Relaxed);
@@ -178,6 +171,62 @@ impl PluginServer {
             tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{}", error.message);
             error
         })
+    }
+}
+
+/// What is wrong with the arguments of a tool, if anything is.
+async fn input_problems(ready: &Arc<Ready>, tool: &str, arguments: &RawJson) -> Option<String> {
+    if arguments.bytes().len() <= SMALL {
+        let schema = &ready.tools.get(tool)?.input;
+        let value = arguments.to_value();
+        if schema.is_quick(&value) {
+            return schema.problems(&value);
+        }
+    }
+    let (of, tool, arguments) = (ready.clone(), tool.to_owned(), arguments.clone());
+    let check = move || of.tools.get(&*tool)?.input.problems(&arguments.to_value());
+    ready.component.compute(check).await
+}
+
+/// What a tool answered as the result of `tools/call`.
+///
+/// # Errors
+/// What is wrong with it.
+async fn converted(ready: &Arc<Ready>, tool: &str, output: Output) -> Result<RawJson, String> {
+    let failed = output.is_error;
+    let (of, named) = (ready.clone(), tool.to_owned());
+    if output_size(&output) > SMALL as u64 {
+        let work = move || of.checked(&named, failed, &convert::result(output)?);
+        return ready.component.compute(work).await;
+    }
+    let result = convert::result(output)?;
+    let quick = |schema: &Schema| schema.is_quick(structured(&result));
+    if failed || ready.output_schema(tool).is_none_or(quick) {
+        return ready.checked(tool, failed, &result);
+    }
+    ready
+        .component
+        .compute(move || of.checked(&named, failed, &result))
+        .await
+}
+
+/// The structured part of a result, `null` where there is none.
+fn structured(result: &Value) -> &Value {
+    result.get("structuredContent").unwrap_or(&Value::Null)
+}
+
+impl Ready {
+    fn output_schema(&self, tool: &str) -> Option<&Schema> {
+        self.tools.get(tool)?.output.as_ref()
+    }
+
+    /// A result as JSON, once it fits the tool's output schema; a failure needs not.
+    fn checked(&self, tool: &str, failed: bool, result: &Value) -> Result<RawJson, String> {
+        let schema = self.output_schema(tool).filter(|_| !failed);
+        match schema.and_then(|schema| schema.problems(structured(result))) {
+            Some(problem) => Err(format!("it does not fit the tool's output schema: {problem}")),
+            None => Ok(RawJson::of(result).without_secrets()),
+        }
     }
 }
 
@@ -288,9 +337,8 @@ impl Provider for PluginServer {
             return Err(ErrorObject::method_not_found(method));
         }
         let _running = Running::new(&self.running);
-        let result = self.call(params, call).await?;
         Ok(Answer {
-            result: RawJson::of(&result).without_secrets(),
+            result: self.call(params, call).await?,
             era: Era::Legacy,
         })
     }

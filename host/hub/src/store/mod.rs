@@ -9,12 +9,13 @@ mod error;
 pub mod queue;
 mod shrink;
 pub mod state;
+mod turns;
 
 use std::{path::Path, sync::Arc};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::{clock::SteadyClock, database::Database, queue::Queue, state::PluginState};
+use self::{clock::SteadyClock, database::Database, queue::Queue, state::PluginState, turns::Turns};
 use crate::data::DataFolder;
 pub(crate) use database::file_of;
 pub use error::{OpenError, OpenErrorKind, StoreError};
@@ -26,6 +27,7 @@ pub struct Store {
     queue: Arc<Queue>,
     /// Ends the task that gives free space back.
     _shrinks: Arc<DropGuard>,
+    turns: Turns,
 }
 
 /// How a store is.
@@ -67,6 +69,7 @@ impl Store {
         Self {
             queue: Arc::new(Queue::start(database.clone(), clock)),
             database,
+            turns: Turns::default(),
             _shrinks: Arc::new(stop.drop_guard()),
         }
     }
@@ -81,7 +84,7 @@ impl Store {
 
     /// State of plugins and hooks.
     pub fn state(&self) -> PluginState {
-        PluginState::new(self.database.clone())
+        PluginState::new(self.database.clone(), self.turns.clone())
     }
 
     /// Events for background hooks.

@@ -6,7 +6,8 @@
 
 use sqlx::{Any, Row as _, Transaction};
 
-use super::{StoreError, database::Database};
+pub use super::turns::Turn;
+use super::{StoreError, database::Database, turns::Turns};
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 512;
@@ -71,11 +72,12 @@ impl From<sqlx::Error> for StateError {
 #[derive(Debug, Clone)]
 pub struct PluginState {
     database: Database,
+    turns: Turns,
 }
 
 impl PluginState {
-    pub(super) const fn new(database: Database) -> Self {
-        Self { database }
+    pub(super) const fn new(database: Database, turns: Turns) -> Self {
+        Self { database, turns }
     }
 
     /// The value of a key.
@@ -96,6 +98,21 @@ impl PluginState {
             })
         })
         .transpose()
+    }
+
+    /// The value of a key that the caller is about to change, once no other caller is between this and its `set` or
+    /// `delete`. The caller's turn ends when it is dropped, and after a second.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_for_update(
+        &self,
+        owner: &str,
+        key: &str,
+    ) -> Result<(Option<StateEntry>, Turn), StateError> {
+        name_of(key)?;
+        let turn = self.turns.take(owner, key).await;
+        Ok((self.get(owner, key).await?, turn))
     }
 
     /// Writes a value and answers its new version. `expect` is the version that the key must have, 0 for none;

@@ -6,13 +6,14 @@
 
 mod address;
 mod connect;
+mod redirect;
 mod rule;
 mod wasi;
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -26,6 +27,7 @@ pub use rule::{Rule, RuleError};
 pub(crate) use wasi::WasiEgress;
 
 use connect::{CheckedConnector, ConnectError, LOOKUPS};
+use redirect::Sent;
 
 use crate::bindings::base::aih::host::http::{
     Error as HttpError, Request as GuestRequest, Response as GuestResponse,
@@ -114,47 +116,30 @@ impl Egress {
     }
 
     async fn exchange(&self, request: GuestRequest) -> Result<GuestResponse, HttpError> {
-        let mut url = parse_url(&request.url)?;
-        let mut method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| HttpError::Invalid(format!("`{}` is no method", request.method)))?;
         let mut headers = guest_headers(&request.headers)?;
         let manual = headers.remove(MANUAL).is_some();
-        let mut body = Bytes::from(request.body.unwrap_or_default());
+        let mut sent = Sent {
+            method: Method::from_bytes(request.method.as_bytes())
+                .map_err(|_| HttpError::Invalid(format!("`{}` is no method", request.method)))?,
+            url: parse_url(&request.url)?,
+            headers,
+            body: Bytes::from(request.body.unwrap_or_default()),
+        };
         for _ in 0..=REDIRECTS {
-            self.check(&url)?;
-            let sent = build(&method, &url, &headers, body.clone())?;
+            self.check(&sent.url)?;
             let response = self
                 .client
-                .request(sent)
+                .request(build(&sent)?)
                 .await
                 .map_err(|error| client_error(&error))?;
-            let Some(target) = redirect(&response, &url).filter(|_| !manual) else {
-                return read(response, url).await;
+            let Some(target) = redirect::target(&response, &sent.url).filter(|_| !manual) else {
+                return read(response, sent.url).await;
             };
-            let target = target?;
-            if matches!(response.status(), StatusCode::SEE_OTHER)
-                || (method == Method::POST
-                    && matches!(
-                        response.status(),
-                        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND
-                    ))
-            {
-                if method != Method::HEAD {
-                    method = Method::GET;
-                }
-                body = Bytes::new();
-                headers.remove(header::CONTENT_TYPE);
-                headers.remove(header::CONTENT_ENCODING);
-            }
-            if target.origin() != url.origin() {
-                headers.remove(header::AUTHORIZATION);
-                headers.remove(header::COOKIE);
-                headers.remove(header::PROXY_AUTHORIZATION);
-            }
-            url = target;
+            sent.follow(response.status(), target?);
         }
         Err(HttpError::Other(format!(
-            "more than {REDIRECTS} redirects, the last to {url}"
+            "more than {REDIRECTS} redirects, the last to {}",
+            sent.url
         )))
     }
 }
@@ -183,8 +168,8 @@ fn guest_headers(headers: &[(String, String)]) -> Result<HeaderMap, HttpError> {
     Ok(map)
 }
 
-fn build(method: &Method, url: &Url, headers: &HeaderMap, body: Bytes) -> Result<Request<Body>, HttpError> {
-    let mut target = url.clone();
+fn build(sent: &Sent) -> Result<Request<Body>, HttpError> {
+    let mut target = sent.url.clone();
     target.set_fragment(None);
     // A user name in a URL would be sent nowhere; better said than lost.
     if !target.username().is_empty() || target.password().is_some() {
@@ -192,30 +177,19 @@ fn build(method: &Method, url: &Url, headers: &HeaderMap, body: Bytes) -> Result
             "a URL with a user name: send an Authorization header".to_owned(),
         ));
     }
-    let mut request = Request::builder().method(method).uri(target.as_str());
+    let mut request = Request::builder().method(&sent.method).uri(target.as_str());
     if let Some(map) = request.headers_mut() {
-        map.extend(headers.clone());
+        map.extend(sent.headers.clone());
         if !map.contains_key(header::USER_AGENT) {
             map.insert(header::USER_AGENT, HeaderValue::from_static("aih-plugin"));
         }
     }
-    let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+    let body = Full::new(sent.body.clone())
+        .map_err(|never| match never {})
+        .boxed_unsync();
     request
         .body(body)
         .map_err(|error| HttpError::Invalid(error.to_string()))
-}
-
-/// Where a response sends on to, if it does.
-fn redirect<B>(response: &Response<B>, from: &Url) -> Option<Result<Url, HttpError>> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return None;
-    }
-    let target = response.headers().get(header::LOCATION)?;
-    let target = String::from_utf8_lossy(target.as_bytes());
-    Some(
-        from.join(&target)
-            .map_err(|error| HttpError::Other(format!("{from} redirects to `{target}`: {error}"))),
-    )
 }
 
 async fn read(response: Response<hyper::body::Incoming>, url: Url) -> Result<GuestResponse, HttpError> {

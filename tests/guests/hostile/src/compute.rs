@@ -22,6 +22,27 @@ pub async fn endless_loop() {
     }
 }
 
+/// Computes `amount` million steps, 100 if left out.
+#[tool]
+pub async fn work(args: Amount) -> String {
+    let mut n = 0u64;
+    for _ in 0..args.or(100) * 1_000_000 {
+        n = black_box(n.wrapping_add(1));
+    }
+    format!("{n} steps")
+}
+
+/// Writes `amount` megabytes, 200 if left out, with few instructions, of which each writes all of it.
+#[tool]
+pub async fn fill(args: Amount) -> String {
+    let mut all = Vec::<u8>::new();
+    all.resize(usize::try_from(args.or(200)).unwrap_or_default() << 20, 1);
+    for round in 0..8 {
+        black_box(&mut all).fill(round);
+    }
+    format!("{} bytes", all.len())
+}
+
 /// Allocates and touches memory, 16 MB at a time, until it ends or `amount` megabytes are there.
 #[tool]
 pub async fn memory_bomb(args: Amount) -> String {

@@ -33,6 +33,8 @@ pub struct Fetch {
     method: Option<String>,
     /// Headers that are sent along, such as a false `host`.
     headers: Option<Vec<(String, String)>>,
+    /// What is sent.
+    body: Option<String>,
     /// Gives redirects back instead of following them.
     manual: Option<bool>,
 }
@@ -44,6 +46,9 @@ pub async fn fetch(args: Fetch) -> Result<Json<Value>, http::Error> {
     let mut request = http::request(args.method.unwrap_or_else(|| "GET".to_owned()), args.url);
     for (name, value) in args.headers.unwrap_or_default() {
         request = request.header(name, value);
+    }
+    if let Some(body) = args.body {
+        request = request.body(body);
     }
     if args.manual == Some(true) {
         request = request.no_redirects();

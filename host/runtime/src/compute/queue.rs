@@ -1,0 +1,315 @@
+//! The queue of the compute threads.
+//!
+//! Guests that have computed little go first, three turns of four; within each of both groups callers take turns, so that
+//! many guests of one caller get no more together than one guest of another.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+
+use super::{Place, Turn};
+use crate::{engine::Clock, idle, stopwatch::thread_time};
+
+/// How long a guest may compute before it waits behind those that computed less.
+const SHORT: Duration = Duration::from_millis(50);
+/// Turns of guests that computed little for one turn of the others, where both wait.
+const SHORT_TURNS: u32 = 3;
+/// Weight of the compute threads: a tenth of a normal thread's, so that they leave a processor at once when one of these
+/// has work, and still get something beside a process that never rests.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+pub(super) type Task<T> = async_task::Task<T, Arc<Account>>;
+type Runnable = async_task::Runnable<Arc<Account>>;
+
+/// Whose turn a guest takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// That of the key, by its name, in whose name the guest runs.
+    Principal(Arc<str>),
+    /// That of a component that runs in nobody's name, by its address.
+    Component(usize),
+}
+
+/// What is known of one guest on compute threads.
+pub(crate) struct Account {
+    share: Share,
+    /// The async runtime that its timers and sockets belong to.
+    runtime: Handle,
+    /// Nanoseconds of a processor that it used on compute threads.
+    used: AtomicU64,
+}
+
+impl Account {
+    pub(super) fn new(share: Share, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            share,
+            runtime,
+            used: AtomicU64::new(0),
+        })
+    }
+
+    /// Time of a processor that it used on compute threads.
+    pub(super) fn used(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+}
+
+/// Guests that wait for a turn.
+pub(crate) struct Queue {
+    pub(super) clock: Clock,
+    waiting: Mutex<Waiting<Runnable>>,
+    work: Condvar,
+    computing: AtomicUsize,
+}
+
+struct Waiting<T> {
+    short: Rota<T>,
+    long: Rota<T>,
+    /// Turns of short ones since the last one of the others.
+    passed: u32,
+    closed: bool,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self {
+            short: Rota(VecDeque::new()),
+            long: Rota(VecDeque::new()),
+            passed: 0,
+            closed: false,
+        }
+    }
+}
+
+impl<T> Waiting<T> {
+    fn push(&mut self, guest: T, share: &Share, used: Duration) {
+        if used < SHORT {
+            self.short.push(guest, share);
+        } else {
+            self.long.push(guest, share);
+        }
+    }
+
+    fn next(&mut self) -> Option<T> {
+        if self.passed >= SHORT_TURNS
+            && let Some(guest) = self.long.next()
+        {
+            self.passed = 0;
+            return Some(guest);
+        }
+        if let Some(guest) = self.short.next() {
+            self.passed = self.passed.saturating_add(1);
+            return Some(guest);
+        }
+        self.passed = 0;
+        self.long.next()
+    }
+}
+
+/// Guests by the share that they take: each share has a turn before one has its second.
+struct Rota<T>(VecDeque<(Share, VecDeque<T>)>);
+
+impl<T> Rota<T> {
+    fn push(&mut self, guest: T, share: &Share) {
+        match self.0.iter_mut().find(|(of, _)| of == share) {
+            Some((_, guests)) => guests.push_back(guest),
+            None => self.0.push_back((share.clone(), VecDeque::from([guest]))),
+        }
+    }
+
+    fn next(&mut self) -> Option<T> {
+        let (share, mut guests) = self.0.pop_front()?;
+        let guest = guests.pop_front();
+        if !guests.is_empty() {
+            self.0.push_back((share, guests));
+        }
+        guest
+    }
+}
+
+impl Queue {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            waiting: Mutex::default(),
+            work: Condvar::new(),
+            computing: AtomicUsize::new(0),
+        }
+    }
+
+    /// The queue is whole at every point where code under its lock could panic.
+    fn waiting(&self) -> MutexGuard<'_, Waiting<Runnable>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many compute threads run a guest.
+    pub(super) fn computing(&self) -> usize {
+        self.computing.load(Ordering::Relaxed)
+    }
+
+    /// The threads end once nothing waits any more.
+    pub(super) fn close(&self) {
+        self.waiting().closed = true;
+        self.work.notify_all();
+    }
+
+    /// Runs a future on compute threads. Dropping the task drops the future, after the turn that it has or in its next
+    /// one.
+    pub(super) fn spawn<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut future: Pin<Box<dyn Future<Output = T> + Send>>,
+        account: Arc<Account>,
+    ) -> Task<T> {
+        let used = account.clone();
+        let counted = std::future::poll_fn(move |cx| {
+            let before = thread_time();
+            let polled = future.as_mut().poll(cx);
+            let took = thread_time().saturating_sub(before);
+            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            used.used.fetch_add(took, Ordering::Relaxed);
+            polled
+        });
+        let queue = self.clone();
+        let (runnable, task) = async_task::Builder::new()
+            .propagate_panic(true)
+            .metadata(account)
+            .spawn(move |_| counted, move |runnable| queue.push(runnable));
+        runnable.schedule();
+        task
+    }
+
+    fn push(&self, guest: Runnable) {
+        let account = guest.metadata().clone();
+        self.waiting().push(guest, &account.share, account.used());
+        self.work.notify_one();
+    }
+
+    fn next(&self) -> Option<Runnable> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(guest) = waiting.next() {
+                return Some(guest);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What a compute thread does all its life.
+    pub(super) fn work(&self, slice: Duration) {
+        yield_to_others();
+        idle::attend();
+        while let Some(guest) = self.next() {
+            let account = guest.metadata().clone();
+            let _runtime = account.runtime.enter();
+            {
+                let _running = self.clock.running();
+                let _computing = Computing::new(&self.computing);
+                let _turn = Turn::begin(slice, Instant::now(), Place::Compute);
+                // A panic of the guest goes to who awaits it; one of its destructor must not end this thread.
+                let run = catch_unwind(AssertUnwindSafe(|| guest.run()));
+                drop(run);
+            }
+            idle::tidy();
+        }
+    }
+}
+
+/// Counts a thread that runs a guest.
+struct Computing<'a>(&'a AtomicUsize);
+
+impl<'a> Computing<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Computing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Gives the calling thread less weight than others.
+fn yield_to_others() {
+    // Elsewhere this call would slow the whole process down. It never needs a privilege.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(
+            target: "aih::plugin",
+            "guests that compute may slow other calls down: their threads cannot be given less weight: {error}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(name: &str) -> Share {
+        Share::Principal(name.into())
+    }
+
+    #[test]
+    fn callers_take_turns_however_many_guests_they_have() {
+        let mut waiting = Waiting::default();
+        for guest in ["a1", "a2", "a3", "a4"] {
+            waiting.push(guest, &share("a"), Duration::ZERO);
+        }
+        waiting.push("b1", &share("b"), Duration::ZERO);
+        waiting.push("c1", &Share::Component(1), Duration::ZERO);
+        waiting.push("b2", &share("b"), Duration::ZERO);
+        let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
+        assert_eq!(order, ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
+    }
+
+    #[test]
+    fn short_guests_go_first_and_starve_nobody() {
+        let mut waiting = Waiting::default();
+        for _ in 0..8 {
+            waiting.push("long", &share("a"), SHORT);
+            waiting.push("short", &share("a"), SHORT / 2);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
+        assert_eq!(
+            order[..9],
+            [
+                "short", "short", "short", "long", "short", "short", "short", "long", "short"
+            ]
+        );
+        assert_eq!(order.len(), 16);
+        // One that comes late waits for three turns at most.
+        for _ in 0..8 {
+            waiting.push("short", &share("b"), Duration::ZERO);
+        }
+        waiting.push("long", &share("a"), SHORT);
+        let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
+        assert!(order[..4].contains(&"long"), "{order:?}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_can_give_itself_less_weight_alone() {
+        use rustix::process::getpriority_process;
+        std::thread::spawn(|| {
+            yield_to_others();
+            assert_eq!(getpriority_process(None).unwrap(), NICE);
+        })
+        .join()
+        .unwrap();
+        assert!(getpriority_process(None).unwrap() < NICE);
+    }
+}
