@@ -257,9 +257,7 @@ pub(crate) fn credentials(headers: &HeaderMap) -> String {
 }
 
 async fn receive(server: Arc<Server>, headers: &HeaderMap, message: Incoming) -> Response {
-    let mut entry = message.entry();
-    entry["headers"] = headers_of(headers);
-    server.note(entry);
+    server.note(message.entry_with("headers", headers_of(headers)));
     let method = message.method.clone().unwrap_or_default();
     let (session, opened) = if method == "initialize" && stateful(&server) {
         let (id, session) = server.open();

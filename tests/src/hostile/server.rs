@@ -45,6 +45,15 @@ impl Incoming {
         json!({ "answer": read(&self.id), "result": read(&self.result), "error": read(&self.error) })
     }
 
+    /// The same with one more member.
+    pub(crate) fn entry_with(&self, name: &str, value: Value) -> Value {
+        let mut entry = self.entry();
+        if let Value::Object(members) = &mut entry {
+            members.insert(name.to_owned(), value);
+        }
+        entry
+    }
+
     /// The parameters for reading.
     pub(crate) fn fields(&self) -> Value {
         let params = self.params.as_ref();

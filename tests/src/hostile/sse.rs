@@ -96,9 +96,7 @@ fn receive(
     message: Incoming,
     headers: &HeaderMap,
 ) -> Response {
-    let mut entry = message.entry();
-    entry["headers"] = headers_of(headers);
-    server.note(entry);
+    server.note(message.entry_with("headers", headers_of(headers)));
     let accepted = bare(StatusCode::ACCEPTED);
     let id = message.id.as_ref().filter(|_| message.method.is_some());
     let Some(id) = id.map(|id| id.get().to_owned()) else {

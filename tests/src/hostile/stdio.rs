@@ -64,9 +64,7 @@ pub(crate) async fn serve(mode: Mode, record: Option<String>) -> std::io::Result
         let Ok(message) = serde_json::from_slice::<Incoming>(&line) else {
             continue;
         };
-        let mut entry = message.entry();
-        entry["pid"] = json!(std::process::id());
-        server.note(entry);
+        server.note(message.entry_with("pid", json!(std::process::id())));
         tokio::spawn(receive(server.clone(), message, lines.clone()));
     }
     drop(lines);

@@ -1,6 +1,11 @@
 //! Plugins in a real hub: components in Rust, sources in JavaScript and Python, and hostile ones.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod ahead;
 mod bad_components;

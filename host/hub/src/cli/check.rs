@@ -22,7 +22,7 @@ impl Check {
                     report::entry(&format!("warning: {warning}"));
                 }
                 for problem in &loaded.refused {
-                    report::line(&format!("error: {problem}"));
+                    report::entry(&format!("error: {problem}"));
                 }
                 if !loaded.refused.is_empty() {
                     return self.problems(loaded.refused.len());

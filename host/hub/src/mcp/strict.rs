@@ -302,6 +302,10 @@ impl<'t> Scan<'t> {
     }
 
     /// Checks that the innermost object, whose names begin at `from`, does not have the name yet.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "the name is kept where there are many, and most are borrowed"
+    )]
     fn once(&mut self, name: &Cow<'t, str>, from: usize) -> Result<(), String> {
         let depth = self.frames.len();
         let before = self.names.get(from..).unwrap_or_default();

@@ -183,7 +183,7 @@ fn without_case<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
     members
         .filter(|(key, _)| fold(key) == fold(name))
         .map(|(_, v)| v)
-        .last()
+        .next_back()
 }
 
 /// Names that are, or look like, those that the hub reads, as JSON strings.

@@ -21,10 +21,13 @@ const KEYS: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turns(Arc<Mutex<Keys>>);
 
+/// An owner, and a key of its state.
+type Key = (Box<str>, Box<str>);
+
 #[derive(Debug, Default)]
 struct Keys {
     /// By owner and key. An entry is dead when nobody has or awaits a turn.
-    turns: HashMap<(Box<str>, Box<str>), Weak<AsyncMutex<()>>>,
+    turns: HashMap<Key, Weak<AsyncMutex<()>>>,
     /// How many entries may be there before the dead ones are taken out.
     most: usize,
 }

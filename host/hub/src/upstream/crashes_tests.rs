@@ -36,7 +36,7 @@ fn what_ends_the_process_alone_is_parked_ever_longer() {
     for n in 1..=3 {
         assert_eq!(crashes.refusal(&crash, now), None, "{n}");
         let verdict = crashes.ended(&at_work(std::slice::from_ref(&crash)), now);
-        assert!(verdict.by_call && verdict.charged == [crash.clone()]);
+        assert!(verdict.by_call && verdict.charged == std::slice::from_ref(&crash));
     }
     let mut pauses = Vec::new();
     for _ in 0..7 {
@@ -72,7 +72,7 @@ fn who_is_answered_is_not_charged_for_others() {
     for _ in 0..3 {
         (0..20).for_each(|_| crashes.answered(&echo, now));
         let verdict = crashes.ended(&at_work(&[echo.clone(), crash.clone()]), now);
-        assert_eq!(verdict.charged, [crash.clone()]);
+        assert_eq!(verdict.charged, std::slice::from_ref(&crash));
     }
     assert!(crashes.refusal(&crash, now).is_some());
     assert_eq!(crashes.refusal(&echo, now), None);
