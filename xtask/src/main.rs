@@ -1,4 +1,4 @@
-//! Repository tasks: `cargo xtask setup | guests | test | ci | bench`.
+//! Repository tasks: `cargo xtask setup | guests | test | soak | ci | bench`.
 
 mod guests;
 mod setup;
@@ -39,6 +39,12 @@ enum Task {
     },
     /// All that a change must pass: format, lints, dependencies, tests.
     Ci,
+    /// Run a hub under a mixed load of well and ill behaviour, and check what it holds afterwards.
+    Soak {
+        /// How long the load lasts.
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+    },
     /// Measure calls, lists, memory and start-up, through the hub and without it.
     Bench {
         /// Passed on to the benchmark; `--help` lists them.
@@ -47,6 +53,9 @@ enum Task {
     },
 }
 
+/// How long the soak lasts in CI.
+const CI_SOAK_MINUTES: f64 = 2.0;
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Setup => setup::all(),
@@ -54,6 +63,7 @@ fn main() -> ExitCode {
             guests::build(from).and_then(|()| if carry { guests::carry(from) } else { Ok(()) })
         }
         Task::Test { filter } => test(&filter),
+        Task::Soak { minutes } => build().and_then(|()| soak(minutes)),
         Task::Ci => ci(),
         Task::Bench { arguments } => bench(&arguments),
     };
@@ -66,12 +76,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn test(filter: &[String]) -> anyhow::Result<()> {
+/// Builds everything that tests run, after what they need was installed.
+fn build() -> anyhow::Result<()> {
     setup::all()?;
     guests::build(guests::From::Auto)?;
     // The end-to-end tests start the programs of the workspace. One selection of packages and targets for this and
     // for the tests: with another one, cargo would build wasmtime a second time with other features.
-    run("build", cargo().args(["build", "--workspace", "--all-targets"]))?;
+    run("build", cargo().args(["build", "--workspace", "--all-targets"]))
+}
+
+/// Runs the soak with what [`build`] built.
+fn soak(minutes: f64) -> anyhow::Result<()> {
+    let program = step::target().join("debug/soak");
+    run(
+        "soak",
+        step::program(program).args(["--minutes", &minutes.to_string()]),
+    )
+}
+
+fn test(filter: &[String]) -> anyhow::Result<()> {
+    build()?;
     let nextest = cargo()
         .args(["nextest", "--version"])
         .output()
@@ -132,7 +156,8 @@ fn ci() -> anyhow::Result<()> {
     } else {
         step::say("dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)");
     }
-    test(&[]).context("tests")
+    test(&[]).context("tests")?;
+    soak(CI_SOAK_MINUTES)
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<()> {

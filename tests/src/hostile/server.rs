@@ -200,7 +200,12 @@ impl Server {
 
     /// One more tool, and everyone is told.
     pub(crate) fn add_tool(&self, name: &str) {
-        lock(&self.added).push(name.to_owned());
+        {
+            let mut added = lock(&self.added);
+            if !added.iter().any(|known| known == name) {
+                added.push(name.to_owned());
+            }
+        }
         self.everyone(&json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
     }
 
