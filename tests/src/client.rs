@@ -132,7 +132,11 @@ impl Events {
                     return Some(data);
                 }
             }
-            let more = self.body.next().await?.ok()?;
+            let Some(Ok(more)) = self.body.next().await else {
+                // An answer that came at once is plain JSON: one message, without the form of an event.
+                let rest = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();
+                return rest.starts_with('{').then_some(rest);
+            };
             self.buffer.extend_from_slice(&more);
         }
     }

@@ -32,6 +32,9 @@ use crate::{
     streams::{Input, Output},
 };
 
+/// Listings of folders that a guest may hold at once. Each has the names of the whole folder in memory.
+const LISTINGS: usize = 32;
+
 /// Takes the place of wasmtime-wasi's own.
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
@@ -60,6 +63,8 @@ pub(crate) struct Files {
     wasi: WasiFilesystemCtx,
     /// The handles in folders that can be written, by their numbers.
     handles: HashMap<u32, Handle>,
+    /// Listings of folders that the guest holds.
+    listings: usize,
 }
 
 impl Files {
@@ -68,6 +73,7 @@ impl Files {
             folders,
             wasi: WasiFilesystemCtx::default(),
             handles: HashMap::new(),
+            listings: 0,
         }
     }
 }
@@ -260,7 +266,12 @@ impl HostDescriptor for View<'_> {
     }
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<DirectoryEntryStream>> {
-        self.wasi().read_directory(fd).await
+        if self.files.listings >= LISTINGS {
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
+        let listing = self.wasi().read_directory(fd).await?;
+        self.files.listings += 1;
+        Ok(listing)
     }
 
     async fn sync(&mut self, fd: Fd) -> FsResult<()> {
@@ -457,6 +468,8 @@ impl HostDirectoryEntryStream for View<'_> {
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
-        HostDirectoryEntryStream::drop(&mut self.wasi(), stream)
+        HostDirectoryEntryStream::drop(&mut self.wasi(), stream)?;
+        self.files.listings = self.files.listings.saturating_sub(1);
+        Ok(())
     }
 }

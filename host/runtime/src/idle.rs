@@ -7,7 +7,10 @@
 //! A thread says with [`attend`] that it calls [`tidy`] whenever it goes to sleep. On all others nothing is left for later.
 //! A thread that never sleeps leaves one thing at most: whoever leaves the next one does it first.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 type Work = Box<dyn FnOnce()>;
 
@@ -32,7 +35,13 @@ pub fn tidy() {
     // Taken out first: what it drops may leave something in turn.
     let work = LEFT.with(|left| left.try_borrow_mut().ok().and_then(|mut left| left.take()));
     if let Some(work) = work {
-        work();
+        // It must not end the thread, which others need.
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            tracing::error!(
+                target: "aih::plugin",
+                "a sandbox could not be taken down or made in advance; this is a fault of the hub"
+            );
+        }
     }
 }
 

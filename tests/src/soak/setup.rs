@@ -63,7 +63,7 @@ impl Setup {
             files: &files,
             env: &[("SOAK_WEBHOOK_SECRET", WEBHOOK_SECRET)],
             args: &["--log", "warn,aih::plugin=error,aih::hook=error"],
-            own_cache: false,
+            ..Start::default()
         };
         let hub = start.run().await;
         let setup = Self {

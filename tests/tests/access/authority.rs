@@ -414,7 +414,7 @@ async fn a_key_that_did_not_change_notices_nothing_of_a_reload() {
     let answer = tokio::time::timeout(SOON, call).await.unwrap().unwrap();
     assert!(answer.contains("\"result\""), "{answer}");
     admin
-        .call("one__add_tool", json!({ "name": "later" }))
+        .call("one__add_tool", json!({ "name": "added" }))
         .await
         .text();
     standing.until("notifications/tools/list_changed").await;

@@ -323,7 +323,8 @@ async fn spill(provider: &str, format: &str) {
     })
     .await;
     let said = rest(&hub).await;
-    assert!(said.contains("[redacted]") && said.contains("spill"), "{said}");
+    let arrived = said.contains("[redacted]") && said.contains("the process exited with status 7");
+    assert!(arrived, "{said}");
     assert_clean("an answer of the REST API", said.as_bytes());
     let output = hub.output();
     assert!(output.contains("[redacted]"), "{output}");
@@ -360,7 +361,7 @@ async fn a_start_that_fails_says_no_secret() {
     let password = "s3cr3t-store-91ab";
     for config in [
         "store: { url: \"postgres://u:${PW}@127.0.0.1:1/${PW}\" }\n",
-        "store: { url: \"sqlite:///nowhere/${PW}/aih.db\" }\n",
+        "store: { url: \"sqlite:///dev/null/${PW}/aih.db\" }\n",
         "cache: { url: \"redis://:${PW}@h:6379\" }\nserver: { listen: \"${PW}\" }\nno-key: 1\n",
         "mcps: { external: [{ name: a, url: \"${PW}\" }] }\nname: 7\nserver: { public_url: \"${PW}\" }\nsecrets: { provider: file, path: \"./${PW}\" }\nno-key: 1\n",
     ] {

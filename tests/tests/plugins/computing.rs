@@ -203,7 +203,9 @@ async fn large_memory_is_written_where_it_keeps_nobody_waiting() {
         let fills: Vec<_> = (0..4)
             .map(|_| {
                 let component = component.clone();
-                tokio::spawn(async move { call(&component, "anna", "fill", json!({"amount": 200})).await })
+                tokio::spawn(
+                    async move { call(&component, "anna", "fill_memory", json!({"amount": 200})).await },
+                )
             })
             .collect();
         // This task is one that waits for a thread of the async runtime.

@@ -174,13 +174,14 @@ impl Offering {
     }
 
     /// Whether an item of this kind may be called by a name. What is not listed is not there: a server's own words would
-    /// tell it from what is hidden. A server that has not told its lists yet says why it does not serve.
+    /// tell it from what is hidden. A server that has not told its lists yet says why it does not serve, and one whose
+    /// list is empty or could not be read answers for itself: nothing of it can be hidden behind a name.
     pub fn may_have(&self, kind: ListKind, original: &str) -> bool {
         let listed = match kind {
             ListKind::Tools => self.tool(original).is_some(),
             _ => self.items(kind).iter().any(|item| *item.original == *original),
         };
-        listed || self.offers.capabilities.is_none()
+        listed || self.offers.capabilities.is_none() || self.items(kind).is_empty()
     }
 
     /// The names of the tool that is listed as `listed`, be it in the list or not; `None` for one that is not

@@ -15,6 +15,9 @@ use crate::{
     memory::Permit,
 };
 
+/// What a task that passes a notification on takes in memory beside the notification, in bytes.
+const NOTIFICATION_COST: usize = 4 * 1024;
+
 impl Request {
     /// A request of a session's client. What is said to the client meanwhile goes to `stream`.
     pub(super) fn in_session(
@@ -93,7 +96,7 @@ pub(super) fn notified(
     session: &Arc<Session>,
     method: &str,
     params: Option<RawJson>,
-    permit: Permit,
+    mut permit: Permit,
 ) {
     match method {
         method::INITIALIZED => {}
@@ -112,6 +115,10 @@ pub(super) fn notified(
             let Some(client) = session.client().cloned() else {
                 return;
             };
+            // What a task costs: their number is bounded with the bytes of the key.
+            if permit.grow(NOTIFICATION_COST).is_err() {
+                return;
+            }
             let (gateway, session, method) = (gateway.clone(), session.clone(), method.to_owned());
             let tasks = gateway.tasks.clone();
             tasks.spawn(async move {

@@ -173,6 +173,7 @@ impl Gateway {
             for gone in self.modern.remove_idle() {
                 self.client_gone(&gone);
             }
+            self.hooks.end_unheld();
             // What a request began in the moment in which its principal ended.
             self.end_of_principals();
         }

@@ -127,11 +127,15 @@ fn receive(
             }
             let cancel = CancellationToken::new();
             let table = running.clone();
-            let entry = (id.clone(), cancel.clone());
-            table
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(entry.0, entry.1);
+            {
+                let mut table = table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if table.contains_key(&id) {
+                    let e = ErrorObject::new(ErrorCode::INVALID_REQUEST, "a request with this id is running");
+                    let _ = session.standing.push(&Message::response(id, Err(e)));
+                    return;
+                }
+                table.insert(id.clone(), cancel.clone());
+            }
             let (gateway, out, principal) = (
                 gateway.clone(),
                 session.standing.clone(),

@@ -17,7 +17,7 @@ use crate::{
         provider::{Client, ClientKey},
     },
     hooks::Trigger,
-    mcp::{ErrorObject, Params, RawJson, RawObject, method, task},
+    mcp::{Era, ErrorObject, Params, RawJson, RawObject, method, task},
 };
 
 /// Tasks that are remembered for one key; the oldest one is forgotten for a new one.
@@ -128,7 +128,12 @@ impl Gateway {
             .str("taskId")
             .ok_or_else(|| ErrorObject::invalid_params("`params.taskId` is missing"))?
             .into_owned();
-        let unknown = || ErrorObject::invalid_params(format!("unknown task: {id}"));
+        // 2026-07-28 has no `tasks/result`: only a task of a legacy server, which the hub bridges, still has it.
+        let removed = request.client.era() == Era::Modern && &*request.method == method::TASKS_RESULT;
+        let unknown = || match removed {
+            true => ErrorObject::method_not_found(method::TASKS_RESULT),
+            false => ErrorObject::invalid_params(format!("unknown task: {id}")),
+        };
         let in_scope = |task: &Task| match &request.scope {
             Scope::All => true,
             Scope::One(server) => *task.server == **server,

@@ -73,6 +73,24 @@ impl Conversations {
 }
 
 impl Hooks {
+    /// Ends conversations of clients that nobody holds any more. Of a client that was one too many to be remembered, nobody
+    /// says that it is gone.
+    pub(crate) fn end_unheld(&self) {
+        let gone: Vec<ClientKey> = {
+            let map = self
+                .conversations
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let unheld = |one: &&Arc<Conversation>| Arc::strong_count(&one.client) == 1;
+            map.values()
+                .filter(unheld)
+                .map(|one| one.client.key.clone())
+                .collect()
+        };
+        gone.iter().for_each(|client| self.client_gone(client));
+    }
+
     /// Whether anybody wants to know of conversations.
     pub(crate) fn follow_conversations(&self) -> bool {
         self.any(Trigger::ConversationStart) || self.any(Trigger::ConversationEnd)

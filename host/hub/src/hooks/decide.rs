@@ -199,14 +199,16 @@ impl Schemas {
     pub(crate) fn of(&self, tool: &RawJson, key: &'static str) -> Option<Arc<Schema>> {
         let place = (tool.bytes().as_ptr() as usize, key);
         // The map is whole at every point where code under the lock could panic.
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, schema)) = kept.get(&place) {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, schema)) = lock().get(&place) {
             return schema.clone();
         }
+        // Outside of the lock, for which every other call with hooks waits: it may take a while.
         let schema = tool.to_value().get(key).and_then(|schema| {
             let compiled = Schema::compile(schema.clone());
             compiled.ok().map(Arc::new)
         });
+        let mut kept = lock();
         if kept.len() >= KEPT_SCHEMAS {
             kept.clear();
         }

@@ -367,10 +367,24 @@ impl Hook {
             patience: Some(turn.patience),
             principal,
         };
-        let outcome = turn.component.on_event(sent, context).await;
+        let Turn {
+            component,
+            _place: place,
+            waited: before,
+            ..
+        } = turn;
+        // The place is the run's: a call that waits for its client is not polled, and one that is dropped leaves a guest
+        // that still runs.
+        let run = tokio::spawn(async move {
+            let _place = place;
+            component.on_event(sent, context).await
+        });
+        let outcome = run
+            .await
+            .unwrap_or_else(|error| Err(CallError::Host(error.to_string())));
         let outcome = outcome.map_err(|error| match error {
             CallError::Busy { waited } => CallError::Busy {
-                waited: turn.waited + waited,
+                waited: before + waited,
             },
             error => error,
         })?;

@@ -101,7 +101,10 @@ impl Neighbours {
             Err(refused) => Err(refused),
             Ok(request) => {
                 let offering = request.offering.clone();
-                let hooks = self.hooks().unwrap_or_default();
+                // Without them the call would pass by every guard.
+                let Some(hooks) = self.hooks() else {
+                    return Err(McpError::Other("the hub is stopping".to_owned()));
+                };
                 match calls::make(&hooks, request, &nested, Some(through)).await {
                     Ok(made) => return Ok(made.answer.result.text().into_owned()),
                     Err(Failure::Error(failed)) => return Err(error(failed)),

@@ -155,7 +155,10 @@ impl PluginServer {
         let output = match outcome {
             Ok(output) => output,
             Err(error) => {
-                if !matches!(error, CallError::Failed(_) | CallError::Cancelled) {
+                if !matches!(
+                    error,
+                    CallError::Failed(_) | CallError::Cancelled | CallError::Busy { .. }
+                ) {
                     self.crashes.fetch_add(1, Ordering::Relaxed);
                     self.keeper.note(error.to_string());
                     tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{error}");

@@ -159,9 +159,11 @@ impl Connection {
         // The table is locked until the entry is in, so the task cannot take it out before.
         let task = tokio::spawn(async move {
             let outcome = peer.ask(&connection.server, &method, params).await;
-            drop((place, paused));
+            drop(paused);
             lock(&connection.asks).remove(&id);
             connection.respond(id, outcome).await;
+            // Until the answer is written, it takes the place: a server that reads nothing gets no new ones.
+            drop(place);
         });
         let task = task.abort_handle();
         asks.insert(key, Asking { task, during });

@@ -7,10 +7,15 @@ use std::{
 };
 
 use super::connection::{Flight, lock};
-use crate::catalogue::provider::{Client, ClientKey, Peer};
+use crate::{
+    access::KeyId,
+    catalogue::provider::{Client, ClientKey, Peer},
+};
 
 /// Names that are remembered for one client; the oldest goes first.
 const MAX_PER_CLIENT: usize = 64;
+/// Names that are remembered for one key; the oldest goes first.
+const MAX_PER_KEY: usize = 512;
 /// Names that are remembered in all; the oldest goes first.
 const MAX_IN_ALL: usize = 4_096;
 /// The longest name, in bytes; a longer one is not remembered.
@@ -27,6 +32,7 @@ pub(crate) enum Kind {
 
 struct Owner {
     key: ClientKey,
+    principal: KeyId,
     client: Weak<Client>,
     flight: Weak<Flight>,
     age: u64,
@@ -62,13 +68,17 @@ impl Named {
             return;
         }
         let own = |owner: &Owner| owner.key == client.key;
+        let of_key = |owner: &Owner| owner.principal == client.principal.id;
         if table.owners.values().filter(|o| own(o)).count() >= MAX_PER_CLIENT {
             remove_oldest(&mut table, own);
+        } else if table.owners.values().filter(|o| of_key(o)).count() >= MAX_PER_KEY {
+            remove_oldest(&mut table, of_key);
         } else if table.owners.len() >= MAX_IN_ALL {
             remove_oldest(&mut table, |_| true);
         }
         let owner = Owner {
             key: client.key.clone(),
+            principal: client.principal.id,
             client: Arc::downgrade(client),
             flight: Arc::downgrade(flight),
             age,

@@ -334,6 +334,7 @@ impl Provider for UpstreamServer {
     }
 
     async fn subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
+        self.core.subscriptions.room(uri, client)?;
         match self.try_subscribe(uri, client).await {
             Err(failed) if failed.again => self.try_subscribe(uri, client).await.map_err(|f| f.error),
             outcome => outcome.map_err(|f| f.error),

@@ -6,7 +6,15 @@ use std::{
 };
 
 use super::connection::lock;
-use crate::catalogue::provider::{Client, ClientKey};
+use crate::{
+    catalogue::provider::{Client, ClientKey},
+    mcp::ErrorObject,
+};
+
+/// Subscriptions that one key may have at one server.
+const MAX_PER_KEY: usize = 5_000;
+/// The longest URI of a subscription, in bytes.
+const MAX_URI: usize = 4_096;
 
 struct Subscriber {
     client: Arc<Client>,
@@ -19,6 +27,26 @@ struct Subscriber {
 pub(crate) struct Subscriptions(Mutex<HashMap<String, HashMap<ClientKey, Subscriber>>>);
 
 impl Subscriptions {
+    /// Whether a client may have one more.
+    ///
+    /// # Errors
+    /// Which bound is reached.
+    pub(crate) fn room(&self, uri: &str, client: &Client) -> Result<(), ErrorObject> {
+        if uri.len() > MAX_URI {
+            let text = format!("the URI of a subscription may have {MAX_URI} bytes at most");
+            return Err(ErrorObject::invalid_params(text));
+        }
+        let table = lock(&self.0);
+        let known = table.get(uri).is_some_and(|s| s.contains_key(&client.key));
+        let all = table.values().flat_map(HashMap::values);
+        let of_key = all.filter(|s| s.client.principal.id == client.principal.id);
+        if !known && of_key.count() >= MAX_PER_KEY {
+            let text = format!("this key has {MAX_PER_KEY} subscriptions at this server; end one first");
+            return Err(ErrorObject::invalid_params(text));
+        }
+        Ok(())
+    }
+
     /// Adds one; `own` when it is on the client's own connection.
     pub(crate) fn add(&self, uri: &str, client: &Arc<Client>, own: bool) {
         let client = client.clone();

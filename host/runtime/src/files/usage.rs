@@ -262,6 +262,9 @@ impl Turn {
             deleted: false,
         });
         open.holders = open.holders.saturating_add(1);
+        // A file with a name is not a deleted one: the entry is that of another file whose inode it got, and whose holder
+        // is about to go.
+        open.deleted &= data.nlink() == 0;
         // Of a pipe or a device nothing is kept.
         open.length = if data.is_file() { data.len() } else { 0 };
         Ok(Holder {
@@ -318,7 +321,9 @@ impl Turn {
         options
             .read(how.read || !how.write)
             .write(writes)
-            ._cap_fs_ext_follow(follow(how.follow));
+            ._cap_fs_ext_follow(follow(how.follow))
+            // A pipe would wait for its other end, and with it everybody who changes the folder.
+            ._cap_fs_ext_nonblock(true);
         let opened = inside::open(folder, path, &options)?;
         if opened.metadata()?.is_dir() {
             return Ok(Opened::Folder(opened));
@@ -346,7 +351,10 @@ impl Turn {
         }
         if how.truncate {
             let mut options = OpenOptions::new();
-            options.write(true)._cap_fs_ext_follow(follow(how.follow));
+            options
+                .write(true)
+                ._cap_fs_ext_follow(follow(how.follow))
+                ._cap_fs_ext_nonblock(true);
             let file = inside::open(folder, path, &options)?;
             if file.metadata()?.is_file() {
                 self.set_length(quota, &file, 0)?;

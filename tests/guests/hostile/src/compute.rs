@@ -34,7 +34,7 @@ pub async fn work(args: Amount) -> String {
 
 /// Writes `amount` megabytes, 200 if left out, with few instructions, of which each writes all of it.
 #[tool]
-pub async fn fill(args: Amount) -> String {
+pub async fn fill_memory(args: Amount) -> String {
     let mut all = Vec::<u8>::new();
     all.resize(usize::try_from(args.or(200)).unwrap_or_default() << 20, 1);
     for round in 0..8 {

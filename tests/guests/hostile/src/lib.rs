@@ -12,7 +12,7 @@ use aih_plugin::arguments;
 
 aih_plugin::plugin! {
     tools: [
-        compute::endless_loop, compute::work, compute::fill, compute::memory_bomb, compute::memory_grow, compute::deep_recursion,
+        compute::endless_loop, compute::work, compute::fill_memory, compute::memory_bomb, compute::memory_grow, compute::deep_recursion,
         compute::panic, compute::exit, compute::abort, compute::never, compute::clocks,
         files::read_path, files::write_path, files::list_path, files::symlink_escape, files::hard_link,
         files::rename, files::disk_flood, files::env_dump, files::swap_for_link, files::fill,

@@ -129,6 +129,14 @@ impl Gateway {
                 kinds.push(kind);
             }
         }
+        // Of the message only the id is kept, in a copy of its own.
+        let id = Id::from_json(id.json().detached()).unwrap_or(id);
+        let _permit = self
+            .memory
+            .requests
+            .of(client.principal.id)
+            .force(id.json().len());
+        drop(permit);
         let stream = Stream::new(self.memory.once(client.principal.id));
         let number = self.next_number();
         // Its own client: connections that are opened for these subscriptions end with it.
@@ -149,7 +157,7 @@ impl Gateway {
             gateway: self.clone(),
             number,
             client: own.clone(),
-            _permit: permit,
+            _permit,
             stream: stream.clone(),
         };
         let mut followed = Vec::new();
