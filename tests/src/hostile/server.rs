@@ -200,10 +200,17 @@ impl Server {
 
     /// One more tool, and everyone is told.
     pub(crate) fn add_tool(&self, name: &str) {
+        lock(&self.added).push(name.to_owned());
+        self.everyone(&json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
+    }
+
+    /// Adds a tool, or takes it away where it is there.
+    pub(crate) fn toggle_tool(&self, name: &str) {
         {
             let mut added = lock(&self.added);
-            if !added.iter().any(|known| known == name) {
-                added.push(name.to_owned());
+            match added.iter().position(|known| known == name) {
+                Some(at) => drop(added.remove(at)),
+                None => added.push(name.to_owned()),
             }
         }
         self.everyone(&json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));

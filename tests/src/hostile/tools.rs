@@ -14,7 +14,7 @@
 //! | `leak` | an error that repeats the credentials that came with the request |
 //! | `slow` | waits `ms`; tells of its progress `steps` times |
 //! | `ask` | tells of its progress, asks the client for `kind`: elicitation, sampling or roots; answers with what it said |
-//! | `add_tool` | one more tool of `name`; tells everyone |
+//! | `add_tool` | one more tool of `name`, or with `toggle` one less where it is there; tells everyone |
 //! | `touch`, `log` | says that `uri` changed, to those who subscribed to it or to `of`; sends a log message |
 //! | any, with `later: true` | makes a task, whose result is the text of `text` |
 //! | `odd` | a content block and fields that no revision knows |
@@ -163,7 +163,10 @@ pub(crate) async fn call(
         "slow" => slow(server, &fields, number("ms"), number("steps"), context).await,
         "ask" => ask(server, session, word("kind"), &fields, context).await,
         "add_tool" => {
-            server.add_tool(word("name"));
+            match argument("toggle") {
+                Some(Value::Bool(true)) => server.toggle_tool(word("name")),
+                _ => server.add_tool(word("name")),
+            }
             text(server, "added")
         }
         "touch" => {

@@ -62,7 +62,6 @@ impl Setup {
             config: &configuration,
             files: &files,
             env: &[("SOAK_WEBHOOK_SECRET", WEBHOOK_SECRET)],
-            args: &["--log", "warn,aih::plugin=error,aih::hook=error"],
             ..Start::default()
         };
         let hub = start.run().await;
@@ -129,8 +128,8 @@ fn configuration(steady: &Fixture, killed: &Fixture) -> String {
         + &external("modern", &format!("{}/modern/modern", steady.url), "")
         + &external("stateful", &format!("{}/stateful/stateful", steady.url), "")
         + &external(
-            "sse",
-            &format!("{}/sse/stateful/sse", steady.url),
+            "events",
+            &format!("{}/sse/stateful/events", steady.url),
             ", transport: sse",
         )
         + &external(

@@ -76,7 +76,9 @@ async fn no_forbidden_call_passes_a_guard_that_waits_for_its_turn() {
         }
         let mut said = answer.to_string();
         said.truncate(400);
-        assert_eq!(answer["error"]["data"]["kind"], "busy", "{said}");
+        // 160 calls of 2 MB are more than one key may have under way: some are refused before the guard.
+        let refused = said.contains("too many large requests");
+        assert!(refused || answer["error"]["data"]["kind"] == "busy", "{said}");
     }
     assert!(denied > 0, "some got their turn");
     for name in ["guard-open", "guard-closed", "guard-many"] {

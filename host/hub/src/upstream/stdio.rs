@@ -412,10 +412,11 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
     let _killed = KillOnDrop(shared.clone());
     let first = tokio::select! {
         biased;
+        // A write that failed came before whoever gave the connection up for it.
+        Ok(Err(_)) = &mut tasks.write => First::InputEnded,
         () = shared.end.cancelled() => First::Asked,
         status = child.wait() => First::Exit(status),
         error = &mut tasks.read => First::OutputEnded(error.unwrap_or_default()),
-        _ = &mut tasks.write => First::InputEnded,
     };
     let closed = |text: &str| TransportError::Closed(text.into());
     let error = match first {
@@ -423,16 +424,12 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
         First::Exit(status) => exited(&shared, &mut tasks, true, status).await,
         First::OutputEnded(Some(error)) => error,
         First::OutputEnded(None) | First::InputEnded => {
-            // Mostly the first sign of its end: wait for the reason.
+            // Mostly the first sign of its end: wait for the reason, also where the connection is given up meanwhile.
             let reading = matches!(first, First::InputEnded);
-            tokio::select! {
-                biased;
-                () = shared.end.cancelled() => closed("the hub closed it"),
-                status = timeout(AFTER_CLOSING, child.wait()) => match status {
-                    Ok(status) => exited(&shared, &mut tasks, reading, status).await,
-                    Err(_) if reading => closed("the process closed its standard input"),
-                    Err(_) => closed("the process closed its standard output"),
-                },
+            match timeout(AFTER_CLOSING, child.wait()).await {
+                Ok(status) => exited(&shared, &mut tasks, reading, status).await,
+                Err(_) if reading => closed("the process closed its standard input"),
+                Err(_) => closed("the process closed its standard output"),
             }
         }
     };
