@@ -240,6 +240,12 @@ impl Connection {
         self.error.get()
     }
 
+    /// Why a request on it gets no answer: what ended it by itself counts, also where the hub closes it after that.
+    fn reason(&self) -> TransportError {
+        let closed = || TransportError::Closed("the hub closed it".into());
+        self.error.get().cloned().unwrap_or_else(closed)
+    }
+
     /// What is thought of the end of a process.
     pub(crate) fn verdict(&self) -> Option<&Verdict> {
         self.verdict.get()
@@ -444,7 +450,7 @@ impl Connection {
                     }
                 }
                 () = self.closed.cancelled() => {
-                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".into())));
+                    return Err(CallError::Transport(self.reason()));
                 }
             }
         }
@@ -476,7 +482,7 @@ impl Connection {
                     Err(error) => Err(CallError::Transport(error)),
                 },
                 () = self.closed.cancelled() => {
-                    return Err(CallError::Transport(TransportError::Closed("the hub closed it".into())));
+                    return Err(CallError::Transport(self.reason()));
                 }
                 () = &mut timer => {
                     let now = Instant::now();
