@@ -285,6 +285,16 @@ impl<K: Eq + Hash> Accounts<K> {
     }
 }
 
+/// Counts one less of `name`, and forgets the name of which there is none left.
+pub(crate) fn count_down<K: Hash + Eq>(counts: &mut HashMap<K, usize>, name: &K) {
+    if let Some(count) = counts.get_mut(name) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(name);
+        }
+    }
+}
+
 /// What the hub holds for its clients.
 #[derive(Debug)]
 pub struct Memory {

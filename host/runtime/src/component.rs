@@ -334,7 +334,8 @@ impl LoadedInner {
         }
     }
 
-    /// Runs the guest, wherever it is polled. It holds its places until its sandbox is gone.
+    /// Runs the guest, wherever it is polled. It gives its places back with its answer; what its thread then has to
+    /// take down counts no more.
     async fn guest(
         self: Arc<Self>,
         job: Job,
@@ -390,7 +391,7 @@ impl LoadedInner {
                     }
                     wait = (wait * 2).min(longest);
                 }
-                Err(error) => return Err(self.explain(&error, store.data(), &printed)),
+                Err(error) => return Err(self.explain(&error, store.data(), &printed, came)),
             }
         }
     }
@@ -518,14 +519,15 @@ impl LoadedInner {
         }
     }
 
-    fn explain(&self, error: &wasmtime::Error, sandbox: &Sandbox, printed: &str) -> CallError {
+    /// What a call that `came` at this time failed of.
+    fn explain(&self, error: &wasmtime::Error, sandbox: &Sandbox, printed: &str, came: Instant) -> CallError {
         let limits = &self.spec.limits;
         if let Some(stop) = error.downcast_ref::<Stop>() {
             return self.stopped(*stop, &sandbox.watch);
         }
         if error.is::<PoolConcurrencyLimitError>() {
             return CallError::Busy {
-                waited: sandbox.watch.waited(),
+                waited: came.elapsed(),
             };
         }
         if sandbox.meter.refused {

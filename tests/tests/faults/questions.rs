@@ -62,6 +62,32 @@ async fn a_legacy_client_is_asked_by_servers_of_either_era() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_leave_their_key_room_for_others() {
+    let fixture = Fixture::start().await;
+    let hub = all_ways(&fixture, "").await;
+    let client = Modern::new(&hub, "/mcp", KEY, all_capabilities());
+    let way = WAYS.into_iter().find(|way| *way != "modern").unwrap();
+    let ask = |bytes: usize| {
+        let arguments = json!({ "kind": "elicitation", "padding": "x".repeat(bytes) });
+        let client = &client;
+        async move { client.call(&format!("{way}__ask"), arguments).await }
+    };
+    // What a body takes in memory grows in steps: 8 MiB for each of these, and 32 MiB may wait.
+    for _ in 0..3 {
+        let waits = ask(6 << 20).await;
+        assert_eq!(waits.result()["resultType"], "input_required");
+    }
+    let refused = ask(10 << 20).await;
+    assert!(refused.raw().contains("too large together"), "{}", refused.raw());
+    // Small ones wait beside them, and work goes on.
+    assert_eq!(ask(10).await.result()["resultType"], "input_required");
+    let echo = client
+        .call(&format!("{way}__echo"), json!({ "text": "still here" }))
+        .await;
+    assert_eq!(echo.text(), "still here");
+}
+
+#[tokio::test]
 async fn a_modern_client_is_asked_by_servers_of_either_era() {
     let fixture = Fixture::start().await;
     let hub = all_ways(&fixture, "").await;

@@ -1,6 +1,6 @@
 //! Tools under names that a `list.tools` hook gave them: the same tools for permissions and guards.
 
-use aih_tests::{Fixture, KEY, Legacy, Modern, Start, fixture::with_method, key_hash};
+use aih_tests::{Fixture, KEY, Legacy, Modern, Start, fixture::with_method, key_hash, tools};
 use serde_json::json;
 
 use crate::{events::LISTS, guest, one, until_ready};
@@ -61,4 +61,43 @@ async fn a_name_that_a_hook_gave_opens_nothing() {
     }
     let record = fixture.record("stateful/one").await;
     assert!(with_method(&record, "tools/call").is_empty(), "{record:?}");
+}
+
+/// Hides what takes a header.
+const WITHOUT_HEADERS: &str = r#"
+import { defineHook } from "aih-plugin";
+defineHook((event) => ({
+  replace: { hide: event.payload.tools.map((tool) => tool.name).filter((name) => name.endsWith("custom_header")) },
+}));
+"#;
+
+#[tokio::test]
+async fn headers_of_a_tool_that_a_hook_hid_are_not_looked_at() {
+    let program = tools::binary("fixture-conformance");
+    let config = format!(
+        "mcps:\n  local:\n    - {{ name: conf, command: \"{}\", args: [--stdio] }}\n\
+         hooks:\n  - {{ name: lists, trigger: list.tools, action: ./hooks/lists.js }}\n\
+         auth:\n  api_keys:\n    - {{ name: a, key_hash: \"{}\", permissions: [\"*\"] }}\n",
+        program.display(),
+        key_hash(KEY),
+    );
+    let start = Start {
+        config: &config,
+        files: &[("hooks/lists.js", WITHOUT_HEADERS)],
+        ..Start::default()
+    };
+    let hub = start.run().await;
+    hub.until_up("conf").await;
+    until_ready(&hub).await;
+    let client = Modern::new(&hub, "/mcp", KEY, json!({}));
+    // Its argument would have to be repeated in a header, and is not.
+    let hidden = "conf__test_http_custom_header";
+    let arguments = json!({ "region": "north" });
+    for _ in 0..2 {
+        let error = client.call(hidden, arguments.clone()).await.error();
+        let absent = client.call("conf__nope", arguments.clone()).await.error();
+        let message = error["message"].as_str().unwrap().replace(hidden, "conf__nope");
+        assert_eq!(error["code"], absent["code"], "{error}");
+        assert_eq!(message, absent["message"].as_str().unwrap());
+    }
 }

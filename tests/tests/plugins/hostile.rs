@@ -1,5 +1,10 @@
 //! One attack after the other: each gets a typed error, the hub lives, its neighbours serve, and memory comes back.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use aih_tests::Legacy;
 use serde_json::{Value, json};
 
@@ -238,6 +243,63 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_trap_while_a_body_is_on_its_way_ends_the_request_and_nothing_else() {
+    let server = redirector().await;
+    let authority = format!("127.0.0.1:{}", server.port);
+    let (hub, client) = start(&format!(", grants: {{ http: [\"http://{authority}\"] }}")).await;
+    let files = || {
+        std::fs::read_dir(format!("/proc/{}/fd", hub.pid()))
+            .unwrap()
+            .count()
+    };
+    neighbour(&client, "the start").await;
+    let mut before = None;
+    for round in 0..4 {
+        for how in ["read", "write", "both", "read-loop", "write-loop"] {
+            let arguments = json!({ "authority": authority, "how": how });
+            let came = attack(&client, "fail_in_body", arguments).await;
+            let kind = if how.ends_with("-loop") {
+                "timed-out"
+            } else {
+                "trapped"
+            };
+            assert!(came.starts_with(kind), "{how}: {came:.300}");
+            neighbour(&client, how).await;
+        }
+        // Several at once, beside a caller who goes away in the middle.
+        let many = (0..8).map(|_| {
+            attack(
+                &client,
+                "fail_in_body",
+                json!({ "authority": authority, "how": "both" }),
+            )
+        });
+        for came in futures::future::join_all(many).await {
+            assert!(came.starts_with("trapped"), "{came:.300}");
+        }
+        let left = attack(
+            &client,
+            "fail_in_body",
+            json!({ "authority": authority, "how": "read-loop" }),
+        );
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(200), left).await;
+        neighbour(&client, "a caller that left").await;
+        // What the first round opened for good, such as a connection that is kept, is not opened again.
+        let allowed = *before.get_or_insert_with(files) + 4;
+        aih_tests::eventually("the requests of dead guests end", || {
+            let open = files();
+            async move { (round == 0 || open <= allowed).then_some(()) }
+        })
+        .await;
+    }
+    aih_tests::eventually("the server sees the end of each request", || {
+        let open = server.open.load(Ordering::SeqCst);
+        async move { (open == 0).then_some(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_granted_folder_is_not_left() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("granted");
@@ -282,6 +344,8 @@ async fn a_granted_folder_is_not_left() {
 /// A server that says hello, redirects where it is told, redirects to itself, and never stops sending.
 pub(crate) struct Redirector {
     pub(crate) port: u16,
+    /// Answers without an end that somebody still receives.
+    pub(crate) open: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -303,9 +367,20 @@ pub(crate) async fn redirector() -> Redirector {
         )
             .into_response()
     };
-    let endless = || async {
+    struct Open(Arc<AtomicUsize>);
+    impl Drop for Open {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let open = Arc::<AtomicUsize>::default();
+    let count = open.clone();
+    let endless = move || async move {
+        count.fetch_add(1, Ordering::SeqCst);
+        let open = Open(count);
         let chunk = axum::body::Bytes::from(vec![b'x'; 1 << 20]);
         Body::from_stream(futures::stream::repeat_with(move || {
+            let _ = &open;
             Ok::<_, std::io::Error>(chunk.clone())
         }))
     };
@@ -316,11 +391,11 @@ pub(crate) async fn redirector() -> Redirector {
             "/loop",
             get(|| async { (axum::http::StatusCode::FOUND, [(LOCATION, "/loop")]) }),
         )
-        .route("/endless", get(endless));
+        .route("/endless", get(endless.clone()).post(endless));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    Redirector { port, task }
+    Redirector { port, open, task }
 }
 
 /// Addresses that no grant by name or by pattern leads to; what the server at `port` redirects to is as far.

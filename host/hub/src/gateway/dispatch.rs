@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use crate::{
         skills_mcp,
     },
     hooks::Trigger,
-    mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, method},
+    mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method},
 };
 
 /// One request of a client, whichever way it came.
@@ -27,6 +28,8 @@ pub struct Request {
     pub method: Box<str>,
     /// Its parameters, with the client's names.
     pub params: Option<RawJson>,
+    /// The `Mcp-Param-*` headers, where its era and its transport have them.
+    pub param_headers: Option<HeaderMap>,
     /// Who asks.
     pub client: Arc<Client>,
     /// Reaches the client while this runs.
@@ -188,10 +191,13 @@ impl Gateway {
             may.then_some((offering, target)).ok_or_else(unknown)
         };
         let (offering, target) = self.find_young(&request, find).await?;
-        if let Target::Tool { names, .. } = &target
-            && *names.listed != *name
-        {
-            params.set("name", RawJson::of(&*names.listed));
+        if let Target::Tool { names, .. } = &target {
+            if let Some(headers) = &request.param_headers {
+                check_param_headers(headers, &offering, names, &params)?;
+            }
+            if *names.listed != *name {
+                params.set("name", RawJson::of(&*names.listed));
+            }
         }
         let asked = ProviderRequest::new(&offering, &request.method, target, params);
         self.make(request, asked, unknown).await
@@ -530,4 +536,23 @@ fn bad_reference() -> ErrorObject {
 
 fn missing(what: &str) -> ErrorObject {
     ErrorObject::invalid_params(format!("`params.{what}` is missing"))
+}
+
+/// Checks the headers that repeat arguments of a tool (2026-07-28, `x-mcp-header`).
+///
+/// # Errors
+/// A header differs from its argument, or is missing.
+fn check_param_headers(
+    headers: &HeaderMap,
+    offering: &Offering,
+    names: &ToolNames,
+    params: &Params,
+) -> Result<(), ErrorObject> {
+    let bindings = offering.tool(&names.listed).map(|item| &item.bindings);
+    let Some(bindings) = bindings.filter(|bindings| !bindings.is_empty()) else {
+        return Ok(());
+    };
+    let arguments = params.get("arguments").map(RawJson::to_value);
+    headers::check_params(headers, bindings, &arguments.unwrap_or_default())
+        .map_err(|text| ErrorObject::new(ErrorCode::HEADER_MISMATCH, text))
 }

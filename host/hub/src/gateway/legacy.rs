@@ -32,6 +32,7 @@ impl Request {
             scope: session.scope.clone(),
             method,
             params,
+            param_headers: None,
             client,
             peer: Arc::new(RequestPeer {
                 session: session.clone(),

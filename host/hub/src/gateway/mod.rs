@@ -43,11 +43,8 @@ pub const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Deepest nesting of a message from a client.
 pub const MAX_NESTING: usize = 128;
 
-/// How often it is looked for what is idle.
+/// How often it is looked for what is idle, and for what was delivered and need not be kept.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
-
-/// How often it is looked for what was delivered and need not be kept.
-const FORGETTING: Duration = Duration::from_secs(5);
 
 /// The gateway's state, shared by all transports.
 pub struct Gateway {
@@ -61,7 +58,7 @@ pub struct Gateway {
     pub memory: Arc<Memory>,
     /// Sessions of the legacy era.
     pub sessions: Sessions,
-    /// Clients, parked calls and listeners of the modern era.
+    /// Clients, waiting calls and listeners of the modern era.
     pub modern: modern::Modern,
     /// Fires when the hub stops: streams end, nothing new begins.
     pub stopping: CancellationToken,
@@ -151,16 +148,12 @@ impl Gateway {
     pub async fn run(self: Arc<Self>) {
         let changes = tokio::spawn(changes::tell(self.clone()));
         let mut tick = tokio::time::interval(HOUSEKEEPING.min(self.modern.idle));
-        let mut forget = tokio::time::interval(FORGETTING);
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                _ = forget.tick() => {
-                    self.sessions.all().iter().for_each(|session| session.forget());
-                    continue;
-                }
                 () = self.stopping.cancelled() => break,
             }
+            self.sessions.all().iter().for_each(|session| session.forget());
             for session in self.sessions.newly_abandoned(session::ABANDONED_AFTER) {
                 let Some(client) = session.client() else { continue };
                 for provider in self.catalogue.providers().iter() {

@@ -5,7 +5,10 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU8},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,22 +33,26 @@ use crate::{
     access::Principal,
     calls::bridge::ended,
     catalogue::{
-        ListKind, Scope,
+        Scope,
         provider::{Client, ClientKey, Peer},
     },
-    mcp::{ErrorCode, ErrorObject, Id, RawJson, RawObject, headers, method, method::meta},
-    memory::Permit,
+    mcp::{ErrorObject, Id, RawJson, RawObject, headers, method, method::meta},
+    memory::{Permit, REQUESTS, REQUESTS_PER_KEY},
 };
 pub use facts::{Facts, is_modern, says_version};
 use listen::Listener;
 pub use listen::Listening;
 
 /// How long a call waits for the client's answers to its questions.
-const PARK_TIME: Duration = Duration::from_secs(600);
+const ANSWER_TIME: Duration = Duration::from_secs(600);
 /// Calls that wait for answers, over all clients; the next one is refused.
-const MAX_PARKED: usize = 1_000;
+const MAX_WAITING: usize = 1_000;
 /// Calls of one key that wait for answers; the next one is refused, and other keys find room.
-const MAX_PARKED_PER_KEY: usize = 100;
+const MAX_WAITING_PER_KEY: usize = 100;
+/// Bytes of requests that calls of one key hold while they wait: the rest is for requests that run.
+const MAX_WAITING_BYTES_PER_KEY: usize = REQUESTS_PER_KEY / 2;
+/// The same over all keys.
+const MAX_WAITING_BYTES: usize = REQUESTS / 2;
 /// More questions that come within this time go into the same answer.
 const GATHER: Duration = Duration::from_millis(10);
 /// Clients that are remembered, for connections of their own.
@@ -53,7 +60,7 @@ const MAX_CLIENTS: usize = 10_000;
 /// The same for one key.
 const MAX_CLIENTS_PER_KEY: usize = 1_000;
 /// In front of a state that this hub made, to tell it from an upstream's.
-const STATE_PREFIX: &str = "aih.parked.";
+const STATE_PREFIX: &str = "aih.waiting.";
 
 type Running = Pin<Box<dyn Future<Output = Result<RawJson, ErrorObject>> + Send>>;
 
@@ -67,23 +74,67 @@ struct Active {
     stream: Arc<Stream>,
     peer: Arc<ModernPeer>,
     /// Bytes of the request that began it, and of the last answer to its questions.
-    _permits: (Permit, Option<Permit>),
+    permits: (Permit, Option<Permit>),
+    /// While the call runs or waits, its client is there.
+    _in_use: InUse,
     principal: Arc<Principal>,
     method: Box<str>,
     asked: u64,
 }
 
-struct Parked {
+struct Waiting {
     active: Active,
     until: Instant,
+}
+
+/// A client that is remembered.
+struct Known {
+    client: Arc<Client>,
+    usage: Arc<Usage>,
+}
+
+/// How a client is used.
+struct Usage {
+    /// Requests of it that are there.
+    requests: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+impl Usage {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            requests: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+        })
+    }
+
+    fn begin(self: &Arc<Self>) -> InUse {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        InUse(self.clone())
+    }
+
+    /// Whether it has no request, and had none for so long.
+    fn is_idle(&self, time: Duration) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0 && lock(&self.last).elapsed() >= time
+    }
+}
+
+/// A request of a client. Its client is not silent while this lives.
+struct InUse(Arc<Usage>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        *lock(&self.0.last) = Instant::now();
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// State of the modern era: clients, waiting calls, listeners.
 pub struct Modern {
     /// A client that is silent for so long is gone: `server.conversation_timeout`.
     pub(super) idle: Duration,
-    clients: Mutex<HashMap<u64, (Arc<Client>, Instant)>>,
-    parked: Mutex<HashMap<String, Parked>>,
+    clients: Mutex<HashMap<u64, Known>>,
+    waiting: Mutex<HashMap<String, Waiting>>,
     listeners: Mutex<HashMap<u64, Listener>>,
 }
 
@@ -110,16 +161,17 @@ impl Modern {
         Self {
             idle,
             clients: Mutex::default(),
-            parked: Mutex::default(),
+            waiting: Mutex::default(),
             listeners: Mutex::default(),
         }
     }
 
-    /// The client that a request's `_meta` describes; the same one for the same principal, name and capabilities.
+    /// The client that a request's `_meta` describes, and that it has a request; the same one for the same principal, name
+    /// and capabilities.
     ///
     /// # Errors
     /// It says too much of itself.
-    fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Result<Arc<Client>, ErrorObject> {
+    fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Result<(Arc<Client>, InUse), ErrorObject> {
         let length = facts.info.as_ref().map_or(0, RawJson::len) + facts.capabilities.len();
         if length > MAX_INTRODUCTION {
             return Err(ErrorObject::invalid_params(format!(
@@ -132,12 +184,11 @@ impl Modern {
         facts.capabilities.bytes().hash(&mut hasher);
         let hash = hasher.finish();
         let mut clients = lock(&self.clients);
-        if let Some((client, used)) = clients.get_mut(&hash)
+        if let Some(Known { client, usage }) = clients.get(&hash)
             && client.principal.generation() == principal.generation()
             && client.capabilities == facts.capabilities
         {
-            *used = Instant::now();
-            return Ok(client.clone());
+            return Ok((client.clone(), usage.begin()));
         }
         let client = Arc::new(Client {
             key: ClientKey(format!("modern-{hash:016x}-{}", principal.generation()).into()),
@@ -151,45 +202,58 @@ impl Modern {
         });
         let own = clients
             .values()
-            .filter(|(other, _)| other.principal.id == principal.id)
+            .filter(|other| other.client.principal.id == principal.id)
             .count();
+        let usage = Usage::new();
+        let in_use = usage.begin();
         if clients.len() < MAX_CLIENTS && own < MAX_CLIENTS_PER_KEY {
-            clients.insert(hash, (client.clone(), Instant::now()));
+            let client = client.clone();
+            clients.insert(hash, Known { client, usage });
         }
-        Ok(client)
+        Ok((client, in_use))
     }
 
     /// Forgets clients that were silent, and calls whose answers did not come. Returns the forgotten clients.
     pub fn remove_idle(&self) -> Vec<ClientKey> {
         let now = Instant::now();
-        self.keep_calls(|parked| parked.until > now);
-        self.keep_clients(|_, used| used.elapsed() < self.idle)
+        self.keep_calls(|waiting| waiting.until > now);
+        self.keep_clients(|known| !known.usage.is_idle(self.idle))
     }
 
     /// Forgets clients whose principal has ended, and ends the calls that wait for their answers. Returns the forgotten
     /// clients.
     pub fn remove_ended(&self) -> Vec<ClientKey> {
-        self.keep_calls(|parked| parked.active.principal.is_current());
-        self.keep_clients(|client, _| client.principal.is_current())
+        self.keep_calls(|waiting| waiting.active.principal.is_current());
+        self.keep_clients(|known| known.client.principal.is_current())
     }
 
     /// Ends the waiting calls that do not stay.
-    fn keep_calls(&self, stays: impl Fn(&Parked) -> bool) {
-        let mut parked = lock(&self.parked);
-        let ended: Vec<Parked> = parked
+    fn keep_calls(&self, stays: impl Fn(&Waiting) -> bool) {
+        let mut waiting = lock(&self.waiting);
+        let ended: Vec<Waiting> = waiting
             .extract_if(|_, one| !stays(one))
             .map(|(_, one)| one)
             .collect();
-        drop(parked);
+        drop(waiting);
         // What a call held is let go without the lock.
         drop(ended);
     }
 
-    fn keep_clients(&self, stays: impl Fn(&Client, Instant) -> bool) -> Vec<ClientKey> {
+    fn keep_clients(&self, stays: impl Fn(&Known) -> bool) -> Vec<ClientKey> {
         let mut clients = lock(&self.clients);
-        let gone = clients.extract_if(|_, (client, used)| !stays(client, *used));
-        gone.map(|(_, (client, _))| client.key.clone()).collect()
+        let gone = clients.extract_if(|_, known| !stays(known));
+        gone.map(|(_, known)| known.client.key.clone()).collect()
     }
+}
+
+/// A request that arrived, and what it holds.
+struct Arrived {
+    client: Arc<Client>,
+    in_use: InUse,
+    method: Box<str>,
+    params: Option<RawJson>,
+    param_headers: Option<HeaderMap>,
+    permit: Permit,
 }
 
 /// What becomes of a modern request.
@@ -225,7 +289,7 @@ impl Gateway {
         permit: Permit,
     ) -> Result<Begun, ErrorObject> {
         let facts = Facts::read(headers, &method, params.as_ref())?;
-        let client = self.modern.client(principal, &facts)?;
+        let (client, in_use) = self.modern.client(principal, &facts)?;
         if self.hooks.follow_conversations() {
             self.hooks.conversation(&client).await?;
         }
@@ -240,20 +304,32 @@ impl Gateway {
             }
             method::LISTEN => {
                 return self
-                    .listen(&client, scope, id, params.as_ref(), permit)
+                    .listen(&client, in_use, scope, id, params.as_ref(), permit)
                     .await
                     .map(Begun::Listen);
             }
             method::INITIALIZE => return Err(ErrorObject::method_not_found(&method)),
-            method::TOOLS_CALL => self.check_param_headers(headers, &scope, &client, params.as_ref())?,
             _ => {}
         }
         let active = match self.resume(principal, &method, params.as_ref())? {
             Some(mut active) => {
-                active._permits.1 = Some(permit);
+                active.permits.1 = Some(permit);
                 active
             }
-            None => self.start(scope, &facts, client, method, params, permit),
+            None => {
+                let param_headers = headers
+                    .filter(|_| *method == *method::TOOLS_CALL)
+                    .map(headers::params);
+                let arrived = Arrived {
+                    client,
+                    in_use,
+                    method,
+                    params,
+                    param_headers,
+                    permit,
+                };
+                self.start(scope, &facts, arrived)
+            }
         };
         let stream = active.stream.clone();
         Ok(Begun::Call {
@@ -262,15 +338,15 @@ impl Gateway {
         })
     }
 
-    fn start(
-        self: &Arc<Self>,
-        scope: Scope,
-        facts: &Facts,
-        client: Arc<Client>,
-        method: Box<str>,
-        params: Option<RawJson>,
-        permit: Permit,
-    ) -> Active {
+    fn start(self: &Arc<Self>, scope: Scope, facts: &Facts, arrived: Arrived) -> Active {
+        let Arrived {
+            client,
+            in_use,
+            method,
+            params,
+            param_headers,
+            permit,
+        } = arrived;
         let (asks, asked) = mpsc::channel(16);
         let stream = Stream::new(self.memory.once(client.principal.id));
         let cancel = CancellationToken::new();
@@ -287,6 +363,7 @@ impl Gateway {
             scope,
             method: method.clone(),
             params,
+            param_headers,
             client,
             peer: peer.clone(),
             cancel: cancel.clone(),
@@ -300,7 +377,8 @@ impl Gateway {
             cancel: cancel.drop_guard(),
             stream,
             peer,
-            _permits: (permit, None),
+            permits: (permit, None),
+            _in_use: in_use,
             principal,
             method,
             asked: 0,
@@ -328,15 +406,15 @@ impl Gateway {
                 "`requestState` belongs to no waiting request: it expired or was answered; send the request anew",
             )
         };
-        let mut parked = lock(&self.modern.parked);
-        let fits = parked.get(&state).is_some_and(|p| {
+        let mut waiting = lock(&self.modern.waiting);
+        let fits = waiting.get(&state).is_some_and(|p| {
             p.active.principal.generation() == principal.generation() && *p.active.method == *method
         });
         if !fits {
             return Err(gone());
         }
-        let mut active = parked.remove(&state).ok_or_else(gone)?.active;
-        drop(parked);
+        let mut active = waiting.remove(&state).ok_or_else(gone)?.active;
+        drop(waiting);
         // The response that carried the questions is over; what is said from now on goes into this one.
         active.stream = Stream::new(self.memory.once(principal.id));
         active.peer.stream.store(active.stream.clone());
@@ -353,39 +431,6 @@ impl Gateway {
             }
         }
         Ok(Some(active))
-    }
-
-    fn check_param_headers(
-        &self,
-        headers: Option<&HeaderMap>,
-        scope: &Scope,
-        client: &Client,
-        params: Option<&RawJson>,
-    ) -> Result<(), ErrorObject> {
-        let Some((headers, object)) = headers.zip(params.and_then(|p| RawObject::parse(p).ok())) else {
-            return Ok(());
-        };
-        let Some(name) = object.str("name") else {
-            return Ok(());
-        };
-        let snapshot = self.catalogue.snapshot();
-        let bindings = match scope {
-            Scope::All => snapshot
-                .find(ListKind::Tools, &name)
-                .filter(|(_, item)| item.visible_to(&client.principal))
-                .map(|(_, item)| &item.bindings),
-            Scope::One(server) => snapshot
-                .provider(server)
-                .and_then(|o| o.tool(&name))
-                .filter(|item| item.visible_to(&client.principal))
-                .map(|item| &item.bindings),
-        };
-        let Some(bindings) = bindings.filter(|b| !b.is_empty()) else {
-            return Ok(());
-        };
-        let arguments: Value = object.read("arguments").unwrap_or_default();
-        headers::check_params(headers, bindings, &arguments)
-            .map_err(|text| ErrorObject::new(ErrorCode::HEADER_MISMATCH, text))
     }
 }
 
@@ -420,27 +465,45 @@ async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, Err
     let handle = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
     let state = format!("{STATE_PREFIX}{handle}");
     let result = json!({ "resultType": "input_required", "inputRequests": questions, "requestState": state });
-    let mut parked = lock(&gateway.modern.parked);
+    let mut waiting = lock(&gateway.modern.waiting);
     if !active.principal.is_current() {
         return Err(ended());
     }
-    let same_key = |other: &&Parked| other.active.principal.id == active.principal.id;
-    if parked.len() >= MAX_PARKED || parked.values().filter(same_key).count() >= MAX_PARKED_PER_KEY {
+    let (mut calls, mut all_bytes, mut bytes) = (0, active.bytes(), active.bytes());
+    for other in waiting.values().map(|other| &other.active) {
+        all_bytes += other.bytes();
+        if other.principal.id == active.principal.id {
+            calls += 1;
+            bytes += other.bytes();
+        }
+    }
+    if waiting.len() >= MAX_WAITING || calls >= MAX_WAITING_PER_KEY {
         return Err(ErrorObject::internal(
             "too many requests wait for their clients' answers",
         ));
     }
-    parked.insert(
+    if all_bytes > MAX_WAITING_BYTES || bytes > MAX_WAITING_BYTES_PER_KEY {
+        return Err(ErrorObject::internal(
+            "the requests that wait for their clients' answers are too large together; answer one first",
+        ));
+    }
+    waiting.insert(
         state,
-        Parked {
+        Waiting {
             active,
-            until: Instant::now() + PARK_TIME,
+            until: Instant::now() + ANSWER_TIME,
         },
     );
     Ok(RawJson::of(&result))
 }
 
 impl Active {
+    /// Bytes of requests that it holds.
+    fn bytes(&self) -> usize {
+        let answer = self.permits.1.as_ref().map_or(0, Permit::bytes);
+        self.permits.0.bytes().saturating_add(answer)
+    }
+
     fn queue(&mut self, ask: Ask) {
         self.asked += 1;
         self.pending

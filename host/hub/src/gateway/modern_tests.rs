@@ -8,7 +8,7 @@ use crate::{
         provider::{ChangeSignal, Offers, Provider},
     },
     hooks::Hooks,
-    mcp::method::header,
+    mcp::{ErrorCode, method::header},
     testing::Lister,
 };
 
@@ -103,4 +103,28 @@ async fn headers_of_a_hidden_tool_are_not_looked_at() {
         let error = call(&gateway, &few, one("open"), "move").await;
         assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{error}");
     }
+}
+
+#[test]
+fn a_client_with_a_request_is_not_silent() {
+    let modern = Modern::new(Duration::ZERO);
+    let facts = Facts {
+        version: crate::mcp::ProtocolVersion::LATEST,
+        info: None,
+        capabilities: RawJson::EMPTY_OBJECT,
+        log_level: None,
+    };
+    let who = who(&["*"]);
+    let (client, first) = modern.client(&who, &facts).unwrap();
+    let (same, second) = modern.client(&who, &facts).unwrap();
+    assert_eq!(client.key, same.key);
+    assert!(modern.remove_idle().is_empty());
+    drop(first);
+    assert!(modern.remove_idle().is_empty());
+    drop(second);
+    assert_eq!(modern.remove_idle(), std::slice::from_ref(&client.key));
+    // Its time counts from the end of its last request.
+    let modern = Modern::new(Duration::from_secs(3600));
+    drop(modern.client(&who, &facts).unwrap());
+    assert!(modern.remove_idle().is_empty());
 }

@@ -131,6 +131,7 @@ mod tests {
             scope: Scope::All,
             method: method.into(),
             params,
+            param_headers: None,
             client: client(ProtocolVersion::LATEST_LEGACY, permissions, Arc::new(Deaf)),
             peer: Arc::new(Deaf),
             cancel: CancellationToken::new(),

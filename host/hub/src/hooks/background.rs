@@ -205,14 +205,23 @@ impl Term {
 /// Each hook that has something to do gets a task that does it, so that one whose runs take long holds up none of
 /// the others.
 async fn work(hooks: &Arc<Hooks>, queue: &Arc<Queue>, term: &Term) {
-    // What was held by a hub that was killed is ready at once.
-    match queue.release(WORKER).await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(target: "aih::hook", count, "events that did not finish run again"),
-        Err(error) => tracing::warn!(target: "aih::hook", "{error}"),
+    let stopping = hooks.stopping.clone();
+    // What was held by a hub that was killed is ready at once. Nothing of this process is held yet.
+    loop {
+        match queue.release(WORKER).await {
+            Ok(0) => break,
+            Ok(count) => {
+                tracing::info!(target: "aih::hook", count, "events that did not finish run again");
+                break;
+            }
+            Err(error) => tracing::warn!(target: "aih::hook", "the store cannot be written: {error}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stopping.cancelled() => return,
+        }
     }
     let places = Arc::new(Semaphore::new(RUNNING));
-    let stopping = hooks.stopping.clone();
     let mut draining = JoinSet::new();
     let mut busy = HashSet::new();
     loop {
@@ -310,7 +319,7 @@ async fn drain(
 /// other hook wants places too and each run takes as long as the longest may.
 fn lease(hooks: &Hooks, concurrency: usize) -> Duration {
     let longest = hooks.all.iter().map(|hook| hook.limit).max().unwrap_or_default();
-    let longest = longest.saturating_mul(1 + STRETCH).saturating_add(PATIENCE);
+    let longest = longest.saturating_mul(2 + STRETCH).saturating_add(PATIENCE);
     let turns = 1 + BATCH / concurrency.clamp(1, RUNNING_OF_ONE) + BATCH * hooks.all.len() / RUNNING;
     let turns = u32::try_from(turns).unwrap_or(u32::MAX);
     longest.saturating_mul(turns).saturating_add(LEASE_SLACK)

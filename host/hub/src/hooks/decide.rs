@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aih_runtime::Decision;
 use serde_json::{Map, Value};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::hook::{Cause, Failed};
 use crate::{config::OnFailure, mcp::RawJson, plugins::schema::Schema};
 
+/// Bytes of a replacement that are read on the thread of its call: less than a millisecond's work.
+const SMALL: usize = 256 << 10;
 /// Compiled schemas that are kept.
 const KEPT_SCHEMAS: usize = 256;
 
@@ -78,7 +81,7 @@ pub(crate) fn settle<T>(
 
 /// Reads a replacement that has to be an object.
 fn object(text: &str) -> Result<Map<String, Value>, String> {
-    match serde_json::from_str(text) {
+    match aside(text.len() > SMALL, || serde_json::from_str(text)) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err("it is no JSON object".to_owned()),
         Err(error) => Err(format!("it is no JSON: {error}")),
@@ -180,10 +183,21 @@ pub(crate) fn instructions(text: &str) -> Result<String, String> {
 }
 
 fn fits(schema: Option<&Schema>, value: &Value, what: &str) -> Result<(), String> {
+    let Some(schema) = schema else { return Ok(()) };
     // The value itself may be what a hook is there to hide.
-    match schema.and_then(|schema| schema.masked_problem(value)) {
+    match aside(!schema.is_quick(value), || schema.masked_problem(value)) {
         None => Ok(()),
         Some(problem) => Err(format!("it does not fit {what} {problem}")),
+    }
+}
+
+/// Does work that may take long without keeping other calls of this thread waiting: they move to another thread first.
+fn aside<T>(long: bool, work: impl FnOnce() -> T) -> T {
+    let moves = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread;
+    if long && Handle::try_current().is_ok_and(moves) {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 
@@ -347,6 +361,30 @@ mod tests {
         assert!(prompt(r#"{"arguments":{"x":1}}"#, may).is_err());
         assert_eq!(instructions(r#"{"instructions":"x"}"#).unwrap(), "x");
         assert!(instructions("{}").is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_check_that_takes_long_keeps_no_other_call_waiting() {
+        // Each text is compared with each member of a long list: a million steps.
+        let known: Vec<_> = (0..1_000).map(|n| format!("known-{n}")).collect();
+        let schema = schema(json!({
+            "type": "object", "properties": { "all": { "type": "array", "items": { "enum": known } } },
+        }));
+        let text = json!({ "all": vec!["known-999"; 1_000] }).to_string();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert!(!schema.is_quick(&value));
+        let (begun, goes_on) = std::sync::mpsc::channel();
+        let check = tokio::spawn(async move {
+            let found = aside(true, || {
+                // This is the only thread of the runtime: the other task runs because it moved to a new one.
+                goes_on.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+                arguments(&text, Some(&schema))
+            });
+            found.is_ok()
+        });
+        let other = tokio::spawn(async move { begun.send(()).unwrap() });
+        assert!(check.await.unwrap());
+        other.await.unwrap();
     }
 
     #[test]

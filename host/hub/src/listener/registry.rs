@@ -14,7 +14,7 @@ use super::{
     connection::{Connection, Reason},
     limits::Limits,
 };
-use crate::access::KeyId;
+use crate::{access::KeyId, memory::count_down};
 
 /// Connections by age.
 type ByAge = BTreeMap<u64, Arc<Connection>>;
@@ -25,15 +25,6 @@ struct Table {
     keyed: ByAge,
     by_address: HashMap<IpAddr, usize>,
     by_key: HashMap<KeyId, usize>,
-}
-
-fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, name: &K) {
-    if let Some(count) = counts.get_mut(name) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(name);
-        }
-    }
 }
 
 /// Who has to go among these: the oldest that is idle, else the oldest that had its time.
@@ -53,12 +44,12 @@ impl Table {
 
     fn remove(&mut self, number: u64) {
         if let Some(gone) = self.strangers.remove(&number) {
-            less(&mut self.by_address, &gone.origin());
+            count_down(&mut self.by_address, &gone.origin());
         }
         if let Some(gone) = self.keyed.remove(&number)
             && let Some(key) = gone.key()
         {
-            less(&mut self.by_key, &key);
+            count_down(&mut self.by_key, &key);
         }
     }
 
@@ -180,7 +171,7 @@ impl Registry {
                 // It had to go meanwhile.
                 return;
             }
-            less(&mut table.by_address, &connection.origin());
+            count_down(&mut table.by_address, &connection.origin());
             let own = table.by_key.get(&key).copied().unwrap_or_default();
             let gone = (own >= self.limits.per_key)
                 .then(|| {

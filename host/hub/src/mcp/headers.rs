@@ -88,6 +88,19 @@ pub fn check(headers: &HeaderMap, method: &str, params: Option<&RawObject<'_>>) 
     }
 }
 
+/// The `Mcp-Param-*` headers among those of a request.
+#[must_use]
+pub fn params(headers: &HeaderMap) -> HeaderMap {
+    let said = headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with(header::PARAM_PREFIX));
+    let mut params = HeaderMap::new();
+    for (name, value) in said {
+        params.append(name.clone(), value.clone());
+    }
+    params
+}
+
 /// Checks the `Mcp-Param-*` headers of a `tools/call` against its arguments. `bindings` are the tool's.
 ///
 /// # Errors

@@ -21,6 +21,9 @@ use crate::{catalogue::provider::ProviderState, config, secrets::OutsideText};
 /// How often the files of a component are looked at.
 const WATCH: Duration = Duration::from_secs(2);
 
+/// How far the time of a change may lie behind the clock: the kernel writes its time of the last tick.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
 /// What is kept ready, and from what.
 pub(crate) struct Recipe {
     /// The source or the component.
@@ -93,15 +96,20 @@ impl<T: Send + Sync + 'static> Keeper<T> {
     ) where
         F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
+        let mut inputs = Vec::new();
         loop {
             let Some(keeper) = weak.upgrade() else { return };
-            let inputs = match keeper.prepare(&finish).await {
-                Ok((made, inputs)) => {
+            let folders = keeper.folders();
+            // From before the files are read, so that no change falls between a look and a build.
+            let began = SystemTime::now();
+            let granted = identities(folders.clone()).await;
+            match keeper.prepare(&finish).await {
+                Ok((made, read)) => {
+                    inputs = read;
                     let made = Arc::new(made);
                     keeper.ready.store(Some(made.clone()));
                     keeper.become_condition(ProviderState::Up, None);
                     told(Ok(&*made));
-                    inputs
                 }
                 Err(error) => {
                     let error = OutsideText::from(error.to_string());
@@ -111,18 +119,22 @@ impl<T: Send + Sync + 'static> Keeper<T> {
                     };
                     keeper.become_condition(state, Some(error.clone()));
                     told(Err(&error));
-                    vec![keeper.recipe.file.clone()]
+                    // What the last build read may be what is wrong, and what is mended next.
+                    if !inputs.contains(&keeper.recipe.file) {
+                        inputs.push(keeper.recipe.file.clone());
+                    }
                 }
-            };
-            let folders = keeper.folders();
+            }
             drop(keeper);
-            let seen = (stamps(inputs.clone()).await, identities(folders.clone()).await);
+            let built = stamps(inputs.clone()).await;
+            let stale = changed_within(&built, began, SystemTime::now());
             loop {
                 tokio::time::sleep(WATCH).await;
                 if weak.strong_count() == 0 {
                     return;
                 }
-                if (stamps(inputs.clone()).await, identities(folders.clone()).await) != seen {
+                let same = !stale && stamps(inputs.clone()).await == built;
+                if !same || identities(folders.clone()).await != granted {
                     break;
                 }
             }
@@ -188,7 +200,19 @@ impl<T: Send + Sync + 'static> Keeper<T> {
 }
 
 /// What tells that a file has changed: its time of change and its size, `None` where there is none.
-async fn stamps(files: Vec<PathBuf>) -> Vec<Option<(SystemTime, u64)>> {
+type Stamp = Option<(SystemTime, u64)>;
+
+/// Whether a file may have changed while it was read. Times of files are a few milliseconds behind the clock; a time in
+/// the future says nothing.
+fn changed_within(files: &[Stamp], began: SystemTime, ended: SystemTime) -> bool {
+    let began = began.checked_sub(CLOCK_STEP).unwrap_or(began);
+    files
+        .iter()
+        .flatten()
+        .any(|(changed, _)| (began..=ended).contains(changed))
+}
+
+async fn stamps(files: Vec<PathBuf>) -> Vec<Stamp> {
     let look = move || {
         let stamp = |file: &PathBuf| {
             let metadata = std::fs::metadata(file).ok()?;
@@ -209,4 +233,21 @@ async fn identities(folders: Vec<PathBuf>) -> Vec<Option<(u64, u64)>> {
         folders.iter().map(identity).collect()
     };
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_during_a_build_is_one_more_reason_to_build() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let changed = |seconds: u64| changed_within(&[None, Some((at(seconds), 1))], at(10), at(20));
+        assert!(!changed(9) && changed(10) && changed(15) && changed(20));
+        // A clock that was ahead when the file was written must not build it for ever.
+        assert!(!changed(21));
+        // The kernel's time of a file is that of its last tick.
+        let before = at(10) - Duration::from_millis(4);
+        assert!(changed_within(&[Some((before, 1))], at(10), at(20)));
+    }
 }

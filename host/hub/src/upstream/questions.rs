@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    hash::Hash,
     sync::{Arc, Mutex},
 };
 
@@ -12,6 +11,7 @@ use super::connection::lock;
 use crate::{
     access::KeyId,
     catalogue::provider::{Client, ClientKey},
+    memory::count_down,
 };
 
 /// Questions of one server that may wait for one client.
@@ -76,17 +76,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.total = open.total.saturating_sub(1);
-        less(&mut open.clients, &self.client);
-        less(&mut open.keys, &self.key);
-    }
-}
-
-fn less<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
+        count_down(&mut open.clients, &self.client);
+        count_down(&mut open.keys, &self.key);
     }
 }
 

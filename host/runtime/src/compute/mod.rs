@@ -378,6 +378,36 @@ mod tests {
         }
     }
 
+    /// Panics when it is dropped.
+    struct Fragile;
+
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("a destructor's bug");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_panic_of_a_destructor_ends_neither_the_process_nor_a_thread() {
+        let (compute, habits) = (compute(), Arc::<Habits>::default());
+        for _ in 0..16 {
+            let (moved, on_its_way) = tokio::sync::oneshot::channel();
+            let waits: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+                let _fragile = Fragile;
+                leave().await;
+                let _ = moved.send(());
+                std::future::pending().await
+            });
+            let waits = tokio::spawn(compute.run(waits, "wait".into(), habits.clone(), nobody()));
+            on_its_way.await.unwrap();
+            waits.abort();
+            assert!(waits.await.unwrap_err().is_cancelled());
+        }
+        for _ in 0..16 {
+            assert_eq!(compute.work(nobody(), || 7).await, 7);
+        }
+    }
+
     #[test]
     fn what_is_remembered_of_calls_is_bounded() {
         let habits = Habits::default();

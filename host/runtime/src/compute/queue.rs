@@ -11,6 +11,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -167,13 +168,14 @@ impl Queue {
     /// one.
     pub(super) fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
-        mut future: Pin<Box<dyn Future<Output = T> + Send>>,
+        future: Pin<Box<dyn Future<Output = T> + Send>>,
         account: Arc<Account>,
     ) -> Task<T> {
         let used = account.clone();
+        let mut guest = Contained(Some(future));
         let counted = std::future::poll_fn(move |cx| {
             let before = thread_time();
-            let polled = future.as_mut().poll(cx);
+            let polled = guest.poll(cx);
             let took = thread_time().saturating_sub(before);
             let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             used.used.fetch_add(took, Ordering::Relaxed);
@@ -211,18 +213,48 @@ impl Queue {
     pub(super) fn work(&self, slice: Duration) {
         yield_to_others();
         idle::attend();
-        while let Some(guest) = self.next() {
+        let mut last: Option<Handle> = None;
+        loop {
+            let waiting = self.waiting().next();
+            let Some(guest) = waiting.or_else(|| {
+                // Nobody waits: only now is there time for what the last guest left.
+                let _runtime = last.as_ref().map(Handle::enter);
+                idle::tidy();
+                self.next()
+            }) else {
+                return;
+            };
             let account = guest.metadata().clone();
+            last = Some(account.runtime.clone());
             let _runtime = account.runtime.enter();
             {
                 let _running = self.clock.running();
                 let _computing = Computing::new(&self.computing);
                 let _turn = Turn::begin(slice, Instant::now(), Place::Compute);
-                // A panic of the guest goes to who awaits it; one of its destructor must not end this thread.
-                let run = catch_unwind(AssertUnwindSafe(|| guest.run()));
-                drop(run);
+                // A panic of the guest goes to whoever awaits it (`propagate_panic`).
+                guest.run();
             }
-            idle::tidy();
+        }
+    }
+}
+
+/// A guest whose destructor may panic: the task that holds it would abort the process.
+struct Contained<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T> Contained<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        match &mut self.0 {
+            Some(guest) => guest.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let guest = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(guest))).is_err() {
+            tracing::error!(target: "aih::plugin", "a sandbox panicked while it was taken down; other calls go on");
         }
     }
 }

@@ -163,7 +163,12 @@ pub async fn fill(args: Fill) -> Result<String> {
             // Without a stream.
             "positions" => {
                 let file = folder
-                    .open_at(PathFlags::empty(), "one", OpenFlags::CREATE, DescriptorFlags::WRITE)
+                    .open_at(
+                        PathFlags::empty(),
+                        "one",
+                        OpenFlags::CREATE,
+                        DescriptorFlags::WRITE,
+                    )
                     .map_err(code)?;
                 for part in 0..16 {
                     file.write(&megabyte[..64 << 10], (n << 20) + (part << 16))
@@ -174,7 +179,12 @@ pub async fn fill(args: Fill) -> Result<String> {
             // A file with a gap.
             "gap" => {
                 let file = folder
-                    .open_at(PathFlags::empty(), &name, OpenFlags::CREATE, DescriptorFlags::WRITE)
+                    .open_at(
+                        PathFlags::empty(),
+                        &name,
+                        OpenFlags::CREATE,
+                        DescriptorFlags::WRITE,
+                    )
                     .map_err(code)?;
                 file.write(b"x", args.amount << 20).map_err(code)?;
             }
@@ -188,7 +198,12 @@ pub async fn fill(args: Fill) -> Result<String> {
             "deleted-streams" => {
                 fs::write(path(&name), &megabyte)?;
                 let file = folder
-                    .open_at(PathFlags::empty(), &name, OpenFlags::empty(), DescriptorFlags::READ)
+                    .open_at(
+                        PathFlags::empty(),
+                        &name,
+                        OpenFlags::empty(),
+                        DescriptorFlags::READ,
+                    )
                     .map_err(code)?;
                 kept.push(Box::new(file.read_via_stream(0).map_err(code)?));
                 drop(file);

@@ -18,7 +18,7 @@ aih_plugin::plugin! {
         files::rename, files::disk_flood, files::env_dump, files::swap_for_link, files::fill,
         host::loop_in_host_call, host::sleep_forever, host::log_flood, host::progress_flood, host::state_flood,
         host::state_key, host::secret, host::self_call, host::reenter, host::random_huge, host::many_resources,
-        network::fetch, network::fetch_many, network::header_flood, network::wasi_http, network::tcp_connect,
+        network::fetch, network::fetch_many, network::header_flood, network::wasi_http, network::fail_in_body, network::tcp_connect,
         network::tcp_listen, network::udp_send, network::dns_lookup,
         output::output_1gb, output::many_blocks, output::huge_error, output::bad_json_output,
         output::invalid_utf8, output::huge_structured, output::bad_mime, output::bad_resource,

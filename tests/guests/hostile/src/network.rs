@@ -13,7 +13,7 @@ use aih_plugin::{
 use wasip2::{
     http::{
         outgoing_handler,
-        types::{Fields, Method, OutgoingRequest, Scheme},
+        types::{Fields, Method, OutgoingBody, OutgoingRequest, Scheme},
     },
     io::poll::Pollable,
     sockets::{
@@ -159,6 +159,70 @@ pub async fn wasi_http(args: Direct) -> Result<String> {
     let stream = body.stream().map_err(|()| wrong("stream"))?;
     let bytes = stream.blocking_read(4096).unwrap_or_default();
     Ok(format!("{status} {}", String::from_utf8_lossy(&bytes)))
+}
+
+#[arguments]
+pub struct Midway {
+    /// Host and port of a server that sends without an end.
+    authority: String,
+    /// `read`: while it receives a body. `write`: while it sends one. `both`. With `-loop` behind it, such as
+    /// `read-loop`, it computes for ever instead of a trap.
+    how: String,
+}
+
+/// Fails while a body is on its way.
+#[tool]
+pub async fn fail_in_body(args: Midway) -> Result<String> {
+    let wrong = |what: &str| Error::new(format!("the host refused the {what}"));
+    let (writes, reads) = (!args.how.starts_with("read"), !args.how.starts_with("write"));
+    let request = OutgoingRequest::new(Fields::new());
+    let method = if writes { Method::Post } else { Method::Get };
+    request.set_method(&method).map_err(|()| wrong("method"))?;
+    request
+        .set_scheme(Some(&Scheme::Http))
+        .map_err(|()| wrong("scheme"))?;
+    request
+        .set_authority(Some(&args.authority))
+        .map_err(|()| wrong("authority"))?;
+    request
+        .set_path_with_query(Some("/endless"))
+        .map_err(|()| wrong("path"))?;
+    let sent = request.body().map_err(|()| wrong("body"))?;
+    let failed = |code| Error::new(format!("wasi:http: {code:?}"));
+    let pending = outgoing_handler::handle(request, None).map_err(failed)?;
+    let mut open = Vec::new();
+    if writes {
+        let stream = sent.write().map_err(|()| wrong("stream"))?;
+        stream
+            .blocking_write_and_flush(&[b'x'; 4096])
+            .map_err(|error| Error::new(format!("write: {error:?}")))?;
+        open.push(stream);
+    } else {
+        OutgoingBody::finish(sent, None).map_err(failed)?;
+    }
+    if reads {
+        pending.subscribe().block();
+        let response = pending.get().ok_or_else(|| wrong("answer"))?;
+        let response = response.map_err(|()| wrong("second look"))?.map_err(failed)?;
+        let body = response.consume().map_err(|()| wrong("body"))?;
+        let stream = body.stream().map_err(|()| wrong("stream"))?;
+        for _ in 0..4 {
+            let read = stream.blocking_read(64 << 10);
+            read.map_err(|error| Error::new(format!("read: {error:?}")))?;
+        }
+        if !args.how.ends_with("-loop") {
+            panic!("in the middle of a body");
+        }
+        loop {
+            std::hint::black_box(&stream);
+        }
+    }
+    if !args.how.ends_with("-loop") {
+        panic!("in the middle of a body");
+    }
+    loop {
+        std::hint::black_box(&open);
+    }
 }
 
 #[arguments]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak, atomic::AtomicU8};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Modern, lock};
+use super::{InUse, Modern, lock};
 use crate::{
     access::Principal,
     catalogue::{
@@ -78,6 +78,8 @@ pub struct Listening {
     gateway: Arc<Gateway>,
     number: u64,
     client: Arc<Client>,
+    /// Its client is there while it listens.
+    _in_use: InUse,
     /// Bytes of its request, of which it keeps the id and what it follows.
     _permit: Permit,
     /// What the listener gets; the acknowledgement is its first message.
@@ -97,6 +99,7 @@ impl Gateway {
     pub(super) async fn listen(
         self: &Arc<Self>,
         client: &Arc<Client>,
+        in_use: InUse,
         scope: Scope,
         id: Id,
         params: Option<&RawJson>,
@@ -157,6 +160,7 @@ impl Gateway {
             gateway: self.clone(),
             number,
             client: own.clone(),
+            _in_use: in_use,
             _permit,
             stream: stream.clone(),
         };
