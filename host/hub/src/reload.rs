@@ -1,7 +1,8 @@
-//! A new configuration without a restart: skills, configs and keys at once; the rest is named.
+//! A new configuration without a restart: skills, configs and keys take effect at once; what needs a restart is named.
 //!
 //! A file with a mistake changes nothing, and so does one that leaves no key. It must never leave the hub with parts
-//! of two configurations that do not fit together: everything is read before anything is swapped.
+//! of two configurations that do not fit together: everything is read before anything is swapped. What needs a restart
+//! is found by comparing with what the hub was started with, secrets included, so each reload says it until the restart.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -23,8 +24,13 @@ pub struct Reloaded {
     /// Always `reloaded`.
     #[schema(example = "reloaded")]
     pub status: &'static str,
-    /// Parts of the file that changed and take effect at the next start only.
+    /// Parts of the file that differ from what the hub was started with, and take effect at the next start only. The
+    /// values of variables and the files of `server.tls` count too: after a token was renewed, its part is here.
+    #[schema(example = json!(["mcps"]))]
     pub restart_needed: Vec<&'static str>,
+    /// The entries of these parts that differ, by part and name.
+    #[schema(example = json!(["mcps/stripe"]))]
+    pub restart_entries: Vec<String>,
     /// What is to be looked at in the configuration.
     pub warnings: Vec<String>,
 }
@@ -32,8 +38,10 @@ pub struct Reloaded {
 /// Reads the configuration anew.
 pub struct Reloader {
     path: PathBuf,
-    /// What the hub runs, for telling what is different. The lock keeps two reloads apart.
-    current: tokio::sync::Mutex<Arc<LoadedConfig>>,
+    /// What the hub was started with, for telling what is different.
+    started: Arc<LoadedConfig>,
+    /// Keeps two reloads apart.
+    one_at_a_time: tokio::sync::Mutex<()>,
     own: Arc<HubProvider>,
     hooks: Arc<Hooks>,
     access: Arc<AccessState>,
@@ -44,7 +52,8 @@ impl Reloader {
     pub fn new(hub: &Hub, access: Arc<AccessState>) -> Arc<Self> {
         Arc::new(Self {
             path: hub.config.path.clone(),
-            current: tokio::sync::Mutex::new(hub.config.clone()),
+            started: hub.config.clone(),
+            one_at_a_time: tokio::sync::Mutex::default(),
             own: hub.own.clone(),
             hooks: hub.hooks.clone(),
             access,
@@ -56,7 +65,7 @@ impl Reloader {
     /// # Errors
     /// The file's problems: everything stays as it was.
     pub async fn reload(&self) -> Result<Reloaded, Problems> {
-        let mut current = self.current.lock().await;
+        let _turn = self.one_at_a_time.lock().await;
         let (path, no_auth) = (self.path.clone(), self.access.no_auth());
         let read = tokio::task::spawn_blocking(move || read(&path, no_auth)).await;
         let read = read.unwrap_or_else(|error| {
@@ -71,7 +80,7 @@ impl Reloader {
                 return Err(problems);
             }
         };
-        let restart_needed = changed(&current.config, &loaded.config);
+        let needed = self.started.fingerprints.differences(&loaded.fingerprints);
         // What runs is what was started.
         let running = self.own.content();
         content.plugins.clone_from(&running.plugins);
@@ -82,12 +91,17 @@ impl Reloader {
             warnings.extend(self.replace_keys(keys));
         }
         self.own.replace(content);
-        *current = Arc::new(loaded);
-        tracing::info!(target: "aih::config", restart_needed = restart_needed.join(", "), "reloaded");
+        tracing::info!(
+            target: "aih::config",
+            restart_needed = needed.parts.join(", "),
+            restart_entries = needed.entries.join(", "),
+            "reloaded"
+        );
         self.hooks.config_reloaded(&self.path);
         Ok(Reloaded {
             status: "reloaded",
-            restart_needed,
+            restart_needed: needed.parts,
+            restart_entries: needed.entries,
             warnings,
         })
     }
@@ -121,45 +135,4 @@ fn read(path: &std::path::Path, no_auth: bool) -> Result<(LoadedConfig, Option<K
     };
     let content = HubContent::load(&loaded);
     Ok((loaded, keys, content))
-}
-
-/// The parts that differ and are read at the start only. Values of variables are not compared.
-fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
-    /// What a part of the configuration says, as text.
-    type Said = fn(&Config) -> String;
-    let parts: [(&'static str, Said); 9] = [
-        ("name", |config| config.name.clone()),
-        ("server", |config| format!("{:?}", config.server)),
-        ("store", |config| format!("{:?}", config.store)),
-        ("cache", |config| format!("{:?}", config.cache)),
-        ("mcps", |config| format!("{:?}", config.mcps)),
-        ("plugins", |config| format!("{:?}", config.plugins)),
-        ("hooks", |config| format!("{:?}", config.hooks)),
-        ("rate_limits", |config| format!("{:?}", config.rate_limits)),
-        ("audit", |config| format!("{:?}", config.audit)),
-    ];
-    let differing = parts.into_iter().filter(|(_, text)| text(old) != text(new));
-    differing.map(|(name, _)| name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secrets::Secrets;
-
-    #[test]
-    fn parts_that_need_a_restart_are_named() {
-        let load = |text: &str| {
-            let text = format!("version: \"1.0\"\n{text}");
-            let path = std::path::Path::new("/nowhere/aih-config.yaml");
-            let none = Secrets::from_pairs(Vec::<(String, String)>::new());
-            Config::from_text(&text, path, none).unwrap().config
-        };
-        let old = load("");
-        assert_eq!(changed(&old, &load("skills: []\n")), Vec::<&str>::new());
-        let new = load(
-            "mcps: {external: [{name: a, url: \"http://localhost:1/mcp\"}]}\nserver: {listen: \"127.0.0.1:1\"}\n",
-        );
-        assert_eq!(changed(&old, &new), ["server", "mcps"]);
-    }
 }

@@ -12,6 +12,7 @@ mod endpoints;
 mod existence;
 mod lines;
 mod mcp;
+mod reload;
 mod rest;
 mod secrets;
 mod shape;

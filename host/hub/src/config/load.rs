@@ -9,7 +9,8 @@ use super::cursor::At;
 use super::fields::ROOT;
 use super::node::{self, MAX_BYTES};
 use super::read::{Reader, secrets_settings};
-use super::{Config, LoadedConfig, Problem, Problems, files};
+use super::without_effect::{INSTEAD, without_effect};
+use super::{Config, Fingerprints, LoadedConfig, Problem, Problems, files};
 use crate::secrets::{Provider, Secrets};
 
 impl Config {
@@ -110,17 +111,24 @@ impl Config {
         );
         let config = reader.config(&at, settings.provider, files);
         let (mut problems, mut warnings, grants) = (reader.problems, reader.warnings, reader.grants);
+        warnings.extend(
+            without_effect(&root, &ROOT)
+                .into_iter()
+                .map(|found| problem(found.place, found.key, found.what, INSTEAD.to_owned())),
+        );
         problems.sort_by_key(|p| (p.line, p.column));
         warnings.sort_by_key(|p| (p.line, p.column));
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
+        let fingerprints = Fingerprints::of(&root, &config, &secrets);
         let mut loaded = LoadedConfig {
             path: path.to_owned(),
             base_dir,
             config,
             warnings,
             refused: Vec::new(),
+            fingerprints,
             secrets: Arc::new(secrets),
         };
         loaded.refused = files::refused(&loaded, &grants);

@@ -8,6 +8,7 @@ mod check;
 mod cursor;
 mod fields;
 pub(crate) mod files;
+pub(crate) mod fingerprint;
 mod forms;
 mod load;
 mod model;
@@ -19,10 +20,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod units;
+mod without_effect;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use fingerprint::{Differences, Fingerprints};
 pub use model::*;
 pub use problem::{Problem, Problems};
 pub use schema::{reference, schema};
@@ -85,6 +88,8 @@ pub struct LoadedConfig {
     pub warnings: Vec<Problem>,
     /// Grants that cannot be given: the hub runs, and the entries of these do not serve.
     pub refused: Vec<Problem>,
+    /// Digests of what takes effect at the start only, for telling what a reload cannot change.
+    pub fingerprints: Fingerprints,
     /// Where `${VAR}` values come from.
     pub secrets: Arc<Secrets>,
 }

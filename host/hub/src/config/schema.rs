@@ -32,7 +32,15 @@ pub fn schema() -> Value {
 #[must_use]
 pub fn reference() -> String {
     let mut out = String::new();
-    section(&mut out, "the file", ROOT.doc, "", ROOT.fields, &mut Vec::new());
+    section(
+        &mut out,
+        "the file",
+        ROOT.doc,
+        "",
+        ROOT.fields,
+        None,
+        &mut Vec::new(),
+    );
     out
 }
 
@@ -43,7 +51,7 @@ fn shape_schema(shape: &Shape, definitions: &mut BTreeMap<String, Value>) -> Val
             Value::Object(schema) => schema,
             _ => Map::new(),
         };
-        schema.insert("description".to_owned(), json!(field.doc));
+        schema.insert("description".to_owned(), json!(meaning(field)));
         if let Some(default) = default_of(field) {
             schema.insert("default".to_owned(), default);
         }
@@ -67,6 +75,17 @@ fn shape_schema(shape: &Shape, definitions: &mut BTreeMap<String, Value>) -> Val
         "required": required,
         "additionalProperties": false,
     })
+}
+
+/// What a key is for. A key that does nothing yet says so first.
+fn meaning(field: &Field) -> String {
+    match field.without_effect {
+        None => field.doc.to_owned(),
+        Some(consequence) => format!(
+            "Accepted, and does nothing in this version: {consequence}. Planned: {}",
+            field.doc
+        ),
+    }
 }
 
 /// The same schema, with `null` allowed.
@@ -148,14 +167,21 @@ fn section<'a>(
     doc: &str,
     prefix: &str,
     fields: &'a [Field],
+    without_effect: Option<&'static str>,
     known: &mut Vec<(&'a str, String)>,
 ) {
+    let doc = match without_effect {
+        None => doc.to_owned(),
+        Some(consequence) => format!(
+            "**This version accepts these keys and does nothing with them: {consequence}.** Planned: {doc}"
+        ),
+    };
     // Writing into a String cannot fail.
     let _ = write!(
         out,
         "## {title}\n\n{doc}\n\n| Key | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
     );
-    let mut later: Vec<(String, &'a Shape)> = Vec::new();
+    let mut later: Vec<(String, &'a Shape, Option<&'static str>)> = Vec::new();
     for field in fields {
         let path = match prefix {
             "" => field.key.to_owned(),
@@ -172,7 +198,7 @@ fn section<'a>(
                 Some((_, first)) => kind = format!("{kind}, as `{first}`"),
                 None => {
                     known.push((shape.name, path.clone()));
-                    later.push((path, shape));
+                    later.push((path, shape, without_effect.or(field.without_effect)));
                 }
             }
         }
@@ -180,12 +206,13 @@ fn section<'a>(
             out,
             "| `{path}` | {} | {default} | {} |",
             cell(&kind),
-            cell(field.doc)
+            cell(&meaning(field))
         );
     }
-    for (path, shape) in later {
+    for (path, shape, without_effect) in later {
         out.push('\n');
-        section(out, &format!("`{path}`"), shape.doc, &path, shape.fields, known);
+        let title = format!("`{path}`");
+        section(out, &title, shape.doc, &path, shape.fields, without_effect, known);
     }
 }
 

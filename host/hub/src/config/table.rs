@@ -20,6 +20,16 @@ pub(crate) struct Field {
     /// The default as it would be written; empty for none.
     pub(crate) default: &'static str,
     pub(crate) doc: &'static str,
+    /// For a key that is taken and not acted on: what therefore does not happen, such as `no request is limited`.
+    pub(crate) without_effect: Option<&'static str>,
+}
+
+impl Field {
+    /// The same key, which this version takes and does not act on. `consequence` says what therefore does not happen.
+    pub(crate) const fn without_effect(mut self, consequence: &'static str) -> Self {
+        self.without_effect = Some(consequence);
+        self
+    }
 }
 
 /// What a value may be.
@@ -74,6 +84,7 @@ pub(crate) const fn required(key: &'static str, kind: &'static Kind, doc: &'stat
         kind,
         default: "",
         doc,
+        without_effect: None,
     }
 }
 
@@ -90,5 +101,6 @@ pub(crate) const fn optional(
         kind,
         default,
         doc,
+        without_effect: None,
     }
 }

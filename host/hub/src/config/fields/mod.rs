@@ -56,14 +56,10 @@ pub(crate) static ROOT: Shape = Shape {
             "cache",
             &Kind::Object(&CACHE),
             "",
-            "Shared cache and limits of several replicas.",
-        ),
-        optional(
-            "auth",
-            &Kind::Object(&AUTH),
-            "",
-            "Keys, and sign-in for the web UI.",
-        ),
+            "a cache and limits that several replicas share.",
+        )
+        .without_effect("each hub keeps its own state, and replicas share nothing"),
+        optional("auth", &Kind::Object(&AUTH), "", "The keys of clients."),
         optional("mcps", &Kind::Object(&MCPS), "", "MCP servers behind the hub."),
         optional(
             "skills",
@@ -99,20 +95,23 @@ pub(crate) static ROOT: Shape = Shape {
             "rate_limits",
             &Kind::Object(&RATE_LIMITS),
             "",
-            "How often one may call.",
-        ),
+            "how often a client may call.",
+        )
+        .without_effect("no request is limited"),
         optional(
             "audit",
             &Kind::Object(&AUDIT),
             "",
-            "What is written down of every call.",
-        ),
+            "what is written down of every call.",
+        )
+        .without_effect("no call is written down"),
         optional(
             "git",
             &Kind::Object(&GIT),
             "",
-            "The repository that `POST /api/v1/sync` pulls from.",
-        ),
+            "the repository that the hub pulls its files from.",
+        )
+        .without_effect("no repository is pulled"),
     ],
 };
 

@@ -80,7 +80,7 @@ pub(super) static STORE: Shape = Shape {
 
 pub(super) static CACHE: Shape = Shape {
     name: "cache",
-    doc: "Shared cache and limits of several replicas.",
+    doc: "a cache and limits that several replicas share.",
     fields: &[required(
         "url",
         &text_of(&CACHE_URL),
@@ -90,7 +90,7 @@ pub(super) static CACHE: Shape = Shape {
 
 pub(super) static AUTH: Shape = Shape {
     name: "auth",
-    doc: "Keys, and sign-in for the web UI.",
+    doc: "The keys of clients.",
     fields: &[
         optional(
             "api_keys",
@@ -98,7 +98,8 @@ pub(super) static AUTH: Shape = Shape {
             "[]",
             "Keys of clients. A hub without any makes one at its first start.",
         ),
-        optional("oauth", &Kind::Object(&OAUTH), "", "Sign-in for the web UI."),
+        optional("oauth", &Kind::Object(&OAUTH), "", "sign-in for people.")
+            .without_effect("nobody can sign in with it"),
     ],
 };
 
@@ -106,11 +107,7 @@ pub(super) static API_KEY: Shape = Shape {
     name: "api_key",
     doc: "A client's key. `aih key new NAME` prints a key and this entry.",
     fields: &[
-        required(
-            "name",
-            &NAME_K,
-            "Shown in logs and audit rows; unique among keys.",
-        ),
+        required("name", &NAME_K, "Shown in logs; unique among keys."),
         required(
             "key_hash",
             &text_of(&KEY_HASH),
@@ -127,7 +124,7 @@ pub(super) static API_KEY: Shape = Shape {
 
 pub(super) static OAUTH: Shape = Shape {
     name: "oauth",
-    doc: "Sign-in for the web UI.",
+    doc: "sign-in for people.",
     fields: &[
         required("provider", &Kind::OneOf(&["github"]), "Who signs people in."),
         required("client_id", &VALUE_K, "Id of the OAuth app. May hold `${VAR}`."),
@@ -141,7 +138,7 @@ pub(super) static OAUTH: Shape = Shape {
             "allowed_users",
             &TEXTS,
             "[]",
-            "Names at the provider; empty lets nobody in.",
+            "Names at the provider of the people who are to be let in; empty is nobody.",
         ),
     ],
 };
@@ -177,7 +174,7 @@ pub(super) const BURST: Field = optional("burst", &COUNT, "", "How many at once;
 
 pub(super) static RATE_LIMITS: Shape = Shape {
     name: "rate_limits",
-    doc: "How often one may call; what is not given has no limit.",
+    doc: "how often a client may call; what is not given is to have no limit.",
     fields: &[
         optional("per_key", &Kind::Object(&RATE), "", "Requests of one key."),
         optional(
@@ -230,22 +227,27 @@ pub(super) static RATE_RULE: Shape = Shape {
 
 pub(super) static AUDIT: Shape = Shape {
     name: "audit",
-    doc: "What is written down of every call.",
+    doc: "what is written down of every call.",
     fields: &[
-        optional("enabled", &Kind::Bool, "true", "`false` writes nothing down."),
+        optional(
+            "enabled",
+            &Kind::Bool,
+            "true",
+            "Whether anything is to be written down.",
+        ),
         optional(
             "arguments",
             &Kind::OneOf(&["none", "digest", "full"]),
             "digest",
-            "What is kept of a call's arguments: nothing, a SHA-256, or all.",
+            "What is to be kept of a call's arguments: nothing, a SHA-256, or all.",
         ),
-        optional("keep", &DURATION_K, "90d", "Older rows are removed."),
+        optional("keep", &DURATION_K, "90d", "How long rows are to be kept."),
     ],
 };
 
 pub(super) static GIT: Shape = Shape {
     name: "git",
-    doc: "The repository that holds this hub's files.",
+    doc: "the repository that the hub pulls its files from.",
     fields: &[
         optional(
             "url",
