@@ -3,6 +3,7 @@
 mod guests;
 mod setup;
 mod step;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,12 @@ enum Task {
         /// Also renew the components that the repository carries, for machines without such a compiler.
         #[arg(long)]
         carry: bool,
+    },
+    /// Make the npm packages that example plugins carry (their folder `vendor`) anew from the lock files.
+    Vendor {
+        /// Change nothing, and fail where a file is not the one that npm installs.
+        #[arg(long)]
+        check: bool,
     },
     /// Install what the tests need, build, and run every test.
     Test {
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
         Task::Guests { from, carry } => {
             guests::build(from).and_then(|()| if carry { guests::carry(from) } else { Ok(()) })
         }
+        Task::Vendor { check } => vendor::all(check),
         Task::Test { filter } => test(&filter),
         Task::Soak { minutes } => build().and_then(|()| soak(minutes)),
         Task::Ci => ci(),

@@ -203,3 +203,95 @@ async fn nothing_outside_of_the_project_is_read() {
     let error = outside.error("project/plugin.js").await;
     assert!(matches!(error, BuildError::MissingImport { .. }), "{error}");
 }
+
+const ANSWER: &str = "export default ";
+
+/// A package of one file.
+fn package(folder: &str, name: &str, answer: &str) -> [(String, String); 2] {
+    let manifest = format!(r#"{{ "name": "{name}", "type": "module", "main": "./index.js" }}"#);
+    [
+        (format!("{folder}/{name}/package.json"), manifest),
+        (
+            format!("{folder}/{name}/index.js"),
+            format!("{ANSWER}'{answer}';"),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn packages_that_a_project_carries_are_found() {
+    let main = format!(
+        "import own from 'own';\nimport both from 'both';\nimport scoped from '@scope/thing';\nimport outer from 'outer';\n\
+         const found = [own, both, scoped, outer].join(', ');\n\
+         if (found !== 'vendored, installed, scoped, outer with inner of its own') throw new Error(found);\n{RAW_JS}"
+    );
+    let project = Project::new(&[
+        ("package.json", r#"{ "name": "project" }"#),
+        ("src/plugin.js", &main),
+        (
+            "vendor/outer/package.json",
+            r##"{ "name": "outer", "type": "module", "exports": "./index.js", "imports": { "#inner": "inner" } }"##,
+        ),
+        (
+            "vendor/outer/index.js",
+            "import inner from 'inner';\nimport again from '#inner';\nif (inner !== again) throw new Error(again);\n\
+             export default 'outer with ' + inner;",
+        ),
+    ]);
+    for (path, text) in [
+        package("vendor", "own", "vendored"),
+        package("vendor", "both", "vendored"),
+        package("node_modules", "both", "installed"),
+        package("vendor", "@scope/thing", "scoped"),
+        package("vendor", "inner", "inner of all"),
+        package("vendor/outer/vendor", "inner", "inner of its own"),
+    ]
+    .as_flattened()
+    {
+        project.write(path, text);
+    }
+    project.build("src/plugin.js").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_package_above_the_project_does_not_hide_a_carried_one() {
+    let main = format!("import own from 'own';\nif (own !== 'carried') throw new Error(own);\n{RAW_JS}");
+    let project = Project::new(&[
+        ("project/package.json", r#"{ "name": "project" }"#),
+        ("project/plugin.js", &main),
+    ]);
+    for (path, text) in [
+        package("node_modules", "own", "above"),
+        package("project/vendor", "own", "carried"),
+    ]
+    .as_flattened()
+    {
+        project.write(path, text);
+    }
+    project.build("project/plugin.js").await.unwrap();
+    // What is above the project alone is still not part of it.
+    std::fs::remove_dir_all(project.path("project/vendor")).unwrap();
+    let error = project.error("project/plugin.js").await.to_string();
+    assert!(error.contains("outside of the project's folder"), "{error}");
+}
+
+#[tokio::test]
+async fn a_package_that_cannot_run_is_named_wherever_it_lies() {
+    for folder in [
+        "node_modules",
+        "vendor",
+        "vendor/outer/node_modules",
+        "vendor/outer/vendor",
+    ] {
+        let project = Project::new(&[
+            ("package.json", r#"{ "name": "project" }"#),
+            (
+                "plugin.js",
+                &format!("import './{folder}/bad/index.js';\n{RAW_JS}"),
+            ),
+            (&format!("{folder}/bad/index.js"), "import 'child_process';"),
+        ]);
+        let error = project.error("plugin.js").await.to_string();
+        assert!(error.contains("The package `bad` needs it"), "{folder}: {error}");
+    }
+}

@@ -341,3 +341,21 @@ async fn a_syntax_error_says_where_it_is() {
         assert!(!said.contains(": :") && !said.contains("Failed to"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn the_packages_that_an_example_carries_are_those_of_its_lock_file() {
+    let there = std::process::Command::new("npm").arg("--version").output();
+    if there.is_err() {
+        eprintln!("skipped: npm is not installed");
+        return;
+    }
+    let mut command = Program::command(&tools::binary("xtask"));
+    command.args(["vendor", "--check"]);
+    let output = Program::run("xtask", command, LIMIT).await;
+    if output.text.contains("npm could not install the packages") {
+        // No registry can be reached: nothing to compare with.
+        eprintln!("skipped: {}", output.text);
+        return;
+    }
+    assert!(output.status.success(), "{}", output.text);
+}

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     parse::{self, Hint, Kind, Parsed, Wanted},
-    resolve::{Resolver, Target, package_of},
+    resolve::{PACKAGE_FOLDERS, Resolver, Target, package_of},
 };
 use crate::{BuildError, Place, child::read_input, digest::hash_of, job::Input};
 
@@ -324,7 +324,7 @@ pub(super) fn missing(place: Place, name: &str, why: Option<&str>) -> BuildError
         (Some(why), _) => why.to_owned(),
         (None, Some("aih-plugin")) => "the SDK has no such module".to_owned(),
         (None, Some(package)) => format!(
-            "run `npm install {package}` in the plugin's folder (or put the package into its `node_modules`), and build again"
+            "run `npm install {package}` in the plugin's folder (or put the package into its `node_modules` or `vendor`), and build again"
         ),
         (None, None) => "there is no such file; check the path".to_owned(),
     };
@@ -361,8 +361,12 @@ pub(super) fn node(place: Place, name: &str) -> BuildError {
 
 /// The package that a file belongs to, if it is an installed one.
 fn package_at(file: &str) -> Option<&str> {
-    let (_, inside) = file.rsplit_once("node_modules/")?;
-    package_of(inside)
+    let starts = PACKAGE_FOLDERS.iter().filter_map(|folder| {
+        let within = file.rfind(&format!("/{folder}/")).map(|at| at + 1);
+        let first = file.starts_with(&format!("{folder}/")).then_some(0);
+        Some(within.or(first)? + folder.len() + 1)
+    });
+    package_of(file.get(starts.max()?..)?)
 }
 
 fn unsupported_file(shown: &str, name: &str, extension: &str) -> BuildError {

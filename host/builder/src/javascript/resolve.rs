@@ -99,9 +99,20 @@ const SHIMMED: &[(&str, &str)] = &[
     ("util", "util.js"),
 ];
 
+/// The folders that packages are looked for in, in the order in which they count: what `npm` installs, and what a
+/// project carries. The second is for projects that work without an installation; see `cargo xtask vendor`.
+pub(super) const PACKAGE_FOLDERS: [&str; 2] = ["node_modules", "vendor"];
+
 /// Resolves imports of one project.
 pub(super) struct Resolver {
     root: PathBuf,
+    /// One for each of [`PACKAGE_FOLDERS`], so that a package which lies in a `node_modules` above the project hides none
+    /// that the project carries.
+    by_folder: [Conditions; PACKAGE_FOLDERS.len()],
+}
+
+/// The two ways to name a module.
+struct Conditions {
     import: Oxc,
     require: Oxc,
 }
@@ -123,15 +134,24 @@ impl Resolver {
             node_path: false,
             ..ResolveOptions::default()
         };
-        let import = Oxc::new(options.clone());
-        let require = import.clone_with_options(ResolveOptions {
-            condition_names: words(&["require", "workerd", "worker", "browser", "default"]),
-            ..options
+        // All of them share what they know of the file system.
+        let first = Oxc::new(options.clone());
+        let by_folder = PACKAGE_FOLDERS.map(|folder| {
+            let options = ResolveOptions {
+                modules: vec![folder.to_owned()],
+                ..options.clone()
+            };
+            Conditions {
+                import: first.clone_with_options(options.clone()),
+                require: first.clone_with_options(ResolveOptions {
+                    condition_names: words(&["require", "workerd", "worker", "browser", "default"]),
+                    ..options
+                }),
+            }
         });
         Self {
             root: root.to_owned(),
-            import,
-            require,
+            by_folder,
         }
     }
 
@@ -141,29 +161,22 @@ impl Resolver {
             return target;
         }
         let bare = name.strip_prefix("node:");
+        let mut why = None;
         if bare.is_none() {
-            let resolver = if by_require { &self.require } else { &self.import };
-            match resolver.resolve_file(from, name) {
-                // The real path: links within the project are followed, and none that leads out.
-                Ok(found) => match found.path().canonicalize() {
-                    Ok(real) if real.starts_with(&self.root) => return Target::File(real),
-                    Ok(real) => {
-                        return Target::Missing(Some(format!(
-                            "it is at {}, outside of the project's folder {}",
-                            real.display(),
-                            self.root.display()
-                        )));
-                    }
-                    Err(_) => {}
-                },
-                Err(ResolveError::Ignored(_)) => return Target::Nothing,
-                Err(ResolveError::NotFound(_)) => {}
-                Err(other) => {
-                    if !is_node(name) {
-                        return Target::Missing(Some(other.to_string()));
-                    }
+            // A path means the same whatever the folder of the packages is called.
+            let folders = match name.starts_with(['.', '/']) {
+                true => 1,
+                false => PACKAGE_FOLDERS.len(),
+            };
+            for conditions in self.by_folder.iter().take(folders) {
+                match self.find(conditions, from, name, by_require) {
+                    Target::Missing(reason) => why = why.or(reason),
+                    found => return found,
                 }
             }
+        }
+        if let Some(why) = why {
+            return Target::Missing(Some(why));
         }
         let node = bare.unwrap_or(name);
         if let Some((_, file)) = SHIMMED.iter().find(|(known, _)| *known == node) {
@@ -173,6 +186,30 @@ impl Resolver {
             return Target::Node;
         }
         Target::Missing(None)
+    }
+
+    /// Where a name leads from a file, as far as files are concerned.
+    fn find(&self, conditions: &Conditions, from: &Path, name: &str, by_require: bool) -> Target {
+        let resolver = match by_require {
+            true => &conditions.require,
+            false => &conditions.import,
+        };
+        match resolver.resolve_file(from, name) {
+            // The real path: links within the project are followed, and none that leads out.
+            Ok(found) => match found.path().canonicalize() {
+                Ok(real) if real.starts_with(&self.root) => Target::File(real),
+                Ok(real) => Target::Missing(Some(format!(
+                    "it is at {}, outside of the project's folder {}",
+                    real.display(),
+                    self.root.display()
+                ))),
+                Err(_) => Target::Missing(None),
+            },
+            Err(ResolveError::Ignored(_)) => Target::Nothing,
+            Err(ResolveError::NotFound(_)) => Target::Missing(None),
+            Err(_) if is_node(name) => Target::Missing(None),
+            Err(other) => Target::Missing(Some(other.to_string())),
+        }
     }
 }
 
