@@ -34,7 +34,7 @@ pub fn is_child(argument: &OsStr) -> bool {
 }
 
 /// Compiles a component for this machine, or says why it cannot be.
-pub type Compiler = fn(&[u8]) -> Result<Vec<u8>, String>;
+pub type Compiler = fn(&[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The child: what `main` runs, and nothing else, when [`is_child`] says so. It must be called before any
 /// thread is started. `compiler` is what [`crate::Builder::compile`] runs in it.
@@ -87,7 +87,10 @@ fn compile(job: &Compile, compiler: Compiler) -> Result<(), BuildError> {
     enter(&job.folder, &job.folder, limits, job.parent)?;
     let component =
         fs::read(job.folder.join(COMPONENT)).map_err(|e| BuildError::io("cannot read the component", &e))?;
-    let code = compiler(&component).map_err(BuildError::Other)?;
+    let code = compiler(&component).map_err(|error| {
+        let error: &(dyn std::error::Error + 'static) = &*error;
+        BuildError::Refused(error.into())
+    })?;
     fs::write(job.folder.join(CODE), code).map_err(|e| BuildError::io("cannot write the code", &e))
 }
 

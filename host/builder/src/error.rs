@@ -105,20 +105,67 @@ pub enum BuildError {
     /// The build was given up by who asked for it.
     #[error("the build was given up")]
     Cancelled,
+    /// The machine failed: the disk, the system, the compiler's process.
+    #[error("{what}")]
+    Machine {
+        /// What could not be done, and with which file.
+        what: String,
+        /// Why.
+        source: MachineError,
+    },
+    /// The compiler refuses the component.
+    #[error(transparent)]
+    Refused(MachineError),
     /// Anything else.
     #[error("{0}")]
     Other(String),
 }
 
+/// An error of the system, or of a library, in a form that passes from the build's process to the hub's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{text}")]
+pub struct MachineError {
+    /// The system's number of it (`errno`), where it has one.
+    pub code: Option<i32>,
+    /// What it says, with all its causes.
+    pub text: String,
+}
+
+impl From<&std::io::Error> for MachineError {
+    fn from(error: &std::io::Error) -> Self {
+        Self {
+            code: error.raw_os_error(),
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<&(dyn std::error::Error + 'static)> for MachineError {
+    fn from(error: &(dyn std::error::Error + 'static)) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let texts: Vec<String> = causes.map(ToString::to_string).collect();
+        Self {
+            code: None,
+            text: texts.join(": "),
+        }
+    }
+}
+
 impl BuildError {
     /// An error of the machine rather than of the source.
     pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
-        Self::Other(format!("{what}: {error}"))
+        Self::Machine {
+            what: what.to_owned(),
+            source: error.into(),
+        }
     }
 
     /// Whether the same source can be expected to fail again.
     pub fn is_of_the_source(&self) -> bool {
-        !matches!(self, Self::Cancelled | Self::Other(_))
+        !matches!(
+            self,
+            Self::Cancelled | Self::Machine { .. } | Self::Refused(_) | Self::Other(_)
+        )
     }
 }
 
@@ -131,9 +178,12 @@ pub enum CompileError {
     /// It wanted more memory than it may have: the limit in bytes.
     #[error("it needed more than {} MiB of memory", .0 / (1024 * 1024))]
     OutOfMemory(u64),
+    /// The process that compiles died. The text is what it wrote last.
+    #[error("the compiler ended without an answer ({0})")]
+    Crashed(String),
     /// The compiler refuses it, or the machine failed.
-    #[error("{0}")]
-    Failed(String),
+    #[error(transparent)]
+    Failed(BuildError),
 }
 
 impl From<BuildError> for CompileError {
@@ -141,8 +191,8 @@ impl From<BuildError> for CompileError {
         match error {
             BuildError::TimedOut(limit) => Self::TimedOut(limit),
             BuildError::OutOfMemory(limit) => Self::OutOfMemory(limit),
-            BuildError::Crashed(how) => Self::Failed(format!("the compiler ended without an answer ({how})")),
-            other => Self::Failed(other.to_string()),
+            BuildError::Crashed(how) => Self::Crashed(how),
+            other => Self::Failed(other),
         }
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use aih_builder::{BuildCache, BuildOptions, Builder, CompileError};
+use aih_builder::{BuildCache, BuildOptions, Builder, CompileError, MachineError};
 use common::options;
 
 async fn compile(component: &[u8], options: BuildOptions) -> Result<Vec<u8>, CompileError> {
@@ -48,6 +48,11 @@ async fn a_component_that_takes_too_much_memory_is_stopped() {
     assert!(matches!(error, CompileError::OutOfMemory(_)), "{error}");
 }
 
+/// An error with its causes.
+fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    MachineError::from(error).text
+}
+
 #[tokio::test]
 async fn a_compiler_that_dies_takes_only_its_process_down() {
     let error = error_of(b"abort", options()).await;
@@ -57,8 +62,8 @@ async fn a_compiler_that_dies_takes_only_its_process_down() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_compiler_sees_no_files_but_its_own() {
-    let error = error_of(b"/etc/passwd", options()).await;
-    assert!(error.to_string().contains("Permission denied"), "{error}");
+    let error = text(&error_of(b"/etc/passwd", options()).await);
+    assert!(error.contains("Permission denied"), "{error}");
 }
 
 #[cfg(target_os = "linux")]
@@ -74,7 +79,7 @@ async fn the_compiler_reaches_no_process_no_socket_and_no_other_folder() {
             eprintln!("skipped: {attempt}: no seccomp");
             continue;
         }
-        let error = error_of(attempt.as_bytes(), options()).await.to_string();
+        let error = text(&error_of(attempt.as_bytes(), options()).await);
         let refused = ["Permission denied", "not permitted", "EPERM"];
         assert!(
             refused.iter().any(|word| error.contains(word)),

@@ -105,8 +105,7 @@ impl CompileCache {
             }
         }
         // SAFETY: the caller's promise.
-        unsafe { Component::deserialize(engine, code) }
-            .map_err(|error| LoadError::Compile(format!("{error:#}")))
+        unsafe { Component::deserialize(engine, code) }.map_err(|error| LoadError::Compile(error.into()))
     }
 }
 

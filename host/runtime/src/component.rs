@@ -166,7 +166,7 @@ impl Loaded {
         folders: Vec<Folder>,
     ) -> Result<Self, LoadError> {
         inspect::check(component, &runtime.engine, world)?;
-        let fault = |error: wasmtime::Error| LoadError::WrongWorld(format!("{error:#}"));
+        let fault = |error: wasmtime::Error| LoadError::Link(error.into());
         let pre = runtime.linker.instantiate_pre(component).map_err(fault)?;
         let exports = match world {
             World::Plugin => Exports::Plugin(PluginPre::new(pre).map_err(fault)?),

@@ -20,7 +20,7 @@ use wasmtime::{
 use crate::{
     cache::CompileCache,
     compute::Compute,
-    error::LoadError,
+    error::{BoxError, LoadError},
     files::Usages,
     sandbox::{Sandbox, add_to_linker},
 };
@@ -42,19 +42,17 @@ pub unsafe trait Compiler: Send + Sync {
     ///
     /// # Errors
     /// Why there is no code, for the operator.
-    async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, String>;
+    async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, BoxError>;
 }
 
 /// Compiles a component for this machine. Blocks for seconds.
 ///
 /// # Errors
 /// Why the compiler refuses it.
-pub fn precompile(component: &[u8]) -> Result<Vec<u8>, String> {
+pub fn precompile(component: &[u8]) -> Result<Vec<u8>, BoxError> {
     // Without a pool: where instances will get their memory from changes nothing of the code.
-    let engine = engine(None).map_err(|error| format!("{error:#}"))?;
-    engine
-        .precompile_component(component)
-        .map_err(|error| format!("{error:#}"))
+    let engine = engine(None)?;
+    Ok(engine.precompile_component(component)?)
 }
 
 /// How the runtime is set up.
@@ -116,7 +114,7 @@ impl Runtime {
     /// # Errors
     /// The machine can run no WebAssembly, or the cache folder cannot be made.
     pub fn new(options: &RuntimeOptions) -> Result<Self, LoadError> {
-        let fault = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
+        let fault = |error: wasmtime::Error| LoadError::Engine(error.into());
         let pooled = engine(Some(options.instances.saturating_add(SPARES as u32)));
         let (engine, allocation) = match pooled {
             Ok(engine) => (engine, Allocation::Pooled),
@@ -213,7 +211,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(LoadError::Compile(format!("it was cut off: {error}"))))
+        .unwrap_or_else(|error| Err(LoadError::CutOff(error)))
 }
 
 fn engine(pool: Option<u32>) -> wasmtime::Result<Engine> {
@@ -335,7 +333,7 @@ mod tests {
     #[expect(unsafe_code, reason = "see the safety comment")]
     #[async_trait]
     unsafe impl Compiler for Elsewhere {
-        async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, String> {
+        async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, BoxError> {
             self.0.fetch_add(1, Ordering::Relaxed);
             precompile(component)
         }
@@ -372,6 +370,6 @@ mod tests {
     #[test]
     fn what_is_no_component_is_told() {
         let error = precompile(b"\0asm\x0d\0\x01\0rest").unwrap_err();
-        assert!(!error.is_empty());
+        assert!(!error.to_string().is_empty());
     }
 }

@@ -4,29 +4,41 @@ use std::time::Duration;
 
 use crate::bindings::Failure;
 
-/// Why a component cannot be used.
+/// An error of another library, kept whole: what a message leaves out is in its chain of sources.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a component cannot be used. The message of an error with a `source` says what failed; the source says why.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is no component.
+    /// The file is not a component: what it is instead, and what to do.
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(String),
-    /// A component of another world.
+    /// A component of another world: what is missing or too much.
     #[error("the component does not fit: {0}")]
     WrongWorld(String),
+    /// Its imports or exports are not those of the contract.
+    #[error("the component does not fit")]
+    Link(#[source] BoxError),
     /// The compiler refuses it.
-    #[error("the component cannot be compiled: {0}")]
-    Compile(String),
+    #[error("the component cannot be compiled")]
+    Compile(#[source] BoxError),
+    /// The machine can run no WebAssembly.
+    #[error("the runtime of components cannot be set up")]
+    Engine(#[source] BoxError),
+    /// A thread that did part of the work panicked or was cut off.
+    #[error("the work on the component was cut off")]
+    CutOff(#[source] tokio::task::JoinError),
     /// Its list of tools is wrong.
     #[error("list-tools: {0}")]
     Tools(String),
     /// It failed while its tools were listed.
-    #[error("the component failed when its tools were listed: {0}")]
+    #[error("the component failed when its tools were listed")]
     Call(#[source] CallError),
     /// What the operator granted cannot be given.
     #[error(transparent)]
     Grant(#[from] crate::GrantError),
     /// A file cannot be read or written.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io {
         /// Which file, and what for.
         what: String,
@@ -71,7 +83,7 @@ pub enum CallError {
         waited: Duration,
     },
     /// The component has no such export.
-    #[error("the component is no {0}")]
+    #[error("the component is not a {0}")]
     NoSuchExport(&'static str),
     /// A bug of the host.
     #[error("the host failed: {0}")]

@@ -32,7 +32,7 @@ pub use bindings::{Content, Decision, Event, Failure, Outcome, Output, Tool, Too
 pub use cache::CompileCache;
 pub use component::{Context, Loaded, Spec, World};
 pub use engine::{Allocation, Compiler, Runtime, RuntimeOptions, precompile};
-pub use error::{CallError, LoadError};
+pub use error::{BoxError, CallError, LoadError};
 pub use files::{GrantedTo, Reserved, ReservedPath, Written};
 pub use grants::{ClientFeature, FileGrant, FileMode, GrantError, Grants, Quota};
 pub use inspect::{Inspection, inspect};

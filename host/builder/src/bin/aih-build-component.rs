@@ -10,7 +10,7 @@ fn main() -> ExitCode {
 }
 
 /// A compiler that does what a bad component could make a real one do.
-fn stand_in(component: &[u8]) -> Result<Vec<u8>, String> {
+fn stand_in(component: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     match component {
         b"loop" => loop {
             std::hint::spin_loop();
@@ -22,7 +22,7 @@ fn stand_in(component: &[u8]) -> Result<Vec<u8>, String> {
             }
         }
         b"abort" => std::process::abort(),
-        b"bad" => Err("it is bad".to_owned()),
+        b"bad" => Err("it is bad".into()),
         b"write" => std::fs::write("/tmp/written-by-a-build", "x")
             .map(|()| Vec::new())
             .map_err(text),
@@ -43,7 +43,7 @@ fn stand_in(component: &[u8]) -> Result<Vec<u8>, String> {
             let parent = nix::unistd::getppid();
             nix::sys::signal::kill(parent, nix::sys::signal::Signal::SIGCONT)
                 .map(|()| Vec::new())
-                .map_err(|error| error.to_string())
+                .map_err(Into::into)
         }
         b"threads" => {
             let threads: Vec<_> = (0..4).map(|n| std::thread::spawn(move || n)).collect();
@@ -65,12 +65,12 @@ fn stand_in(component: &[u8]) -> Result<Vec<u8>, String> {
         path if path.starts_with(b"/") => {
             // Who is not confined can read it.
             let read = std::fs::read(String::from_utf8_lossy(path).as_ref());
-            read.map_err(|error| error.to_string())
+            read.map_err(Into::into)
         }
         _ => Ok(component.to_ascii_uppercase()),
     }
 }
 
-fn text(error: std::io::Error) -> String {
-    error.to_string()
+fn text(error: std::io::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    error.into()
 }

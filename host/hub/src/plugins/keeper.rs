@@ -112,7 +112,7 @@ impl<T: Send + Sync + 'static> Keeper<T> {
                     told(Ok(&*made));
                 }
                 Err(error) => {
-                    let error = OutsideText::from(error.to_string());
+                    let error = OutsideText::from(with_causes(&error));
                     let state = match keeper.ready() {
                         Some(_) => ProviderState::Up,
                         None => ProviderState::Down,
@@ -197,6 +197,12 @@ impl<T: Send + Sync + 'static> Keeper<T> {
     fn become_condition(&self, state: ProviderState, last_error: Option<OutsideText>) {
         self.condition.store(Arc::new(Condition { state, last_error }));
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &PrepareError) -> String {
+    let causes = anyhow::Chain::new(error);
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What tells that a file has changed: its time of change and its size, `None` where there is none.

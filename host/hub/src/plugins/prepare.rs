@@ -7,7 +7,7 @@ use std::{
 };
 
 use aih_builder::{BuildCache, BuildOptions, Builder};
-use aih_runtime::{Compiler, LoadError, Loaded, Reserved, Runtime, RuntimeOptions, Spec, World};
+use aih_runtime::{BoxError, Compiler, LoadError, Loaded, Reserved, Runtime, RuntimeOptions, Spec, World};
 use async_trait::async_trait;
 
 use crate::config;
@@ -47,7 +47,7 @@ pub enum PrepareError {
     #[error(transparent)]
     Build(#[from] aih_builder::BuildError),
     /// The component cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Load {
         /// The file.
         path: PathBuf,
@@ -77,8 +77,8 @@ struct Child(Arc<Builder>);
 #[expect(unsafe_code, reason = "code that is run; see the safety comment")]
 #[async_trait]
 unsafe impl Compiler for Child {
-    async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, String> {
-        self.0.compile(component).await.map_err(|error| error.to_string())
+    async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, BoxError> {
+        Ok(self.0.compile(component).await?)
     }
 }
 
