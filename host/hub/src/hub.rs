@@ -8,10 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     access::{KeyEntry, KeyRing, PermissionSet, Principal, first_key},
-    catalogue::{
-        Catalogue,
-        provider::{ChangeSignal, Provider},
-    },
+    catalogue::Catalogue,
     config::{LoadedConfig, Problem, Problems, files},
     data::DataFolder,
     gateway::{
@@ -20,6 +17,7 @@ use crate::{
     },
     hooks::Hooks,
     plugins::{self, Neighbours, PluginServer, Workshop},
+    provider::{ChangeSignal, Provider},
     store::Store,
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
 };

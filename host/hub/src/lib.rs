@@ -18,6 +18,7 @@ pub mod mcp;
 pub mod memory;
 pub mod observe;
 pub mod plugins;
+pub mod provider;
 pub mod quiet;
 pub mod reload;
 pub mod secrets;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use aih::upstream::guard::{GUARD_ARGUMENT, guard_main};
+use aih::upstream::transport::guard::{GUARD_ARGUMENT, guard_main};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -12,16 +12,12 @@ use async_trait::async_trait;
 
 use crate::{
     access::{KeyId, PermissionSet, Principal},
-    catalogue::{
-        configs::ConfigSource,
-        provider::{
-            Answer, Call, Client, ClientKey, Offers, Peer, Provider, ProviderKind, ProviderState,
-            ProviderStatus,
-        },
-        skills::SkillSource,
-    },
+    catalogue::{configs::ConfigSource, skills::SkillSource},
     gateway::hub::HookInfo,
     mcp::{ErrorObject, ProtocolVersion, RawJson},
+    provider::{
+        Answer, Call, Client, ClientKey, Offers, Peer, Provider, ProviderKind, ProviderState, ProviderStatus,
+    },
     secrets::OutsideText,
 };
 

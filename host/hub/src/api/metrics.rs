@@ -14,11 +14,16 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::{MetricType, exemplar::Exemplar};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::problem::{Problem, require};
-use super::{ApiState, manage, respond};
-use crate::access::{Caller, Principal};
-use crate::catalogue::provider::ProviderState;
-use crate::gateway::hub::view::Health;
+use super::{
+    ApiState, manage,
+    problem::{Problem, require},
+    respond,
+};
+use crate::{
+    access::{Caller, Principal},
+    gateway::hub::view::Health,
+    provider::ProviderState,
+};
 
 /// What a key must be allowed to read metrics.
 pub(super) const METRICS: &str = "admin/metrics";

@@ -9,14 +9,15 @@ use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::access::Caller;
-use crate::catalogue::configs::ConfigSet;
-use crate::catalogue::provider::{ChangeSignal, Offers, ProviderState};
-use crate::catalogue::skills::SkillSet;
-use crate::gateway::hub::{HubContent, PluginInfo};
-use crate::mcp::RawJson;
-use crate::observe::{LogLevel, LogRow};
-use crate::testing::{Lister, config, hook, principal, skill, tools, write_files};
+use crate::{
+    access::Caller,
+    catalogue::{configs::ConfigSet, skills::SkillSet},
+    gateway::hub::{HubContent, PluginInfo},
+    mcp::RawJson,
+    observe::{LogLevel, LogRow},
+    provider::{ChangeSignal, Offers, ProviderState},
+    testing::{Lister, config, hook, principal, skill, tools, write_files},
+};
 
 fn content(dir: &Path) -> HubContent {
     write_files(dir);

@@ -2,11 +2,9 @@
 //! modern server asks on its way is asked where the client, or the plugin's caller, can be asked.
 
 use crate::{
-    catalogue::{
-        Offering, ProviderRequest,
-        provider::{Answer, Call},
-    },
+    catalogue::{Offering, ProviderRequest},
     mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method},
+    provider::{Answer, Call},
 };
 
 /// How often an `input_required` answer may ask again before the hub gives up (the SDKs' number).

@@ -8,12 +8,10 @@ pub(crate) mod bridge;
 pub(crate) mod record;
 
 use crate::{
-    catalogue::{
-        ProviderRequest, Target,
-        provider::{Answer, Call},
-    },
+    catalogue::{ProviderRequest, Target},
     hooks::Hooks,
     mcp::{Era, ErrorObject, RawJson, method},
+    provider::{Answer, Call},
 };
 use record::Row;
 

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    catalogue::provider::{Answer, Call},
     mcp::{ErrorObject, method},
+    provider::{Answer, Call},
 };
 
 /// A call of a tool that has begun.

@@ -6,7 +6,6 @@ pub mod front_matter;
 pub mod media;
 pub mod names;
 pub mod pages;
-pub mod provider;
 pub mod skills;
 pub mod skills_mcp;
 pub mod snapshot;
@@ -21,11 +20,13 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
-use provider::{ChangeSignal, Provider};
 pub use snapshot::{Item, ListKind, Offering, Scope, Snapshot};
 pub use target::{ProviderRequest, Target, ToolNames};
 
-use crate::access::Principal;
+use crate::{
+    access::Principal,
+    provider::{ChangeSignal, Provider},
+};
 
 /// How long the catalogue waits for more changes before it makes a new picture.
 const SETTLE: Duration = Duration::from_millis(15);
@@ -180,7 +181,7 @@ fn same(a: &[Item], b: &[Item]) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        catalogue::provider::Offers,
+        provider::Offers,
         testing::{Lister, principal, tools},
     };
 

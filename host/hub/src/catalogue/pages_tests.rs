@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::catalogue::provider::Offers;
-use crate::catalogue::{Offering, Scope, Snapshot};
-use crate::testing::{Lister, principal, tools};
+use crate::{
+    catalogue::{Offering, Scope, Snapshot},
+    provider::Offers,
+    testing::{Lister, principal, tools},
+};
 
 /// A snapshot of servers that list tools of these names, in this order.
 fn snapshot(servers: &[(&'static str, Vec<String>)]) -> Snapshot {

@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::{
     names::{ExposedName, Namespace},
     pages::{self, Page},
-    provider::{Offers, Provider, ProviderKind},
     target::{Target, ToolNames},
     uri,
 };
 use crate::{
     access::{Principal, ResourcePath},
     mcp::{RawJson, RawObject, headers::ParamHeader, method::meta},
+    provider::{Offers, Provider, ProviderKind},
 };
 
 /// The four kinds of things that a provider lists.

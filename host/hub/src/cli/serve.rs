@@ -15,13 +15,13 @@ use super::{Common, keep_time, load, open_data_folder, report, runtime};
 use crate::{
     access::{self, AccessState, ApiKey, Guard, GuardConfig},
     api::{self, ApiState},
-    catalogue::provider::{ProviderKind, ProviderState},
     config::LoadedConfig,
     data::{self, Role},
     gateway,
     hub::{self, Hub, Keys},
     listener::{self, Limits, Listener, Registry},
     observe::{self, LogBuffer},
+    provider::{ProviderKind, ProviderState},
     reload::Reloader,
 };
 

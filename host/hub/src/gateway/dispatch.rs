@@ -13,11 +13,11 @@ use crate::{
     catalogue::{
         ListKind, Offering, ProviderRequest, Scope, Target, ToolNames, names,
         pages::{self, Page},
-        provider::{Call, Client, LogLevel, Peer, ProviderState, Trail},
         skills_mcp,
     },
     hooks::Trigger,
     mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method},
+    provider::{Call, Client, LogLevel, Peer, ProviderState, Trail},
 };
 
 /// One request of a client, whichever way it came.

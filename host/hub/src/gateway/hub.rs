@@ -16,17 +16,16 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::access::Principal;
-use crate::catalogue::{
-    Catalogue, Snapshot, configs, names,
+use crate::{
+    access::Principal,
+    catalogue::{Catalogue, Snapshot, configs, names, skills_mcp},
+    hooks::Hooks,
+    mcp::{Era, ErrorObject, RawJson, RawObject, method},
     provider::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState,
         ProviderStatus,
     },
-    skills_mcp,
 };
-use crate::hooks::Hooks;
-use crate::mcp::{Era, ErrorObject, RawJson, RawObject, method};
 pub use content::{HookInfo, HubContent, PluginInfo};
 
 /// Most values of one completion (the specification's limit).

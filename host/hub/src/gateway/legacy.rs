@@ -10,9 +10,10 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    catalogue::{Target, provider::Client},
+    catalogue::Target,
     mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method},
     memory::Permit,
+    provider::Client,
 };
 
 /// What a task that passes a notification on takes in memory beside the notification, in bytes.

@@ -30,12 +30,7 @@ use std::{
 use axum::{Router, routing};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    access::Authority,
-    catalogue::{Catalogue, provider::ClientKey},
-    hooks::Hooks,
-    memory::Memory,
-};
+use crate::{access::Authority, catalogue::Catalogue, hooks::Hooks, memory::Memory, provider::ClientKey};
 use session::{Session, Sessions};
 
 /// Largest body of one message from a client, in bytes.

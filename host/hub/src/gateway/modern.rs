@@ -32,12 +32,10 @@ use super::{
 use crate::{
     access::Principal,
     calls::bridge::ended,
-    catalogue::{
-        Scope,
-        provider::{Client, ClientKey, Peer},
-    },
+    catalogue::Scope,
     mcp::{ErrorObject, Id, RawJson, RawObject, headers, method, method::meta},
     memory::{Permit, REQUESTS, REQUESTS_PER_KEY},
+    provider::{Client, ClientKey, Peer},
 };
 pub use facts::{Facts, is_modern, says_version};
 use listen::Listener;

@@ -3,12 +3,10 @@ use http::HeaderValue;
 use super::*;
 use crate::{
     access::{KeyId, PermissionSet},
-    catalogue::{
-        Catalogue,
-        provider::{ChangeSignal, Offers, Provider},
-    },
+    catalogue::Catalogue,
     hooks::Hooks,
     mcp::{ErrorCode, method::header},
+    provider::{ChangeSignal, Offers, Provider},
     testing::Lister,
 };
 

@@ -8,12 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{rewrite, session::Session, stream::Stream};
 use crate::{
-    catalogue::{
-        Scope,
-        names::Namespace,
-        provider::{LogLevel, Peer},
-    },
+    catalogue::{Scope, names::Namespace},
     mcp::{ErrorObject, Message, RawJson, RawObject, method},
+    provider::{LogLevel, Peer},
 };
 
 /// A provider's notification as the client of `scope` must see it.

@@ -18,12 +18,10 @@ use super::{
 };
 use crate::{
     access::Principal,
-    catalogue::{
-        Scope,
-        provider::{Client, ClientKey},
-    },
+    catalogue::Scope,
     mcp::{ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson},
     memory::{Memory, NoRoom, Permit},
+    provider::{Client, ClientKey},
 };
 
 /// How long the client has to answer a request of a server. A person may have to be asked.

@@ -9,11 +9,7 @@ use std::time::Duration;
 use tokio::time::{timeout, timeout_at};
 
 use super::{Gateway, dispatch::Request};
-use crate::{
-    access::Principal,
-    catalogue::{Scope, provider::ProviderState},
-    mcp::ErrorObject,
-};
+use crate::{access::Principal, catalogue::Scope, mcp::ErrorObject, provider::ProviderState};
 
 /// How long after its start the hub lets lists wait.
 pub const WARM_UP: Duration = Duration::from_secs(2);
@@ -100,12 +96,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        catalogue::{
-            Catalogue,
-            provider::{ChangeSignal, Offers},
-        },
+        catalogue::Catalogue,
         hooks::Hooks,
         mcp::{ProtocolVersion, RawJson, method},
+        provider::{ChangeSignal, Offers},
         testing::{Deaf, Lister, client, tools},
     };
 

@@ -12,12 +12,10 @@ use std::{
 use super::{Gateway, dispatch::Request};
 use crate::{
     access::KeyId,
-    catalogue::{
-        Offering, ProviderRequest, Scope, Target,
-        provider::{Client, ClientKey},
-    },
+    catalogue::{Offering, ProviderRequest, Scope, Target},
     hooks::Trigger,
     mcp::{Era, ErrorObject, Params, RawJson, RawObject, method, task},
+    provider::{Client, ClientKey},
 };
 
 /// Tasks that are remembered for one key; the oldest one is forgotten for a new one.

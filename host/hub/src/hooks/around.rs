@@ -14,11 +14,9 @@ use super::{
     event::{self, ErrorView},
 };
 use crate::{
-    catalogue::{
-        ListKind, Offering, ProviderRequest, Target,
-        provider::{Answer, Call},
-    },
+    catalogue::{ListKind, Offering, ProviderRequest, Target},
     mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, method, task},
+    provider::{Answer, Call},
 };
 
 /// The triggers that this module serves.

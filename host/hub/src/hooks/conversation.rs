@@ -16,11 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Denied, Hooks, Scene, Trigger, decide, event};
 use crate::{
-    catalogue::{
-        files::sha256_hex,
-        provider::{Call, Client, ClientKey, Trail},
-    },
+    catalogue::files::sha256_hex,
     mcp::ErrorObject,
+    provider::{Call, Client, ClientKey, Trail},
 };
 
 /// Conversations that are followed. Of further ones background hooks hear nothing, and blocking ones are asked at each

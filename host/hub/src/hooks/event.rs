@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::truncate;
 use crate::{
-    catalogue::provider::{Client, Trail},
     config,
     mcp::{Era, ErrorObject, RawJson, RawObject},
+    provider::{Client, Trail},
 };
 
 /// The version of the envelope.
@@ -309,7 +309,7 @@ pub(crate) struct Upstream<'a> {
     /// The MCP or plugin.
     pub(crate) server: &'a str,
     /// `mcp` or `plugin`.
-    pub(crate) kind: crate::catalogue::provider::ProviderKind,
+    pub(crate) kind: crate::provider::ProviderKind,
     /// The last error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Trigger, background::RUNNING_OF_ONE, event, matching::Matcher, webhook::Seen};
 use crate::{
     access::Principal,
-    catalogue::provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
     config::{self, DisabledReason, HookMode, OnFailure, Schedule, Webhook},
     mcp::{ErrorObject, ProtocolVersion, RawJson},
     plugins::{
         self, CallHost, Record, Surroundings, Workshop,
         keeper::{Condition, Keeper, Recipe},
     },
+    provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
     secrets::{OutsideText, redact},
 };
 

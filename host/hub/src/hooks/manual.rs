@@ -25,10 +25,10 @@ use super::{
 };
 use crate::{
     access::Principal,
-    catalogue::provider::{Call, ProviderState},
     config::{self, LoadedConfig, WebhookScheme},
     mcp::RawJson,
     plugins::{LogLine, Neighbours, Record, Workshop},
+    provider::{Call, ProviderState},
     store::{Store, queue::QueueError},
 };
 

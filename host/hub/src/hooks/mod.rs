@@ -47,14 +47,12 @@ use self::{
     views::Views,
 };
 use crate::{
-    catalogue::{
-        Catalogue, ToolNames,
-        provider::{Call, Client, ClientKey, ProviderState, Trail},
-    },
+    catalogue::{Catalogue, ToolNames},
     config::{self, LoadedConfig},
     data::Election,
     mcp::RawJson,
     plugins::{self, Neighbours, Surroundings, Workshop},
+    provider::{Call, Client, ClientKey, ProviderState, Trail},
     store::{
         Store,
         queue::{MAX_PAYLOAD, NewEvent, Queue},

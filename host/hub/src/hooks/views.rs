@@ -11,12 +11,9 @@ use serde_json::value::RawValue;
 
 use super::{Hooks, Scene, Trigger, event};
 use crate::{
-    catalogue::{
-        Scope,
-        pages::Page,
-        provider::{Call, ClientKey},
-    },
+    catalogue::{Scope, pages::Page},
     mcp::{ErrorObject, RawJson, RawObject},
+    provider::{Call, ClientKey},
 };
 
 /// Views that are kept; beyond that all are made anew.

@@ -13,11 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Hooks, Scene, Trigger, event, hook::Hook};
 use crate::{
-    catalogue::{
-        Catalogue,
-        provider::{ProviderKind, ProviderState},
-    },
+    catalogue::Catalogue,
     config::{Problems, Schedule},
+    provider::{ProviderKind, ProviderState},
 };
 
 /// Refused requests that are told within one second; the others are counted in the next one.

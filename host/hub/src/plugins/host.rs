@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::nested::Neighbours;
 use crate::{
     access::PermissionSet,
-    catalogue::provider::{Call, LogLevel},
     config,
     mcp::{ErrorCode, ErrorObject, RawJson, method},
+    provider::{Call, LogLevel},
     secrets::redact,
     store::{
         Store,

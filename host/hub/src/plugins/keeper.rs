@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{PrepareError, Workshop};
-use crate::{catalogue::provider::ProviderState, config, secrets::OutsideText};
+use crate::{config, provider::ProviderState, secrets::OutsideText};
 
 /// How often the files of a component are looked at.
 const WATCH: Duration = Duration::from_secs(2);

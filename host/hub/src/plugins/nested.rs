@@ -10,12 +10,10 @@ use serde_json::{Value, json};
 use crate::{
     access::{PermissionError, PermissionSet},
     calls::{self, Failure, record::Row},
-    catalogue::{
-        Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames,
-        provider::{Call, Peer, ProviderState},
-    },
+    catalogue::{Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames},
     hooks::Hooks,
     mcp::{ErrorCode, ErrorObject, Params, RawJson, method},
+    provider::{Call, Peer, ProviderState},
 };
 
 /// How deep calls may nest: a client's own call is 0.

@@ -24,11 +24,14 @@ use super::{
     spec::entry_spec,
 };
 use crate::{
-    catalogue::provider::{
+    config,
+    mcp::{
+        Era, ErrorCode, ErrorObject, RawJson, RawObject,
+        method::{self, meta},
+    },
+    provider::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderStatus,
     },
-    config,
-    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method, method::meta},
 };
 
 /// Bytes of arguments and answers that are read on the thread of their call: less than a millisecond's work.

@@ -1,54 +1,39 @@
 //! The MCP client side: connections to the servers behind the hub, their health, lists and sessions.
 //!
-//! Each server is one [`UpstreamServer`], a [`Provider`](crate::catalogue::provider::Provider). One that is
-//! sick never slows or blanks another. This module knows nothing of exposed names, keys or permissions.
+//! Each server is one [`UpstreamServer`], a [`Provider`](crate::provider::Provider). One that is sick never slows or
+//! blanks another. This module knows nothing of exposed names, keys or permissions.
+//!
+//! From the outside to the wire, each layer uses only those below it:
+//! - [`server`] is one server as the rest of the hub sees it: it finds out how the server talks, keeps its connections
+//!   up, reads its lists, and chooses a connection for each request.
+//! - [`link`] is one connection: ids, what is in flight, time limits, cancellation, and whom a message of the server
+//!   concerns.
+//! - [`transport`] brings messages over: streamable HTTP, HTTP with SSE, or the standard input and output of a child.
+//!
+//! [`spec`] is what all three are told of a server by the configuration.
 
-mod backoff;
-mod clients;
-mod common;
-mod connect;
-mod connection;
-mod connector;
-mod core;
-mod crashes;
-mod error;
-mod flight;
-pub mod guard;
-pub mod http;
-mod http_client;
-mod inbound;
-mod lifecycle;
-mod listen;
-mod lists;
-mod named;
-mod outgoing;
-mod pending;
-mod questions;
+mod link;
 mod server;
 mod spec;
-pub mod sse;
-pub mod stdio;
-mod stdio_env;
-mod subscriptions;
-mod supervisor;
 pub mod transport;
-mod users;
 
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use connect::RealConnector;
-pub use connector::{Connector, Way};
-pub use http_client::{HttpClient, http_client};
 pub use server::UpstreamServer;
 pub use spec::{Kind, UpstreamSpec};
-pub(crate) use stdio_env::inherited as is_inherited;
+pub(crate) use transport::stdio_env::inherited as is_inherited;
+pub use transport::{
+    connect::RealConnector,
+    connector::{Connector, Way},
+    http_client::{HttpClient, http_client},
+};
 
 use std::sync::Arc;
 
-use crate::catalogue::provider::ChangeSignal;
+use crate::provider::ChangeSignal;
 
 /// Starts all servers side by side; each connects in the background. `connector` makes what opens the
 /// transports of one server. Needs a tokio runtime.

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     access::Principal,
-    catalogue::provider::{Call, ChangeSignal, Client, ClientKey, Peer, Provider as _},
     config::{Endpoint, EntryState, Protocol, Sessions, ToolRules},
     mcp::{ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, headers::ParamHeader},
+    provider::{Call, ChangeSignal, Client, ClientKey, Peer, Provider as _},
 };
 
 /// Writes down what it hears and answers every question with its name.

@@ -3,12 +3,12 @@ use std::fs;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::catalogue::ListKind;
-use crate::catalogue::configs::ConfigSet;
-use crate::catalogue::provider::Peer;
-use crate::catalogue::skills::SkillSet;
-use crate::mcp::{ErrorCode, ProtocolVersion};
-use crate::testing::{client, config, hook, principal, skill, write_files};
+use crate::{
+    catalogue::{ListKind, configs::ConfigSet, skills::SkillSet},
+    mcp::{ErrorCode, ProtocolVersion},
+    provider::Peer,
+    testing::{client, config, hook, principal, skill, write_files},
+};
 
 #[derive(Default)]
 struct Ear(Mutex<Vec<String>>);

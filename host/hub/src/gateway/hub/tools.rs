@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{HubProvider, view};
-use crate::access::Principal;
-use crate::catalogue::provider::Call;
-use crate::hooks::{FireError, Fired, Report};
+use crate::{
+    access::Principal,
+    hooks::{FireError, Fired, Report},
+    provider::Call,
+};
 
 /// List the MCP servers.
 const LIST_MCPS: &str = "list_mcps";

@@ -12,17 +12,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::content::HubContent;
-use crate::access::Principal;
-use crate::catalogue::{
-    ListKind, Offering, Snapshot,
+use crate::{
+    access::Principal,
+    catalogue::{ListKind, Offering, Snapshot, skills_mcp},
+    gateway::stream::dropped_events,
+    hooks::{Hooks, State},
+    listener,
+    memory::Memory,
     provider::{ProviderKind, ProviderState, ProviderStatus},
-    skills_mcp,
+    store::{StoreError, StoreHealth},
 };
-use crate::gateway::stream::dropped_events;
-use crate::hooks::{Hooks, State};
-use crate::listener;
-use crate::memory::Memory;
-use crate::store::{StoreError, StoreHealth};
 
 /// Where an MCP runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, ToSchema)]

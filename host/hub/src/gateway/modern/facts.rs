@@ -4,11 +4,11 @@ use http::HeaderMap;
 use serde_json::json;
 
 use crate::{
-    catalogue::provider::LogLevel,
     mcp::{
-        ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, headers, method,
-        method::{header, meta},
+        ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, headers,
+        method::{self, header, meta},
     },
+    provider::LogLevel,
 };
 
 /// What a modern request's `_meta` says.

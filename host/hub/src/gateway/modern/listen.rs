@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::{InUse, Modern, lock};
 use crate::{
     access::Principal,
-    catalogue::{
-        ListKind, Scope,
-        names::Namespace,
-        provider::{Client, ClientKey, Peer},
-    },
+    catalogue::{ListKind, Scope, names::Namespace},
     gateway::{Gateway, changes, rewrite, stream::Stream},
-    mcp::{ErrorObject, Id, Message, RawJson, RawObject, method, method::meta},
+    mcp::{
+        ErrorObject, Id, Message, RawJson, RawObject,
+        method::{self, meta},
+    },
     memory::Permit,
+    provider::{Client, ClientKey, Peer},
 };
 
 /// `subscriptions/listen` streams, over all clients.

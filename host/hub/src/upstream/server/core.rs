@@ -1,0 +1,579 @@
+//! The state of one upstream server that its tasks and its callers share, and the choice of a connection.
+//!
+//! Callers never connect a shared connection themselves: each has a supervisor (`supervisor.rs`) that does,
+//! so a hundred requests to a server that is down make one attempt.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    backoff,
+    clients::{Entry, Lease, MAX_PROCESSES, MAX_SESSIONS, Pool},
+    lifecycle::{DialError, Dialer},
+    lists::Listing,
+    subscriptions::Subscriptions,
+    supervisor::jitter,
+};
+use crate::{
+    access::ResourcePath,
+    config::Sessions,
+    mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, method},
+    provider::{ChangeSignal, Client, ClientKey, LogLevel},
+    secrets::OutsideText,
+    upstream::{
+        link::{
+            common::Common,
+            connection::{CallError, Connection, Events, ListSet, lock},
+        },
+        spec::UpstreamSpec,
+        transport::{
+            TransportError,
+            connector::{Connector, Way},
+        },
+    },
+};
+
+/// How long a request waits for a connection that is being made.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long after a failed attempt no request causes another.
+const NUDGE_PAUSE: Duration = Duration::from_millis(250);
+/// How long a request of the hub's own housekeeping may take.
+pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// What the last greeting told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Profile {
+    pub(crate) way: Way,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) stateful: bool,
+}
+
+/// The progress of connecting one slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempts {
+    /// How many ended.
+    pub(crate) ended: u64,
+    /// Whether one runs, or starts within a second.
+    pub(crate) running: bool,
+    /// Why there is no connection, and when the last attempt failed.
+    pub(crate) failure: Option<(Arc<DialError>, Option<Instant>)>,
+}
+
+/// The place of one shared connection.
+pub(crate) struct Slot {
+    pub(crate) connection: ArcSwapOption<Connection>,
+    pub(crate) attempts: Mutex<Attempts>,
+    pub(crate) nudge: Notify,
+    /// The version of the subscriptions that the server has confirmed (modern era).
+    pub(crate) confirmed: watch::Sender<u64>,
+}
+
+impl Slot {
+    /// The connection, if it is good.
+    pub(crate) fn live(&self) -> Option<Arc<Connection>> {
+        self.connection.load_full().filter(|c| !c.is_gone())
+    }
+}
+
+/// One upstream server.
+pub(crate) struct Core {
+    pub(crate) name: Arc<str>,
+    pub(crate) common: Arc<Common>,
+    pub(crate) spec: Arc<UpstreamSpec>,
+    pub(crate) dialer: Dialer,
+    pub(crate) changes: ChangeSignal,
+    pub(crate) slots: Box<[Slot]>,
+    /// Wakes who waits for a connection; counts attempts that ended.
+    pub(crate) pulse: watch::Sender<u64>,
+    next: AtomicUsize,
+    pub(crate) pool: Pool,
+    pub(crate) subscriptions: Subscriptions,
+    /// Counts changes of the subscriptions on shared connections.
+    pub(crate) version: watch::Sender<u64>,
+    /// Subscriptions on shared connections change one at a time.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) levels: Mutex<HashMap<ClientKey, LogLevel>>,
+    pub(crate) listing: ArcSwap<Listing>,
+    relisting: Mutex<()>,
+    /// Whether all lists have been read once, or an attempt at it has ended.
+    pub(crate) listed: AtomicBool,
+    pub(crate) last_error: ArcSwapOption<OutsideText>,
+    pub(crate) profile: ArcSwapOption<Profile>,
+    pub(crate) restarts: AtomicU64,
+    stale: AtomicU8,
+    pub(crate) refresh: Notify,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    this: Weak<Self>,
+}
+
+impl Core {
+    pub(crate) fn new(spec: UpstreamSpec, connector: Arc<dyn Connector>, changes: ChangeSignal) -> Arc<Self> {
+        let limit = if spec.is_stdio() {
+            MAX_PROCESSES
+        } else {
+            MAX_SESSIONS
+        };
+        let spec = Arc::new(spec);
+        let slots = (0..spec.instances())
+            .map(|_| Slot {
+                connection: ArcSwapOption::empty(),
+                attempts: Mutex::default(),
+                nudge: Notify::new(),
+                confirmed: watch::Sender::new(0),
+            })
+            .collect();
+        Arc::new_cyclic(|this: &Weak<Self>| {
+            let events: Weak<dyn Events> = this.clone();
+            let name: Arc<str> = spec.name.as_str().into();
+            let common = Common::new(name.clone());
+            Self {
+                name,
+                dialer: Dialer::new(spec.clone(), connector, common.clone(), events),
+                common,
+                spec,
+                changes,
+                slots,
+                pulse: watch::Sender::new(0),
+                next: AtomicUsize::new(0),
+                pool: Pool::new(limit),
+                subscriptions: Subscriptions::default(),
+                version: watch::Sender::new(0),
+                changing: tokio::sync::Mutex::new(()),
+                levels: Mutex::default(),
+                listing: ArcSwap::default(),
+                relisting: Mutex::default(),
+                listed: AtomicBool::new(false),
+                last_error: ArcSwapOption::empty(),
+                profile: ArcSwapOption::empty(),
+                restarts: AtomicU64::new(0),
+                stale: AtomicU8::new(0),
+                refresh: Notify::new(),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                this: this.clone(),
+            }
+        })
+    }
+
+    /// The shared connections that are good.
+    pub(crate) fn live(&self) -> impl Iterator<Item = Arc<Connection>> {
+        self.slots.iter().filter_map(Slot::live)
+    }
+
+    /// Remembers an error for status answers.
+    pub(crate) fn note(&self, error: impl Into<OutsideText>) {
+        self.last_error.store(Some(Arc::new(error.into())));
+    }
+
+    /// Which lists are to be read again; forgets it.
+    pub(crate) fn take_stale(&self) -> ListSet {
+        ListSet(self.stale.swap(0, Ordering::AcqRel))
+    }
+
+    /// Replaces part of the listing, one at a time, and says so.
+    pub(crate) fn relist(&self, change: impl FnOnce(&Listing) -> Listing) {
+        let one = lock(&self.relisting);
+        let changed = change(&self.listing.load());
+        self.listing.store(Arc::new(changed));
+        drop(one);
+        self.changes.mark();
+    }
+
+    /// The connection that a request of `client` goes over.
+    pub(crate) async fn lease(&self, client: &Arc<Client>) -> Result<Lease, ErrorObject> {
+        if let Some(reason) = self.spec.state.reason() {
+            return Err(ErrorObject::new(
+                ErrorCode::UPSTREAM_UNAVAILABLE,
+                format!("server `{}` is off: {reason}", self.name),
+            ));
+        }
+        if self.profile.load().is_none() {
+            // The first greeting tells whether clients can share.
+            self.shared().await?;
+        }
+        if self.has_own(client) {
+            self.own(client).await
+        } else {
+            self.shared().await.map(Lease::shared)
+        }
+    }
+
+    /// Whether `client` gets a connection of its own.
+    pub(crate) fn has_own(&self, client: &Client) -> bool {
+        let Some(profile) = self.profile.load_full() else {
+            return false;
+        };
+        let legacy = profile.version.era() == Era::Legacy;
+        match (self.spec.sessions, profile.way) {
+            (Sessions::Shared, _) => false,
+            (Sessions::PerClient, Way::Stdio) => true,
+            (Sessions::Auto, Way::Stdio) => {
+                legacy && ["sampling", "elicitation", "roots"].iter().any(|c| client.can(c))
+            }
+            (_, Way::Http | Way::Sse) => legacy && profile.stateful,
+        }
+    }
+
+    /// A shared connection, in turn.
+    pub(crate) async fn shared(&self) -> Result<Arc<Connection>, ErrorObject> {
+        if let Some(connection) = self.pick() {
+            return Ok(connection);
+        }
+        let mut pulse = self.pulse.subscribe();
+        let waiting: Vec<Option<u64>> = self.slots.iter().map(|slot| self.awaited(slot)).collect();
+        let wait = async {
+            loop {
+                if let Some(connection) = self.pick() {
+                    return Some(connection);
+                }
+                let pending =
+                    self.slots.iter().zip(&waiting).any(|(slot, before)| {
+                        before.is_some_and(|before| lock(&slot.attempts).ended == before)
+                    });
+                if !pending || pulse.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        let found = tokio::select! {
+            found = tokio::time::timeout(PATIENCE.min(self.spec.call_timeout), wait) => found.ok().flatten(),
+            () = self.stop.cancelled() => None,
+        };
+        found.ok_or_else(|| self.why_down())
+    }
+
+    fn pick(&self) -> Option<Arc<Connection>> {
+        if let [slot] = &*self.slots {
+            return slot.live();
+        }
+        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len().max(1);
+        let (before, after) = self.slots.split_at_checked(start)?;
+        after.iter().chain(before).find_map(Slot::live)
+    }
+
+    /// Whether an attempt to connect `slot` is worth waiting for: the number of attempts until now.
+    fn awaited(&self, slot: &Slot) -> Option<u64> {
+        let attempts = lock(&slot.attempts);
+        // A connection that is gone but still in its place: the supervisor is about to notice.
+        let soon = attempts.running || slot.connection.load().is_some();
+        if self.spec.is_stdio() {
+            return soon.then_some(attempts.ended);
+        }
+        let recent = attempts
+            .failure
+            .as_ref()
+            .and_then(|(_, at)| *at)
+            .is_some_and(|at| at.elapsed() < NUDGE_PAUSE);
+        if !recent {
+            slot.nudge.notify_one();
+        }
+        (soon || !recent).then_some(attempts.ended)
+    }
+
+    fn why_down(&self) -> ErrorObject {
+        let failure = self
+            .slots
+            .iter()
+            .find_map(|slot| lock(&slot.attempts).failure.clone());
+        match failure {
+            Some((error, _)) => error.to_object(&self.name),
+            None => ErrorObject::new(
+                ErrorCode::UPSTREAM_UNAVAILABLE,
+                format!("server `{}` is still starting; try again", self.name),
+            ),
+        }
+    }
+
+    /// The client's own connection, opened if need be.
+    pub(crate) async fn own(&self, client: &Arc<Client>) -> Result<Lease, ErrorObject> {
+        let pinned = |key: &ClientKey| !self.subscriptions.own(key).is_empty();
+        let Some((hold, evicted)) = self.pool.hold(&client.key, pinned) else {
+            return Err(ErrorObject::new(
+                ErrorCode::UPSTREAM_UNAVAILABLE,
+                format!(
+                    "server `{}`: all {} connections for clients are in use; try again",
+                    self.name,
+                    self.pool.limit()
+                ),
+            ));
+        };
+        if let Some(evicted) = evicted {
+            self.tasks.spawn(async move { evicted.close().await });
+        }
+        if let Some(connection) = hold.entry().live() {
+            return Ok(Lease::own(connection, hold));
+        }
+        let Some(this) = self.this.upgrade() else {
+            return Err(self.why_down());
+        };
+        let (entry, owner) = (hold.entry().clone(), client.clone());
+        // A task of its own: a client that gives up leaves no half-open connection.
+        let opened = self
+            .tasks
+            .spawn(async move { this.open_own(&entry, &owner).await });
+        match opened.await {
+            Ok(Ok(connection)) => Ok(Lease::own(connection, hold)),
+            Ok(Err(error)) => {
+                self.note(error.message.clone());
+                Err(error)
+            }
+            Err(_) => Err(self.why_down()),
+        }
+    }
+
+    async fn open_own(&self, entry: &Entry, client: &Arc<Client>) -> Result<Arc<Connection>, ErrorObject> {
+        let _one = entry.opening.lock().await;
+        if let Some(connection) = entry.live() {
+            return Ok(connection);
+        }
+        let closing = || {
+            ErrorObject::new(
+                ErrorCode::UPSTREAM_UNAVAILABLE,
+                format!("server `{}`: the client's session ended", self.name),
+            )
+        };
+        if entry.is_released() {
+            return Err(closing());
+        }
+        let connection = tokio::select! {
+            dialed = self.dial_any(client) => dialed.map_err(|e| e.to_object(&self.name))?,
+            () = self.stop.cancelled() => return Err(closing()),
+        };
+        // It is there again: who waits to connect the shared ones need not wait longer.
+        for slot in self.slots.iter().filter(|slot| slot.live().is_none()) {
+            slot.nudge.notify_one();
+        }
+        self.replay_own(&connection, client).await;
+        if entry.put(&connection) && !self.stop.is_cancelled() {
+            Ok(connection)
+        } else {
+            connection.close().await;
+            Err(closing())
+        }
+    }
+
+    /// Tries the instances in turn until one can be reached.
+    async fn dial_any(&self, client: &Arc<Client>) -> Result<Arc<Connection>, DialError> {
+        let count = self.slots.len();
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut tried = 1;
+        loop {
+            let instance = (start + tried) % count.max(1);
+            let dialed = self.dialer.dial(instance, Some(client)).await;
+            if let Err(DialError::Transport(error @ TransportError::Connect(_))) = &dialed {
+                self.nobody_at(instance, error);
+                if tried < count {
+                    tried += 1;
+                    continue;
+                }
+            }
+            return dialed;
+        }
+    }
+
+    /// The address of an instance cannot be connected to. Its shared connection, when it is one of requests that
+    /// each go there anew, is of no use either, and nothing else would tell.
+    fn nobody_at(&self, instance: usize, error: &TransportError) {
+        let shared = self.slots.get(instance).and_then(Slot::live);
+        if let Some(connection) = shared.filter(|connection| connection.way == Way::Http) {
+            connection.fail(error);
+        }
+    }
+
+    /// Tells a new connection of a client what the client told the old one.
+    async fn replay_own(&self, connection: &Arc<Connection>, client: &Arc<Client>) {
+        if connection.era() == Era::Modern {
+            return;
+        }
+        if let Some(level) = client.log_level().filter(|_| connection.declares("logging")) {
+            self.send_level(connection, level).await;
+        }
+        for uri in self.subscriptions.own(&client.key) {
+            self.send_subscription(connection, method::RESOURCES_SUBSCRIBE, &uri)
+                .await;
+        }
+    }
+
+    pub(crate) async fn send_level(&self, connection: &Arc<Connection>, level: LogLevel) {
+        let fields = [("level", RawJson::of(level.as_str()))];
+        if let Err(error) = connection.request(method::SET_LEVEL, &fields, HOUSEKEEPING).await {
+            tracing::debug!(server = %self.name, ?error, "the log level was not taken");
+        }
+    }
+
+    /// Best effort, for replays.
+    pub(crate) async fn send_subscription(&self, connection: &Arc<Connection>, method: &str, uri: &str) {
+        let fields = [("uri", RawJson::of(uri))];
+        if let Err(error) = connection.request(method, &fields, HOUSEKEEPING).await {
+            tracing::warn!(server = %self.name, uri, ?error, "a subscription was not taken");
+        }
+    }
+
+    /// The lowest level that a client on shared connections set.
+    pub(crate) fn lowest_level(&self) -> Option<LogLevel> {
+        lock(&self.levels).values().min().copied()
+    }
+
+    /// Gives `connection` up if `error` says that it is of no use any more. Then the server has not run
+    /// what was asked.
+    pub(crate) fn condemn(&self, connection: &Arc<Connection>, error: &CallError) -> bool {
+        if lost_session(connection, error) {
+            connection.fail(&TransportError::SessionLost);
+            return true;
+        }
+        match error {
+            CallError::Transport(e @ (TransportError::Connect(_) | TransportError::SessionLost)) => {
+                connection.fail(e);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Draws the consequences of a failed call for its connection, and says whether the request is sent once more
+    /// over another one.
+    ///
+    /// What the server had got is sent again only where that does no harm: it reads, or the server lists the tool as
+    /// read-only or idempotent. What has probably ended the process is not.
+    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> Again {
+        if matches!(error, CallError::Transport(TransportError::NotSent(_))) {
+            return Again::NotSent;
+        }
+        if self.condemn(connection, error) {
+            return Again::Once;
+        }
+        let repeatable = match error {
+            CallError::Transport(TransportError::Closed(_)) => {
+                if !connection.stateful() {
+                    // Perhaps it was restarted, and nothing else would tell.
+                    self.lists_changed(ListSet::ALL);
+                }
+                false
+            }
+            CallError::Ended {
+                item, charged: false, ..
+            } if method == method::TOOLS_CALL => {
+                let listing = self.listing.load();
+                item.as_ref().is_some_and(|i| listing.repeatable.contains(&**i))
+            }
+            CallError::Ended { charged: false, .. } => false,
+            _ => return Again::No,
+        };
+        let reads = matches!(
+            method,
+            method::RESOURCES_READ | method::PROMPTS_GET | method::COMPLETE
+        );
+        if repeatable || reads {
+            Again::Once
+        } else {
+            Again::No
+        }
+    }
+}
+
+/// Whether a failed request is sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// No: it may have run.
+    No,
+    /// The server has seen nothing of it.
+    NotSent,
+    /// It can run twice, or the server has refused to run it.
+    Once,
+}
+
+/// Many servers answer 400 or an error of their own making, instead of 404, to a session that they do not know.
+fn lost_session(connection: &Connection, error: &CallError) -> bool {
+    if connection.way != Way::Http || connection.era() == Era::Modern || !connection.stateful() {
+        return false;
+    }
+    match error {
+        CallError::Transport(TransportError::Status { status, detail }) => {
+            *status == 404 || (*status == 400 && detail.to_ascii_lowercase().contains("session"))
+        }
+        CallError::Rpc(error) => {
+            let text = error.message.to_ascii_lowercase();
+            matches!(error.code.0, -32_001 | -32_000 | -32_600)
+                && (text.contains("session id") || text.contains("session not found"))
+        }
+        _ => false,
+    }
+}
+
+impl Events for Core {
+    fn lists_changed(&self, which: ListSet) {
+        self.stale.fetch_or(which.0, Ordering::AcqRel);
+        self.refresh.notify_one();
+    }
+
+    fn resource_updated(&self, owner: Option<&Arc<Client>>, uri: &str, params: &RawJson) {
+        let resource = ResourcePath::new(&format!("mcps/{}", self.name), uri);
+        let tell = |client: &Client| {
+            // What was subscribed to may have parts that the client may not see.
+            if !client.principal.permissions().allows_resource(&resource) {
+                return;
+            }
+            client
+                .peer
+                .notify(&self.name, method::RESOURCE_UPDATED, Some(params.clone()));
+        };
+        match owner {
+            Some(owner) => tell(owner),
+            None => self.subscriptions.interested(uri).iter().for_each(|c| tell(c)),
+        }
+    }
+
+    fn lost(&self, connection: &Arc<Connection>, error: &TransportError) {
+        let Some(client) = connection.owner.clone() else {
+            // The slot's supervisor waits for that.
+            return;
+        };
+        // A server that lost one session may have been restarted: the hub's own session finds out.
+        self.lists_changed(ListSet::ALL);
+        tracing::debug!(server = %self.name, client = %client.key, %error, "a client's connection is gone");
+        let (Some(this), connection) = (self.this.upgrade(), connection.clone()) else {
+            return;
+        };
+        self.tasks.spawn(async move {
+            connection.close().await;
+            this.reopen(&client).await;
+        });
+    }
+}
+
+impl Core {
+    /// A client that has subscriptions must not need to ask before it hears of changes again.
+    async fn reopen(&self, client: &Arc<Client>) {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() && !self.subscriptions.own(&client.key).is_empty() {
+            match self.own(client).await {
+                Ok(_) => {
+                    self.restarts.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(server = %self.name, client = %client.key, %error, "not reopened");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(jitter(backoff::delay(failures))) => {}
+                () = self.stop.cancelled() => return,
+            }
+            failures += 1;
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Finding out how a server talks: which transport, which era, which revision.
+//!
+//! What was found is remembered, so that only the first connection pays for it; when what is remembered
+//! does not work any more the search starts anew.
+
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use crate::{
+    config::{Protocol, Transport as Choice},
+    mcp::{Era, ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, RawObject, method},
+    provider::Client,
+    secrets::OutsideText,
+    upstream::{
+        link::{
+            common::Common,
+            connection::{Connection, Events, Hello, lock},
+            outgoing::{self, HUB_CAPABILITIES},
+        },
+        spec::{Kind, UpstreamSpec},
+        transport::{
+            TransportError,
+            connector::{Connector, Way},
+        },
+    },
+};
+
+/// How long `server/discover` over HTTP may take.
+const DISCOVER: Duration = Duration::from_secs(5);
+/// How long `initialize` over HTTP may take.
+const INITIALIZE: Duration = Duration::from_secs(10);
+/// How long a process may take until it answers: `npx` and `uvx` may download it first.
+const PROCESS: Duration = Duration::from_secs(60);
+/// How long a process may be silent before it is greeted in the older way too.
+const SILENCE: Duration = Duration::from_millis(1500);
+/// Where a modern server says who it is.
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// Below MCP.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The server answered the greeting with an error.
+    #[error("the server refused `{method}`: {error}")]
+    Refused {
+        /// Which greeting.
+        method: &'static str,
+        /// Its error.
+        error: ErrorObject,
+    },
+    /// No answer.
+    #[error("no answer to `{method}` within {} s", limit.as_secs())]
+    Silent {
+        /// Which greeting.
+        method: &'static str,
+        /// How long the hub waited.
+        limit: Duration,
+    },
+    /// An answer, but no revision that both speak.
+    #[error("the server speaks {0}, which the hub does not")]
+    Version(OutsideText),
+}
+
+impl DialError {
+    /// The error for a client of server `name`.
+    pub(crate) fn to_object(&self, name: &str) -> ErrorObject {
+        match self {
+            Self::Transport(error) => crate::upstream::link::error::unavailable(name, error),
+            other => ErrorObject::new(
+                ErrorCode::UPSTREAM_UNAVAILABLE,
+                format!("server `{name}`: {other}; look into its own log"),
+            ),
+        }
+    }
+
+    /// Whether another way of talking cannot help.
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(TransportError::Connect(_) | TransportError::Unauthorized { .. })
+        )
+    }
+}
+
+/// One way of talking.
+type Step = (Way, Era);
+
+/// Closes a connection whose greeting was given up half-way, so that no process stays behind.
+struct Opening(Option<Arc<Connection>>);
+
+impl Opening {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let (Some(connection), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { connection.close().await });
+        }
+    }
+}
+
+/// Opens connections to one server.
+pub(crate) struct Dialer {
+    server: Arc<str>,
+    common: Arc<Common>,
+    spec: Arc<UpstreamSpec>,
+    connector: Arc<dyn Connector>,
+    events: Weak<dyn Events>,
+    memory: Mutex<Option<Step>>,
+}
+
+impl Dialer {
+    /// A dialer that remembers nothing yet.
+    pub(crate) fn new(
+        spec: Arc<UpstreamSpec>,
+        connector: Arc<dyn Connector>,
+        common: Arc<Common>,
+        events: Weak<dyn Events>,
+    ) -> Self {
+        Self {
+            server: common.name.clone(),
+            common,
+            spec,
+            connector,
+            events,
+            memory: Mutex::new(None),
+        }
+    }
+
+    /// Connects and greets. A connection that cannot be greeted is closed again.
+    ///
+    /// # Errors
+    /// [`DialError`]: of the way that says most.
+    pub(crate) async fn dial(
+        &self,
+        instance: usize,
+        owner: Option<&Arc<Client>>,
+    ) -> Result<Arc<Connection>, DialError> {
+        let known = *lock(&self.memory);
+        if let Some(step) = known {
+            match self.step(step, instance, owner).await {
+                Err(error) if !error.is_final() => *lock(&self.memory) = None,
+                other => return other,
+            }
+        }
+        let (transport, protocol) = match &self.spec.kind {
+            Kind::Stdio { .. } => (None, self.spec.protocol),
+            Kind::Http { transport, .. } => (Some(*transport), self.spec.protocol),
+        };
+        let found = match (transport, protocol) {
+            (None, Protocol::Auto) => self.process(instance, owner).await,
+            (None, Protocol::Modern) => self.step((Way::Stdio, Era::Modern), instance, owner).await,
+            (None, Protocol::Legacy) => self.step((Way::Stdio, Era::Legacy), instance, owner).await,
+            (Some(Choice::Sse), _) => self.step((Way::Sse, Era::Legacy), instance, owner).await,
+            (Some(choice), _) => self.http(choice, instance, owner).await,
+        }?;
+        *lock(&self.memory) = Some((found.way, found.era()));
+        Ok(found)
+    }
+
+    async fn http(
+        &self,
+        choice: Choice,
+        instance: usize,
+        owner: Option<&Arc<Client>>,
+    ) -> Result<Arc<Connection>, DialError> {
+        if self.spec.protocol != Protocol::Legacy {
+            match self.step((Way::Http, Era::Modern), instance, owner).await {
+                Err(error) if !error.is_final() && self.spec.protocol == Protocol::Auto => {
+                    tracing::debug!(server = %self.server, %error, "not modern");
+                }
+                other => return other,
+            }
+        }
+        let error = match self.step((Way::Http, Era::Legacy), instance, owner).await {
+            Err(error) => error,
+            found => return found,
+        };
+        let sse = choice == Choice::Auto
+            && matches!(&error, DialError::Transport(TransportError::Status { status, .. })
+                if (400..500).contains(status));
+        if !sse {
+            return Err(error);
+        }
+        match self.step((Way::Sse, Era::Legacy), instance, owner).await {
+            Ok(found) => Ok(found),
+            Err(sse) => {
+                tracing::debug!(server = %self.server, error = %sse, "no SSE either");
+                Err(error)
+            }
+        }
+    }
+
+    /// One way, on a transport of its own.
+    async fn step(
+        &self,
+        (way, era): Step,
+        instance: usize,
+        owner: Option<&Arc<Client>>,
+    ) -> Result<Arc<Connection>, DialError> {
+        let limit = match (way, era) {
+            (Way::Stdio, _) => PROCESS,
+            (_, Era::Modern) => DISCOVER,
+            (_, Era::Legacy) => INITIALIZE,
+        };
+        let connection = tokio::time::timeout(limit, self.open(way, instance, owner))
+            .await
+            .map_err(|_| TransportError::Connect(format!("nothing within {} s", limit.as_secs()).into()))??;
+        let opening = Opening(Some(connection.clone()));
+        let greeted = match era {
+            Era::Modern => {
+                if let (Way::Http, Ok(transport)) = (way, connection.transport()) {
+                    // The header of the first request too.
+                    transport.negotiated(ProtocolVersion::LATEST);
+                }
+                self.discover(&connection, limit).await
+            }
+            Era::Legacy => self.initialize(&connection, limit).await,
+        };
+        let settled = self.settle(connection, greeted).await;
+        opening.keep();
+        settled
+    }
+
+    async fn open(
+        &self,
+        way: Way,
+        instance: usize,
+        owner: Option<&Arc<Client>>,
+    ) -> Result<Arc<Connection>, TransportError> {
+        Connection::open(
+            &self.common,
+            self.connector.as_ref(),
+            way,
+            instance,
+            owner.cloned(),
+            self.events.clone(),
+        )
+        .await
+    }
+
+    async fn settle(
+        &self,
+        connection: Arc<Connection>,
+        greeted: Result<Hello, DialError>,
+    ) -> Result<Arc<Connection>, DialError> {
+        let hello = match greeted {
+            Ok(hello) => hello,
+            Err(error) => {
+                connection.close().await;
+                return Err(error);
+            }
+        };
+        let legacy = hello.version.era() == Era::Legacy;
+        connection.greeted(hello);
+        if legacy
+            && let Err(error) = connection
+                .send(Message::notification(method::INITIALIZED, None))
+                .await
+        {
+            connection.close().await;
+            return Err(error.into());
+        }
+        Ok(connection)
+    }
+
+    /// A process whose era is not known.
+    async fn process(
+        &self,
+        instance: usize,
+        owner: Option<&Arc<Client>>,
+    ) -> Result<Arc<Connection>, DialError> {
+        let connection = self.open(Way::Stdio, instance, owner).await?;
+        let opening = Opening(Some(connection.clone()));
+        let greeted = self.greet_process(&connection).await;
+        if let Err(DialError::Transport(error)) = &greeted {
+            // It ended over a greeting that it does not know: another process gets the older one.
+            tracing::debug!(server = %self.server, %error, "started again for `initialize`");
+            connection.close().await;
+            opening.keep();
+            return self.step((Way::Stdio, Era::Legacy), instance, owner).await;
+        }
+        let settled = self.settle(connection, greeted).await;
+        opening.keep();
+        settled
+    }
+
+    async fn greet_process(&self, connection: &Arc<Connection>) -> Result<Hello, DialError> {
+        let mut discover = std::pin::pin!(self.discover(connection, PROCESS));
+        tokio::select! {
+            found = &mut discover => return match found {
+                Err(DialError::Refused { .. } | DialError::Version(_)) => {
+                    self.initialize(connection, PROCESS).await
+                }
+                found => found,
+            },
+            () = tokio::time::sleep(SILENCE) => {}
+        }
+        let mut initialize = std::pin::pin!(self.initialize(connection, PROCESS));
+        let mut refused = false;
+        loop {
+            tokio::select! {
+                found = &mut discover, if !refused => match found {
+                    Err(DialError::Refused { .. } | DialError::Version(_)) => refused = true,
+                    found => return found,
+                },
+                found = &mut initialize => return match found {
+                    Err(DialError::Refused { .. }) if !refused => discover.await,
+                    found => found,
+                },
+            }
+        }
+    }
+
+    async fn greeting(
+        &self,
+        connection: &Connection,
+        method: &'static str,
+        params: Option<RawJson>,
+        limit: Duration,
+    ) -> Result<RawJson, DialError> {
+        let request = connection
+            .transport()?
+            .request(connection.id(), method, params, &[]);
+        match tokio::time::timeout(limit, request).await {
+            Err(_) => Err(DialError::Silent { method, limit }),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(Err(error))) => Err(DialError::Refused { method, error }),
+            Ok(Ok(Ok(result))) => Ok(result),
+        }
+    }
+
+    async fn discover(&self, connection: &Connection, limit: Duration) -> Result<Hello, DialError> {
+        let params = outgoing::own_params(Era::Modern, &[]);
+        let result = self.greeting(connection, method::DISCOVER, params, limit).await?;
+        let fields = object(&result)?;
+        let versions: Vec<String> = fields.read("supportedVersions").unwrap_or_default();
+        if !versions.iter().any(|v| v == ProtocolVersion::LATEST.as_str()) {
+            return Err(DialError::Version(versions.join(", ").into()));
+        }
+        let info = fields.raw("serverInfo").or_else(|| {
+            let meta = fields.raw("_meta")?;
+            RawObject::parse(&meta).ok()?.raw(SERVER_INFO)
+        });
+        Ok(hello(ProtocolVersion::LATEST, &fields, info))
+    }
+
+    async fn initialize(&self, connection: &Connection, limit: Duration) -> Result<Hello, DialError> {
+        let owner = connection.owner.as_deref();
+        let mut params = RawObject::default();
+        params.set(
+            "protocolVersion",
+            &RawJson::of(ProtocolVersion::LATEST_LEGACY.as_str()),
+        );
+        let capabilities =
+            owner.map_or_else(|| RawJson::trusted(HUB_CAPABILITIES), |o| o.capabilities.clone());
+        params.set("capabilities", &capabilities);
+        let info = owner
+            .and_then(|o| o.info.clone())
+            .unwrap_or_else(outgoing::hub_info);
+        params.set("clientInfo", &info);
+        let result = self
+            .greeting(connection, method::INITIALIZE, Some(params.to_json()), limit)
+            .await?;
+        let fields = object(&result)?;
+        let version = fields.str("protocolVersion").unwrap_or_default();
+        let version = ProtocolVersion::parse(&version)
+            .filter(|v| v.era() == Era::Legacy)
+            .ok_or_else(|| DialError::Version(format!("revision `{version}`").into()))?;
+        Ok(hello(version, &fields, fields.raw("serverInfo")))
+    }
+}
+
+fn object(result: &RawJson) -> Result<RawObject<'_>, TransportError> {
+    RawObject::parse(result)
+        .map_err(|_| TransportError::Protocol("the answer to the greeting is no object".into()))
+}
+
+fn hello(version: ProtocolVersion, fields: &RawObject<'_>, info: Option<RawJson>) -> Hello {
+    Hello {
+        version,
+        capabilities: fields
+            .raw("capabilities")
+            .filter(RawJson::is_object)
+            .unwrap_or(RawJson::EMPTY_OBJECT),
+        info,
+        instructions: fields.str("instructions").map(|i| i.into_owned()),
+    }
+}

@@ -1,0 +1,437 @@
+//! One upstream server as a [`Provider`].
+//!
+//! [`core`] is the state that callers and tasks share, [`supervisor`] the tasks that keep connections and lists fresh.
+//! [`lifecycle`] finds out how a server talks, [`lists`] reads its lists, [`backoff`] says when to connect again.
+//! [`clients`] is the table of connections that belong to one client each, [`subscriptions`] the one of who wants to hear
+//! of which resource, and [`listen`] the long request of the modern era that brings such news.
+
+mod backoff;
+mod clients;
+mod core;
+mod lifecycle;
+mod listen;
+mod lists;
+mod subscriptions;
+mod supervisor;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use self::{
+    clients::Lease,
+    core::{Again, Core, HOUSEKEEPING},
+};
+use super::{
+    link::{
+        connection::{CallError, Connection, lock},
+        crashes::Parked,
+    },
+    spec::{Kind, UpstreamSpec},
+    transport::connector::{Connector, Way},
+};
+use crate::{
+    config::Transport as Choice,
+    mcp::{Era, ErrorObject, Message, RawJson, RawObject, headers::ParamHeader, method},
+    provider::{
+        Answer, Call, ChangeSignal, Client, ClientKey, LogLevel, Offers, ParkedItem, Provider, ProviderKind,
+        ProviderState, ProviderStatus,
+    },
+    secrets::OutsideText,
+};
+
+/// How long a modern server may take to confirm a subscription before it counts as taken.
+const CONFIRM: Duration = Duration::from_secs(5);
+
+/// How often a request that the server may have got is sent again, at most.
+const MAX_REPEATS: usize = 8;
+/// How often a request is sent again of which the server has seen nothing.
+const MAX_NOT_SENT: usize = 8;
+
+/// Why the server did not take a subscription.
+struct Failed {
+    error: ErrorObject,
+    /// The connection was to blame and is given up: another one may do.
+    again: bool,
+}
+
+impl From<ErrorObject> for Failed {
+    fn from(error: ErrorObject) -> Self {
+        Self { error, again: false }
+    }
+}
+
+/// One upstream server: all its connections, lists and subscriptions.
+pub struct UpstreamServer {
+    core: Arc<Core>,
+}
+
+impl UpstreamServer {
+    /// Starts to connect in the background; a disabled server only has a status. Needs a tokio runtime.
+    pub fn start(spec: UpstreamSpec, connector: Arc<dyn Connector>, changes: ChangeSignal) -> Arc<Self> {
+        let core = Core::new(spec, connector, changes);
+        core.start();
+        Arc::new(Self { core })
+    }
+
+    /// The server's own names in a tool call, and the tool's routing headers.
+    fn inward(
+        &self,
+        method: &str,
+        params: Option<RawJson>,
+    ) -> Result<(Option<RawJson>, Arc<[ParamHeader]>), ErrorObject> {
+        let rules = &self.core.spec.tools;
+        let listing = self.core.listing.load();
+        let ruled = lists::has_rules(rules);
+        if method != method::TOOLS_CALL || (!ruled && listing.bindings.is_empty()) {
+            return Ok((params, Arc::default()));
+        }
+        let (renamed, bindings) = {
+            let fields = params.as_ref().and_then(|p| RawObject::parse(p).ok());
+            let Some((mut fields, public)) = fields.and_then(|f| {
+                let name = f.str("name")?.into_owned();
+                Some((f, name))
+            }) else {
+                return Ok((params, Arc::default()));
+            };
+            let own = lists::own_name(rules, &public)
+                .ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {public}")))?;
+            let bindings = listing.bindings.get(own).cloned().unwrap_or_default();
+            if own == public {
+                return Ok((params, bindings));
+            }
+            fields.set("name", &RawJson::of(own));
+            (fields.to_json(), bindings)
+        };
+        Ok((Some(renamed), bindings))
+    }
+
+    /// What is refused for a while, under the names that clients know.
+    fn parked(&self) -> Vec<ParkedItem> {
+        let shown = |parked: Parked| ParkedItem {
+            name: self.core.spec.tools.public_name(&parked.item).to_owned(),
+            seconds: parked.left.as_secs() + 1,
+            everyone: parked.everyone,
+        };
+        let parked = self.core.common.crashes.parked(Instant::now());
+        parked.into_iter().map(shown).collect()
+    }
+
+    /// A connection, unless the client gives up first.
+    async fn lease(&self, call: &Call) -> Result<Lease, ErrorObject> {
+        tokio::select! {
+            biased;
+            lease = self.core.lease(&call.client) => lease,
+            () = call.cancel.cancelled() => Err(CallError::Cancelled.into_object(&self.core.name)),
+        }
+    }
+
+    /// Tells all shared connections of a legacy server; the first error counts. A connection that turns out
+    /// to be of no use is given up.
+    async fn tell_shared(&self, method: &str, uri: &str) -> Result<(), Failed> {
+        let fields = [("uri", RawJson::of(uri))];
+        let live: Vec<_> = self.core.live().filter(|c| c.era() == Era::Legacy).collect();
+        let told = live.iter().map(|c| self.tell(c, method, &fields));
+        join_all(told).await.into_iter().collect()
+    }
+
+    async fn tell(
+        &self,
+        connection: &Arc<Connection>,
+        method: &str,
+        fields: &[(&'static str, RawJson)],
+    ) -> Result<(), Failed> {
+        match connection.request(method, fields, HOUSEKEEPING).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failed {
+                again: self.core.condemn(connection, &error),
+                error: error.into_object(&self.core.name),
+            }),
+        }
+    }
+
+    async fn try_subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), Failed> {
+        let core = &self.core;
+        let lease = core.lease(client).await?;
+        if lease.owner.is_some() && lease.era() == Era::Legacy {
+            let fields = [("uri", RawJson::of(uri))];
+            self.tell(&lease, method::RESOURCES_SUBSCRIBE, &fields).await?;
+            core.subscriptions.add(uri, client, true);
+            return Ok(());
+        }
+        let _one = core.changing.lock().await;
+        let known = core.subscriptions.is_shared(uri);
+        if lease.era() == Era::Modern {
+            if !lease.declares_member("resources", "subscribe") {
+                return Err(ErrorObject::method_not_found(method::RESOURCES_SUBSCRIBE).into());
+            }
+            core.subscriptions.add(uri, client, false);
+            if !known {
+                core.version.send_modify(|v| *v += 1);
+            }
+            self.confirmed().await;
+            return Ok(());
+        }
+        if !known {
+            self.tell_shared(method::RESOURCES_SUBSCRIBE, uri).await?;
+        }
+        for connection in core.live() {
+            connection.users.note(client);
+        }
+        core.subscriptions.add(uri, client, false);
+        Ok(())
+    }
+
+    /// Waits until the modern shared connections listen for what is wanted now.
+    async fn confirmed(&self) {
+        let version = *self.core.version.borrow();
+        let waits = self
+            .core
+            .slots
+            .iter()
+            .filter(|s| s.live().is_some_and(|c| c.era() == Era::Modern))
+            .map(|slot| async move {
+                let mut confirmed = slot.confirmed.subscribe();
+                // The sender lives as long as the slot, so this ends only when the version is there.
+                let _ = confirmed.wait_for(|v| *v >= version).await;
+            });
+        // A server that confirms nothing does not keep the client waiting.
+        let _ = tokio::time::timeout(CONFIRM, join_all(waits)).await;
+    }
+
+    /// Ends shared subscriptions that nobody wants any more.
+    async fn drop_shared(&self, uris: &[String]) -> Result<(), Failed> {
+        let _one = self.core.changing.lock().await;
+        let mut outcome = Ok(());
+        for uri in uris {
+            if self.core.subscriptions.is_shared(uri) {
+                continue;
+            }
+            outcome = outcome.and(self.tell_shared(method::RESOURCES_UNSUBSCRIBE, uri).await);
+        }
+        self.core.version.send_modify(|v| *v += 1);
+        outcome
+    }
+
+    /// Sends the lowest log level to the shared connections if it is not what it was.
+    async fn spread_level(&self, before: Option<LogLevel>) {
+        let now = self.core.lowest_level();
+        let Some(level) = now.filter(|_| now != before) else {
+            return;
+        };
+        let live: Vec<_> = self
+            .core
+            .live()
+            .filter(|c| c.era() == Era::Legacy && c.declares("logging"))
+            .collect();
+        join_all(live.iter().map(|c| self.core.send_level(c, level))).await;
+    }
+}
+
+#[async_trait]
+impl Provider for UpstreamServer {
+    fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    fn status(&self) -> ProviderStatus {
+        let core = &self.core;
+        let profile = core.profile.load_full();
+        let shared = core.live().count();
+        let reason = core.spec.state.reason();
+        let state = if reason.is_some() {
+            ProviderState::Disabled
+        } else if shared > 0 {
+            ProviderState::Up
+        } else if core.slots.iter().all(|s| lock(&s.attempts).ended == 0) {
+            ProviderState::Starting
+        } else {
+            ProviderState::Down
+        };
+        let transport = match (&profile, &core.spec.kind) {
+            (Some(profile), _) => profile.way,
+            (None, Kind::Stdio { .. }) => Way::Stdio,
+            (
+                None,
+                Kind::Http {
+                    transport: Choice::Sse,
+                    ..
+                },
+            ) => Way::Sse,
+            (None, Kind::Http { .. }) => Way::Http,
+        };
+        ProviderStatus {
+            name: core.name.to_string(),
+            kind: ProviderKind::Mcp,
+            state,
+            last_error: reason
+                .map(|reason| OutsideText::from(reason.to_string()))
+                .or_else(|| core.last_error.load().as_deref().cloned()),
+            transport: transport.as_str().to_owned(),
+            protocol: profile.map(|p| p.version.to_string()),
+            connections: shared + core.pool.open(),
+            restarts: core.restarts.load(Ordering::Relaxed),
+            parked: self.parked(),
+        }
+    }
+
+    fn settled(&self) -> bool {
+        match self.status().state {
+            ProviderState::Starting => false,
+            ProviderState::Up => self.core.listed.load(Ordering::Acquire),
+            ProviderState::Down | ProviderState::Disabled => true,
+        }
+    }
+
+    fn offers(&self) -> Arc<Offers> {
+        self.core.listing.load().offers.clone()
+    }
+
+    fn own_tool_name<'n>(&'n self, listed: &'n str) -> Option<&'n str> {
+        lists::own_name(&self.core.spec.tools, listed)
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        params: Option<RawJson>,
+        call: &Call,
+    ) -> Result<Answer, ErrorObject> {
+        let core = &self.core;
+        let (params, bindings) = self.inward(method, params)?;
+        let mut repeats = core.slots.len().min(MAX_REPEATS);
+        let mut not_sent = MAX_NOT_SENT;
+        loop {
+            let lease = self.lease(call).await?;
+            if lease.is_gone() && not_sent > 0 {
+                // It went between the choice and now.
+                not_sent -= 1;
+                continue;
+            }
+            let outcome = lease
+                .call(method, params.clone(), &bindings, call, core.spec.call_timeout)
+                .await;
+            let error = match outcome {
+                Ok(result) => {
+                    return Ok(Answer {
+                        result,
+                        era: lease.era(),
+                    });
+                }
+                Err(error) => error,
+            };
+            let left = match core.judge(&lease, method, &error) {
+                Again::No => None,
+                Again::NotSent => Some(&mut not_sent),
+                Again::Once => Some(&mut repeats),
+            };
+            let Some(left) = left.filter(|left| **left > 0) else {
+                return Err(error.into_object(&core.name));
+            };
+            tracing::debug!(server = %core.name, method, %error, "once more");
+            *left -= 1;
+        }
+    }
+
+    async fn notify(&self, method: &str, params: Option<RawJson>, client: &Arc<Client>) {
+        // Over a shared connection the server could not tell which client speaks, and may take it for another one.
+        let own = self.core.has_own(client);
+        let Some(connection) = own.then(|| self.core.pool.peek(&client.key)).flatten() else {
+            return;
+        };
+        let params = super::link::outgoing::prepare(params, 0, connection.era(), client, None).params;
+        if let Err(error) = connection.send(Message::notification(method, params)).await {
+            tracing::debug!(server = %self.core.name, method, %error, "a notification did not reach the server");
+        }
+    }
+
+    async fn subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
+        self.core.subscriptions.room(uri, client)?;
+        match self.try_subscribe(uri, client).await {
+            Err(failed) if failed.again => self.try_subscribe(uri, client).await.map_err(|f| f.error),
+            outcome => outcome.map_err(|f| f.error),
+        }
+    }
+
+    async fn unsubscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), ErrorObject> {
+        let core = &self.core;
+        let own = core.subscriptions.own(&client.key).iter().any(|u| u == uri);
+        let last = core.subscriptions.remove(uri, &client.key);
+        let outcome = match core.pool.peek(&client.key) {
+            Some(connection) if own => {
+                let fields = [("uri", RawJson::of(uri))];
+                self.tell(&connection, method::RESOURCES_UNSUBSCRIBE, &fields)
+                    .await
+            }
+            _ if last == Some(true) => self.drop_shared(&[uri.to_owned()]).await,
+            _ => Ok(()),
+        };
+        match outcome {
+            // The subscription ended with the connection.
+            Err(failed) if failed.again => Ok(()),
+            outcome => outcome.map_err(|f| f.error),
+        }
+    }
+
+    async fn set_log_level(&self, client: &Arc<Client>) {
+        let core = &self.core;
+        let Some(level) = client.log_level() else {
+            return;
+        };
+        let before = core.lowest_level();
+        if core.has_own(client) {
+            if let Some(connection) = core.pool.peek(&client.key).filter(|c| c.declares("logging")) {
+                core.send_level(&connection, level).await;
+            }
+            return;
+        }
+        lock(&core.levels).insert(client.key.clone(), level);
+        self.spread_level(before).await;
+    }
+
+    fn release(&self, client: &ClientKey) {
+        let core = &self.core;
+        let own = core.pool.release(client);
+        let before = core.lowest_level();
+        lock(&core.levels).remove(client);
+        let orphaned = core.subscriptions.remove_client(client);
+        let this = Self { core: core.clone() };
+        core.tasks.spawn(async move {
+            if let Some(own) = own {
+                own.close().await;
+            }
+            if !orphaned.is_empty() {
+                // Best effort: a server that cannot be told tells nobody of changes.
+                let _ = this.drop_shared(&orphaned).await;
+            }
+            this.spread_level(before).await;
+        });
+    }
+
+    fn abandoned(&self, client: &ClientKey) {
+        if let Some(connection) = self.core.pool.give_back(client) {
+            tracing::debug!(server = %self.core.name, %client, "an abandoned client's connection is given back");
+            self.core.tasks.spawn(async move { connection.close().await });
+        }
+    }
+
+    async fn shutdown(&self, grace: Duration) {
+        let core = &self.core;
+        core.stop.cancel();
+        let own: Vec<_> = core.pool.drain();
+        core.tasks.close();
+        let all = async {
+            // The supervisors close the shared ones at the same time.
+            join_all(own.iter().map(|c| c.close())).await;
+            core.tasks.wait().await;
+        };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            tracing::warn!(server = %core.name, "did not end within {} s", grace.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The tasks of one upstream server: keep every shared connection up, keep the lists fresh, close what is idle.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    backoff::{Backoff, Cause},
+    clients::IDLE,
+    core::{Core, Profile},
+    lifecycle::DialError,
+    lists,
+};
+use crate::{
+    mcp::{Era, method},
+    provider::ClientKey,
+    upstream::link::connection::{Connection, Events as _, ListSet, lock},
+};
+
+/// A greeting that takes longer than this is reported.
+const SLOW: Duration = Duration::from_secs(8);
+/// Many changes of a list within this time are one.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How often idle connections are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Half to all of `delay`, so that servers that fell together do not rise together.
+pub(crate) fn jitter(delay: Duration) -> Duration {
+    delay.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}
+
+impl Core {
+    /// Starts all tasks.
+    pub(crate) fn start(self: &Arc<Self>) {
+        if !self.spec.state.is_enabled() {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.tasks.spawn(self.clone().supervise(index));
+        }
+        self.tasks.spawn(self.clone().keep_lists());
+        self.tasks.spawn(self.clone().sweep());
+    }
+
+    async fn supervise(self: Arc<Self>, index: usize) {
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        let mut backoff = Backoff::default();
+        let mut first = true;
+        while !self.stop.is_cancelled() {
+            lock(&slot.attempts).running = true;
+            let dialed = tokio::select! {
+                dialed = self.dialer.dial(index, None) => dialed,
+                never = self.report_slowness() => match never {},
+                () = self.stop.cancelled() => return,
+            };
+            let cause = match dialed {
+                Ok(connection) => {
+                    if !first {
+                        self.restarts.fetch_add(1, Ordering::Relaxed);
+                    }
+                    first = false;
+                    let since = Instant::now();
+                    self.serve(index, &connection).await;
+                    if self.stop.is_cancelled() {
+                        return;
+                    }
+                    match connection.verdict() {
+                        Some(verdict) if verdict.by_call => Cause::Call,
+                        _ => Cause::Itself(since.elapsed()),
+                    }
+                }
+                Err(error) => {
+                    self.failed(index, error);
+                    Cause::NotConnected
+                }
+            };
+            if let Some(pause) = backoff.pause(cause, Instant::now()) {
+                let pause = jitter(pause);
+                if pause > Duration::from_secs(1) {
+                    lock(&slot.attempts).running = false;
+                    self.pulse.send_modify(|n| *n += 1);
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = slot.nudge.notified() => {}
+                    () = self.stop.cancelled() => return,
+                }
+            }
+        }
+    }
+
+    /// Says once that a greeting takes long: a first start may download the server, or it will never answer.
+    async fn report_slowness(&self) -> std::convert::Infallible {
+        tokio::time::sleep(SLOW).await;
+        let text = format!(
+            "no answer to the greeting for {} s; the hub still waits",
+            SLOW.as_secs()
+        );
+        tracing::warn!(server = %self.name, "{text}");
+        self.note(text);
+        self.changes.mark();
+        std::future::pending().await
+    }
+
+    fn failed(&self, index: usize, error: DialError) {
+        let text = error.to_string();
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        // Before the attempt has ended for whoever waits: who sees the server down sees why.
+        self.note(text.clone());
+        let before = {
+            let mut attempts = lock(&slot.attempts);
+            attempts.running = false;
+            attempts.ended += 1;
+            attempts.failure.replace((Arc::new(error), Some(Instant::now())))
+        };
+        self.pulse.send_modify(|n| *n += 1);
+        // One row a change, not one an attempt.
+        if before.is_none_or(|(error, _)| error.to_string() != text) {
+            tracing::warn!(server = %self.name, error = text, "not reachable; the hub keeps trying");
+            self.changes.mark();
+        }
+    }
+
+    /// A connection from the greeting to its end.
+    async fn serve(self: &Arc<Self>, index: usize, connection: &Arc<Connection>) {
+        let (Some(slot), Some(hello)) = (self.slots.get(index), connection.hello()) else {
+            return;
+        };
+        self.profile.store(Some(Arc::new(Profile {
+            way: connection.way,
+            version: hello.version,
+            stateful: connection.stateful(),
+        })));
+        self.relist(|listing| listing.greeted(hello));
+        slot.connection.store(Some(connection.clone()));
+        {
+            let mut attempts = lock(&slot.attempts);
+            attempts.running = false;
+            attempts.ended += 1;
+            attempts.failure = None;
+        }
+        self.pulse.send_modify(|n| *n += 1);
+        self.changes.mark();
+        tracing::info!(
+            server = %self.name, transport = connection.way.as_str(), protocol = %hello.version, "connected"
+        );
+        let work = async {
+            match connection.era() {
+                Era::Legacy => {
+                    tokio::join!(self.first_lists(connection), self.replay(connection));
+                    std::future::pending::<()>().await;
+                }
+                Era::Modern => {
+                    tokio::join!(self.first_lists(connection), self.listen(index, connection));
+                }
+            }
+        };
+        tokio::select! {
+            () = connection.gone() => {}
+            () = self.stop.cancelled() => {}
+            () = work => {}
+        }
+        {
+            let mut attempts = lock(&slot.attempts);
+            attempts.running = true;
+            attempts.failure = connection
+                .error()
+                .map(|error| (Arc::new(DialError::Transport(error.clone())), None));
+        }
+        slot.connection.store(None);
+        connection.close().await;
+        if let Some(error) = connection.error().filter(|_| !self.stop.is_cancelled()) {
+            tracing::warn!(server = %self.name, %error, "connection lost");
+            self.note(error.to_string());
+            self.changes.mark();
+        }
+    }
+
+    /// Tells a new shared connection what clients told the old one.
+    async fn replay(&self, connection: &Arc<Connection>) {
+        if let Some(level) = self.lowest_level().filter(|_| connection.declares("logging")) {
+            self.send_level(connection, level).await;
+        }
+        for client in self.subscriptions.shared_by() {
+            connection.users.note(&client);
+        }
+        for uri in self.subscriptions.shared() {
+            self.send_subscription(connection, method::RESOURCES_SUBSCRIBE, &uri)
+                .await;
+        }
+    }
+
+    /// The lists of a new connection.
+    async fn first_lists(&self, connection: &Arc<Connection>) {
+        self.read_lists(connection, ListSet::ALL).await;
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            self.changes.mark();
+        }
+    }
+
+    async fn read_lists(&self, connection: &Arc<Connection>, which: ListSet) {
+        lists::read(connection, which, &self.spec.tools, &|list| match list {
+            Ok(fresh) => self.relist(|listing| listing.with(fresh)),
+            Err(error) => {
+                if self.condemn(connection, &error) || connection.is_gone() {
+                    // Told once, where the connection ends.
+                    return;
+                }
+                let error = error.into_object(&self.name);
+                tracing::warn!(server = %self.name, %error, "a list could not be read; the last known one stays");
+                self.note(error.message);
+            }
+        })
+        .await;
+    }
+
+    async fn keep_lists(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.refresh.notified() => {}
+                () = self.stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(DEBOUNCE) => {}
+                () = self.stop.cancelled() => return,
+            }
+            let which = self.take_stale();
+            // Without a connection there is nothing to read; the next one reads all.
+            let Some(connection) = self.live().next() else {
+                continue;
+            };
+            tokio::select! {
+                () = self.read_lists(&connection, which) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP) => {}
+                () = self.stop.cancelled() => return,
+            }
+            let pinned = |key: &ClientKey| !self.subscriptions.own(key).is_empty();
+            for connection in self.pool.expire(IDLE, pinned) {
+                self.tasks.spawn(async move { connection.close().await });
+            }
+        }
+    }
+
+    /// Asks for all lists again.
+    pub(crate) fn refresh_all(&self) {
+        self.lists_changed(ListSet::ALL);
+    }
+}

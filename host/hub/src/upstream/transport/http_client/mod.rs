@@ -1,0 +1,306 @@
+//! The HTTP client that all upstream connections share, and what its failures are called.
+//!
+//! It must never carry the credentials of one server to another, nor put them into an error. It is made for
+//! many small calls to few servers: an address is taken apart once ([`HttpClient::target`]), and a call is
+//! one task from its start to the answer (`line.rs`).
+
+mod dial;
+mod excerpt;
+mod line;
+mod pool;
+mod proxy;
+mod response;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http_body_util::Full;
+use tokio_rustls::rustls;
+use url::Url;
+
+pub(in crate::upstream) use self::excerpt::excerpt;
+use self::{
+    dial::{Dialer, Forwarding, Origin},
+    line::Body,
+    pool::{Connected, Pool},
+};
+pub(super) use self::{excerpt::excerpt_without, response::Response};
+use super::TransportError;
+use crate::secrets::redact;
+
+/// How often in a row a redirect is followed.
+const MAX_REDIRECTS: usize = 4;
+const AGENT: &str = concat!("aih/", env!("CARGO_PKG_VERSION"));
+
+/// A pooling client. It follows a redirect only to the same origin: the credentials of one server must
+/// never reach another. A connection may take five seconds to open; there is no overall timeout: a stream
+/// may stay open for days. `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count, but never for
+/// loopback addresses. HTTP/2 is spoken where a server offers it over TLS.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Shared>);
+
+struct Shared {
+    dialer: Dialer,
+    /// Lives as long as something knows an address there.
+    pools: Mutex<HashMap<Origin, Weak<Pool>>>,
+}
+
+/// A client that takes its proxies from the environment.
+///
+/// # Errors
+/// The root certificates of the system cannot be had.
+pub fn http_client() -> Result<HttpClient, rustls::Error> {
+    let proxies = proxy::matcher(|name| {
+        let lower = name.to_ascii_lowercase();
+        let value = std::env::var(name).or_else(|_| std::env::var(lower)).ok()?;
+        // It may hold a user and a password.
+        redact::learn_written("proxy", &value);
+        Some(value)
+    });
+    Ok(HttpClient(Arc::new(Shared {
+        dialer: Dialer::new(proxies)?,
+        pools: Mutex::default(),
+    })))
+}
+
+impl HttpClient {
+    /// Makes `url` ready to be asked. `headers` get what every request needs and does not say yet.
+    ///
+    /// # Errors
+    /// [`TransportError::Connect`]: it is no address of `http` or `https`.
+    pub(super) fn target(&self, url: Url, headers: &mut HeaderMap) -> Result<Target, TransportError> {
+        let unfit = || TransportError::Connect("the address is not one of http:// or https://".into());
+        let origin = Origin::of(&url).ok_or_else(unfit)?;
+        let place = Place::of(url).ok_or_else(unfit)?;
+        for (name, value) in [(header::ACCEPT, "*/*"), (header::USER_AGENT, AGENT)] {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        if let Some(login) = login(&place.url) {
+            headers.entry(header::AUTHORIZATION).or_insert(login);
+        }
+        Ok(Target {
+            forwarding: self.0.dialer.forwarding(&origin),
+            pool: self.pool(&origin),
+            client: self.clone(),
+            origin,
+            place,
+        })
+    }
+
+    fn pool(&self, origin: &Origin) -> Arc<Pool> {
+        // One map operation a line: a panic cannot leave the map half-changed.
+        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(origin).and_then(Weak::upgrade) {
+            return pool;
+        }
+        pools.retain(|_, pool| pool.strong_count() > 0);
+        let pool = Arc::<Pool>::default();
+        pools.insert(origin.clone(), Arc::downgrade(&pool));
+        pool
+    }
+}
+
+/// User and password of an address, as a header (RFC 7617).
+fn login(url: &Url) -> Option<HeaderValue> {
+    use base64::Engine as _;
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut text = decode(url.username());
+    text.push(b':');
+    text.extend(decode(url.password().unwrap_or_default()));
+    let text = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(text));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// An address in the forms in which requests name it.
+#[derive(Clone)]
+struct Place {
+    url: Arc<Url>,
+    absolute: Uri,
+    path: Uri,
+    host: HeaderValue,
+}
+
+impl Place {
+    fn of(mut url: Url) -> Option<Self> {
+        url.set_fragment(None);
+        let mut bare = url.clone();
+        // Neither fails where there is a host.
+        let _ = bare.set_username("");
+        let _ = bare.set_password(None);
+        let absolute: Uri = bare.as_str().parse().ok()?;
+        let path = Uri::from(absolute.path_and_query()?.clone());
+        let host = HeaderValue::from_str(absolute.authority()?.as_str()).ok()?;
+        Some(Self {
+            url: Arc::new(url),
+            absolute,
+            path,
+            host,
+        })
+    }
+}
+
+/// An address that requests go to.
+#[derive(Clone)]
+pub(super) struct Target {
+    client: HttpClient,
+    pool: Arc<Pool>,
+    origin: Origin,
+    forwarding: Forwarding,
+    place: Place,
+}
+
+impl Target {
+    /// The address.
+    pub(super) fn url(&self) -> &Url {
+        &self.place.url
+    }
+
+    /// Sends a request and waits for the head of its answer. `headers` are those that
+    /// [`HttpClient::target`] completed, and more.
+    ///
+    /// # Errors
+    /// [`TransportError::Connect`] when nothing was sent, [`TransportError::Closed`] when something may have
+    /// been.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, TransportError> {
+        let (kept, again) = (headers.clone(), body.clone());
+        let response = self.send_to(&self.place, method.clone(), headers, body).await?;
+        if response.status().is_redirection() {
+            return Box::pin(self.redirected(response, method, kept, again)).await;
+        }
+        Ok(response)
+    }
+
+    /// Follows redirects as far as they stay with the origin.
+    async fn redirected(
+        &self,
+        mut response: Response,
+        mut method: Method,
+        mut headers: HeaderMap,
+        mut body: Bytes,
+    ) -> Result<Response, TransportError> {
+        for _ in 0..MAX_REDIRECTS {
+            let status = response.status();
+            let known = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+            let location = response.headers().get(header::LOCATION).filter(|_| known);
+            let url = location.and_then(|to| response.url().join(to.to_str().ok()?).ok());
+            let near = url.filter(|url| Origin::of(url).as_ref() == Some(&self.origin));
+            let Some(place) = near.and_then(Place::of) else {
+                break;
+            };
+            if becomes_get(status, &method) {
+                method = Method::GET;
+                body = Bytes::new();
+                headers.remove(header::CONTENT_TYPE);
+            }
+            response.finish();
+            response = self
+                .send_to(&place, method.clone(), headers.clone(), body.clone())
+                .await?;
+        }
+        Ok(response)
+    }
+
+    async fn send_to(
+        &self,
+        place: &Place,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, TransportError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        loop {
+            let (connected, used) = match self.pool.take() {
+                Some(connected) => (connected, true),
+                None => (self.client.0.dialer.dial(&self.origin).await?, false),
+            };
+            let sent = match connected {
+                Connected::One(line) => {
+                    self.address(&mut request, place);
+                    line.send(request)
+                        .await
+                        .map(|(response, line)| (response, Some(line)))
+                }
+                Connected::Two(mut sender) => {
+                    if !used {
+                        self.pool.share(&sender);
+                    }
+                    *request.uri_mut() = place.absolute.clone();
+                    *request.version_mut() = Version::HTTP_2;
+                    sender
+                        .try_send_request(request)
+                        .await
+                        .map(|response| (response, None))
+                }
+            };
+            match sent {
+                Ok((response, line)) => return Ok(Response::new(response, line, &self.pool, &place.url)),
+                Err(mut error) => match error.take_message() {
+                    // Nothing of it was sent: the server closed the connection just before.
+                    Some(unsent) if used => request = unsent,
+                    _ => return Err(closed(error.error())),
+                },
+            }
+        }
+    }
+
+    /// Fills in what HTTP/1 says of the address.
+    fn address(&self, request: &mut Request<Body>, place: &Place) {
+        let uri = if self.forwarding.absolute {
+            &place.absolute
+        } else {
+            &place.path
+        };
+        *request.uri_mut() = uri.clone();
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        headers.entry(header::HOST).or_insert_with(|| place.host.clone());
+        if let Some(authorization) = &self.forwarding.authorization {
+            headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
+    }
+}
+
+/// Whether the request behind a redirect is a GET (RFC 9110, 15.4).
+fn becomes_get(status: StatusCode, method: &Method) -> bool {
+    match status.as_u16() {
+        301 | 302 => *method == Method::POST,
+        303 => *method != Method::HEAD,
+        _ => false,
+    }
+}
+
+/// The error of a connection that broke after a request was, or may have been, sent over it.
+fn closed(error: &(dyn std::error::Error + 'static)) -> TransportError {
+    TransportError::Closed(innermost(error).into())
+}
+
+/// What went wrong at the bottom: the causes above it say nothing that the caller does not know.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+#[cfg(test)]
+pub(super) mod fixture;
+
+#[cfg(test)]
+mod tests;

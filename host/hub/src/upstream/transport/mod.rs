@@ -1,0 +1,130 @@
+//! The way to one upstream server, below requests and eras: bytes to messages and back.
+//!
+//! A transport knows nothing of clients, names or lists. Three kinds: streamable HTTP ([`http`]), HTTP with SSE
+//! (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]; a child runs
+//! below a [`guard`] that ends it with the hub, in the environment of [`stdio_env`]. [`pending`] holds the requests that
+//! wait for an answer on one stream. [`connector`] is where transports are made, [`connect`] makes the real ones.
+
+pub mod connect;
+pub mod connector;
+pub mod guard;
+pub mod http;
+pub mod http_client;
+mod pending;
+pub mod sse;
+pub mod stdio;
+pub(super) mod stdio_env;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    mcp::{ErrorObject, Message, ParseError, ProtocolVersion, RawJson, headers::ParamHeader},
+    secrets::{OutsideText, redact},
+};
+
+/// Reads a message that a server sent, without the secrets that it may have got from the hub: what is sent to one
+/// server is not for the clients of it. A message without secrets is not copied.
+///
+/// # Errors
+/// It is not a message of JSON-RPC.
+pub(super) fn read(text: &Bytes) -> Result<Message, ParseError> {
+    Message::parse(&redact::json(text))
+}
+
+/// Takes what a server says by itself. Must not block: it runs on the task that reads.
+pub trait Inbox: Send + Sync {
+    /// A request or a notification of the server. `during` is the id of our request in whose answer
+    /// stream it came (streamable HTTP only).
+    fn message(&self, during: Option<u64>, message: Message);
+
+    /// The connection is gone for good; called once, never after [`Transport::close`], and before the requests that
+    /// wait get their errors. `unanswered` are the ids of those requests that the server had got; a transport that
+    /// cannot tell gives none.
+    fn closed(&self, error: TransportError, unanswered: &[u64]);
+}
+
+/// Why a message did not get through.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Nothing listens there, the name does not resolve, TLS failed, the command is missing.
+    #[error("cannot connect: {0}")]
+    Connect(OutsideText),
+    /// The server answered with an HTTP status that is no answer; the body's start is in `detail`.
+    #[error("HTTP {status}: {detail}")]
+    Status {
+        /// The status code.
+        status: u16,
+        /// The first 200 characters of the body, without control characters.
+        detail: OutsideText,
+    },
+    /// The server does not know our session (any more): connect anew.
+    #[error("the server no longer knows this session")]
+    SessionLost,
+    /// 401 or 403: the credentials in the configuration are wrong or missing.
+    #[error("HTTP {status}: the server refuses the credentials; check `auth` and `headers`")]
+    Unauthorized {
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The server sent what is no MCP.
+    #[error("the server sent what is no MCP: {0}")]
+    Protocol(OutsideText),
+    /// An answer or a line above the limit.
+    #[error("the server sent more than {limit} bytes in one message")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The connection ended before the answer.
+    #[error("the connection closed: {0}")]
+    Closed(OutsideText),
+    /// The server's process ended before the answer.
+    #[error("the process {text}")]
+    Exited {
+        /// How it ended, and what it wrote to standard error last.
+        text: OutsideText,
+        /// The exit status; 128 and the number of a signal where a signal ended what the process ran.
+        status: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// The connection ended before the request was sent: the server has seen nothing of it.
+    #[error("not sent: {0}")]
+    NotSent(#[source] Box<TransportError>),
+}
+
+/// One connection to one server.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Sends a request and waits for its answer. Dropping the future gives the answer up: over HTTP the
+    /// stream is closed, which in the modern era is how a request is cancelled. No timeout of its own.
+    ///
+    /// `bindings` are the called tool's `Mcp-Param-*` headers (modern HTTP; others ignore them).
+    ///
+    /// # Errors
+    /// [`TransportError`]; a JSON-RPC error of the server is an `Ok(Err(…))`.
+    async fn request(
+        &self,
+        id: u64,
+        method: &str,
+        params: Option<RawJson>,
+        bindings: &[ParamHeader],
+    ) -> Result<Result<RawJson, ErrorObject>, TransportError>;
+
+    /// Sends a notification, or the answer to a request of the server.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    async fn send(&self, message: Message) -> Result<(), TransportError>;
+
+    /// The revision is settled: HTTP sends it in `MCP-Protocol-Version` from now on, and in the legacy era
+    /// opens the GET stream for what the server says by itself (a server without one answers 405: fine).
+    fn negotiated(&self, version: ProtocolVersion);
+
+    /// Whether the server keeps state for this connection: a process, an SSE stream, or a session id.
+    fn stateful(&self) -> bool;
+
+    /// Ends the connection: DELETE of a session, end of a process (and its group). Idempotent.
+    async fn close(&self);
+}
