@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aih::access::{KeyId, PermissionSet, Principal};
-use aih::catalogue::names::{ExposedName, Namespace};
 use aih::catalogue::{ListKind, Offering, Scope, Snapshot};
 use aih::mcp::{ErrorObject, RawJson};
+use aih::names::{ExposedName, Namespace};
 use aih::provider::{
     Answer, Call, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState, ProviderStatus,
 };

@@ -1,29 +1,27 @@
 //! The hub put together: what the configuration names becomes providers, one catalogue, one gateway.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
 use crate::{
-    access::{KeyEntry, KeyRing, PermissionSet, Principal, first_key},
+    access::{KeyEntry, KeyRing, PermissionSet, Principal, RELOAD, first_key},
+    builtin::HubProvider,
+    calls::nested::ComponentCalls,
     catalogue::Catalogue,
+    components::{ServerCalls, Surroundings, Workshop, read_grants},
     config::{LoadedConfig, Problem, Problems, files},
     data::DataFolder,
-    gateway::{
-        Gateway,
-        hub::{HubContent, HubProvider},
-    },
+    gateway::Gateway,
     hooks::Hooks,
-    plugins::{self, Neighbours, PluginServer, Workshop},
+    plugins::PluginServer,
     provider::{ChangeSignal, Provider},
+    registry::{HubContent, Inventory},
     store::Store,
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
 };
-
-/// What a key must be allowed to have the configuration read anew.
-pub const RELOAD: &str = "admin/reload";
 
 /// The running parts, without any listener.
 pub struct Hub {
@@ -33,6 +31,8 @@ pub struct Hub {
     pub catalogue: Arc<Catalogue>,
     /// The MCP endpoints.
     pub gateway: Arc<Gateway>,
+    /// What is registered.
+    pub inventory: Arc<Inventory>,
     /// The hub's own tools, skills and configs.
     pub own: Arc<HubProvider>,
     /// What runs on events.
@@ -45,7 +45,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts every provider, in the background: a sick one delays nothing. `folder` is that of [`data_dir`].
+    /// Starts every provider, in the background: a sick one delays nothing. `folder` is that of [`LoadedConfig::data_dir`].
     ///
     /// # Errors
     /// Only what concerns the whole hub: no TLS library, or an [`OpenError`](crate::store::OpenError) of the store.
@@ -56,31 +56,32 @@ impl Hub {
         let url = config.config.store.url.expose_secret();
         let store = Store::open_with(url, &config.base_dir, &folder).await?;
         let signal = ChangeSignal::default();
-        let own = HubProvider::new(content, signal.clone());
-        let client = upstream::http_client().context("the HTTP client cannot be set up")?;
-        let mcps = &config.config.mcps;
-        let specs = mcps.external.iter().cloned().map(UpstreamSpec::from);
-        let specs = specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from));
-        let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
-        let neighbours = Neighbours::default();
+        // Plugins and hooks call servers through the catalogue that holds the plugins: it is made first, and filled last.
+        let catalogue = Catalogue::new(signal.clone());
         let workshop = workshop(&config).await?;
         let hooks = match &workshop {
             Some(workshop) if !config.config.hooks.is_empty() => {
-                Hooks::start(&config, workshop, &store, &neighbours)?
+                Hooks::start(&config, workshop, &store, |hooks| {
+                    ComponentCalls::new(&catalogue, hooks)
+                })?
             }
             _ => Hooks::none(),
         };
+        let inventory = Inventory::new(content, &catalogue, hooks.clone());
+        let own = HubProvider::new(inventory.clone(), signal.clone());
+        let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
         if let Some(workshop) = &workshop {
-            providers.extend(plugins(&config, workshop, &store, &neighbours, &signal)?);
+            let servers: Arc<dyn ServerCalls> = ComponentCalls::new(&catalogue, Arc::downgrade(&hooks));
+            providers.extend(plugins(&config, workshop, &store, &servers, &signal)?);
         }
-        for spec in specs {
+        let client = upstream::http_client().context("the HTTP client cannot be set up")?;
+        let mcps = &config.config.mcps;
+        let specs = mcps.external.iter().cloned().map(UpstreamSpec::from);
+        for spec in specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from)) {
             let connector = RealConnector::new(spec.clone(), client.clone());
             providers.push(UpstreamServer::start(spec, connector, signal.clone()));
         }
-        let catalogue = Catalogue::new(providers, signal);
-        own.attach(&catalogue);
-        own.attach_hooks(&hooks);
-        neighbours.attach(&catalogue, &hooks);
+        catalogue.replace(providers);
         hooks.run(&catalogue, folder.election());
         let gateway = Gateway::new(
             catalogue.clone(),
@@ -96,6 +97,7 @@ impl Hub {
             config,
             catalogue,
             gateway,
+            inventory,
             own,
             hooks,
             store,
@@ -131,7 +133,7 @@ async fn workshop(config: &LoadedConfig) -> anyhow::Result<Option<Workshop>> {
     if config.config.plugins.is_empty() && config.config.hooks.is_empty() {
         return Ok(None);
     }
-    let cache = data_dir(config).join("cache");
+    let cache = config.data_dir().join("cache");
     let workshop = tokio::task::spawn_blocking(move || Workshop::new(&cache, None))
         .await?
         .context("plugins and hooks cannot be run on this machine")?;
@@ -143,24 +145,24 @@ fn plugins(
     config: &LoadedConfig,
     workshop: &Workshop,
     store: &Store,
-    neighbours: &Neighbours,
+    servers: &Arc<dyn ServerCalls>,
     signal: &ChangeSignal,
 ) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
     let reserved = Arc::new(files::reserved(config));
-    let mut servers: Vec<Arc<dyn Provider>> = Vec::new();
+    let mut plugins: Vec<Arc<dyn Provider>> = Vec::new();
     for entry in &config.config.plugins {
-        let around = plugins::Surroundings {
+        let around = Surroundings {
             name: entry.name.as_str().into(),
             owner: format!("plugin/{}", entry.name).into(),
             mcps: Arc::new(
-                plugins::read_grants(&entry.grants.mcps)
+                read_grants(&entry.grants.mcps)
                     .with_context(|| format!("plugin `{}`: grants.mcps", entry.name))?,
             ),
             secrets: config.secrets.clone(),
             state: store.state(),
-            neighbours: neighbours.clone(),
+            servers: servers.clone(),
         };
-        servers.push(PluginServer::start(
+        plugins.push(PluginServer::start(
             entry,
             around,
             workshop.clone(),
@@ -168,12 +170,7 @@ fn plugins(
             signal.clone(),
         ));
     }
-    Ok(servers)
-}
-
-/// The folder of the hub's own files.
-pub fn data_dir(config: &LoadedConfig) -> PathBuf {
-    config.base_dir.join("data")
+    Ok(plugins)
 }
 
 /// The keys of the configuration, or the hub's first own key where there is none.
@@ -199,7 +196,7 @@ impl Keys {
         if let Some(keys) = Self::configured(config)? {
             return Ok(keys);
         }
-        let first = first_key::load_or_make(&data_dir(config))?;
+        let first = first_key::load_or_make(&config.data_dir())?;
         Ok(Self {
             ring: KeyRing::new(first.entries)?,
             first: true,
@@ -217,7 +214,7 @@ impl Keys {
         if let Some(keys) = Self::configured(config).map_err(of_file)? {
             return Ok(keys);
         }
-        let first = first_key::load(&data_dir(config)).map_err(|error| of_file(error.into()))?;
+        let first = first_key::load(&config.data_dir()).map_err(|error| of_file(error.into()))?;
         let entries = first.ok_or_else(|| {
             Problems(vec![Problem {
                 file: config.path.clone(),

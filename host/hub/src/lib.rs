@@ -5,9 +5,11 @@
 
 pub mod access;
 pub mod api;
+pub mod builtin;
 mod calls;
 pub mod catalogue;
 pub mod cli;
+pub mod components;
 pub mod config;
 pub mod data;
 pub mod gateway;
@@ -16,10 +18,13 @@ pub mod hub;
 pub mod listener;
 pub mod mcp;
 pub mod memory;
+pub mod names;
 pub mod observe;
+pub mod open_files;
 pub mod plugins;
 pub mod provider;
 pub mod quiet;
+pub mod registry;
 pub mod reload;
 pub mod secrets;
 pub mod store;

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{access::KeyId, gateway::stream::Room};
+use crate::access::KeyId;
 
 const MIB: usize = 1024 * 1024;
 
@@ -291,6 +291,42 @@ pub(crate) fn count_down<K: Hash + Eq>(counts: &mut HashMap<K, usize>, name: &K)
         *count = count.saturating_sub(1);
         if *count == 0 {
             counts.remove(name);
+        }
+    }
+}
+
+/// Notifications that were dropped, of all streams.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many events were dropped because a client did not fetch them.
+pub fn dropped_events() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// An event was dropped because its client did not fetch it.
+pub(crate) fn count_dropped_event() {
+    DROPPED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Where the bytes of a stream are accounted for.
+#[derive(Clone)]
+pub struct Room {
+    /// Answers and questions that wait for the client.
+    pub waiting: Arc<Account>,
+    /// Notifications that wait for it. Apart, so that they never take the place of an answer.
+    pub notes: Arc<Account>,
+    /// What was delivered and is kept for it. Without one nothing is kept.
+    pub kept: Option<Arc<Account>>,
+}
+
+impl Room {
+    /// The room of a stream that cannot be picked up again.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        Self {
+            waiting: self.waiting.clone(),
+            notes: self.notes.clone(),
+            kept: None,
         }
     }
 }

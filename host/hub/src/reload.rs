@@ -12,10 +12,11 @@ use utoipa::ToSchema;
 
 use crate::{
     access::{AccessState, Principal},
+    builtin::HubProvider,
     config::{Config, LoadedConfig, Problems},
-    gateway::{hub::HubContent, hub::HubProvider},
     hooks::Hooks,
     hub::{Hub, Keys},
+    registry::HubContent,
 };
 
 /// What a reload did.

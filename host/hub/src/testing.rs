@@ -13,11 +13,11 @@ use async_trait::async_trait;
 use crate::{
     access::{KeyId, PermissionSet, Principal},
     catalogue::{configs::ConfigSource, skills::SkillSource},
-    gateway::hub::HookInfo,
     mcp::{ErrorObject, ProtocolVersion, RawJson},
     provider::{
         Answer, Call, Client, ClientKey, Offers, Peer, Provider, ProviderKind, ProviderState, ProviderStatus,
     },
+    registry::HookInfo,
     secrets::OutsideText,
 };
 

@@ -17,5 +17,5 @@ pub use authority::Authority;
 pub use guard::{Guard, GuardConfig, GuardError, Rejection};
 pub use key::{ApiKey, AuthError, KeyEntry, KeyHash, KeyId, KeyRing, Principal};
 pub use layer::{AccessState, Caller, Listener, NoAuthError, OPEN_PATH, layer};
-pub use permission::{PermissionError, PermissionSet};
+pub use permission::{PermissionError, PermissionSet, RELOAD};
 pub use uri::ResourcePath;

@@ -21,6 +21,9 @@ use std::str::FromStr;
 
 use super::uri::{self, ResourcePath, Wildcards};
 
+/// What a key must be allowed to have the configuration read anew.
+pub const RELOAD: &str = "admin/reload";
+
 /// The longest permission string, in bytes.
 pub const MAX_LENGTH: usize = 256;
 

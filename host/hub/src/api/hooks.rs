@@ -14,14 +14,18 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Path, Problem, Query, require};
-use super::{ApiState, MAX_BODY, respond};
-use crate::access::{Caller, Principal};
-use crate::gateway::declared;
-use crate::gateway::hub::view;
-use crate::hooks::{FireError, Fired, Knock, KnockError, Knocked, Report, event, rest_call};
-use crate::listener::body::read;
-use crate::store::queue::{Dead, EventId, Pick, Queue, QueueError};
+use super::{
+    ApiState, MAX_BODY,
+    problem::{Path, Problem, Query, require},
+    respond,
+};
+use crate::{
+    access::{Caller, Principal},
+    hooks::{FireError, Fired, Knock, KnockError, Knocked, Report, event, rest_call},
+    listener::body::{declared, read},
+    registry,
+    store::queue::{Dead, EventId, Pick, Queue, QueueError},
+};
 
 /// What a key must be allowed to see and replay events that were given up.
 const ADMIN: &str = "admin/hooks";
@@ -61,11 +65,15 @@ pub(super) async fn trigger(
         true => None,
         false => payload(&headers, &body)?,
     };
-    if !view::may_hook(&who, &name) {
+    if !registry::may_hook(&who, &name) {
         return Err(Problem::none("hook", &name));
     }
     let payload = payload.unwrap_or_default();
-    let fired = state.hub.hooks().fire(&name, &payload, rest_call(who)).await;
+    let fired = state
+        .inventory
+        .hooks()
+        .fire(&name, &payload, rest_call(who))
+        .await;
     let fired = fired.map_err(|error| unfired(&name, error))?;
     let status = match &fired {
         Fired::Answered(_) => StatusCode::OK,
@@ -169,7 +177,7 @@ pub(super) async fn webhook(
         *response.status_mut() = code;
         Ok(response)
     };
-    match state.hub.hooks().knock(&name, knock).await {
+    match state.inventory.hooks().knock(&name, knock).await {
         Ok(Knocked::Ran(None)) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Knocked::Ran(Some(result))) => respond::fresh(&result),
         Ok(Knocked::Denied(reason)) => Err(Problem::new(StatusCode::FORBIDDEN, reason)),
@@ -182,7 +190,7 @@ pub(super) async fn webhook(
         Err(KnockError::Refused(error)) => {
             let path = format!("/api/v1/hooks/{name}/webhook");
             tracing::warn!(target: "aih::access", peer = peer.map(tracing::field::display), ?path, "refused: {error}");
-            state.hub.hooks().refused(&error.to_string(), peer, &path);
+            state.inventory.hooks().refused(&error.to_string(), peer, &path);
             Err(Problem::new(StatusCode::UNAUTHORIZED, error.to_string()))
         }
         Err(KnockError::Fire(error)) => Err(unfired(&name, error)),
@@ -370,5 +378,5 @@ fn pick(id: &str) -> Pick {
 /// The queue, for those who may look into it; `None` in a hub without hooks.
 fn queue<'s>(state: &'s ApiState, who: &Principal) -> Result<Option<&'s Queue>, Problem> {
     require(who, ADMIN)?;
-    Ok(state.hub.hooks().queue().map(|queue| &**queue))
+    Ok(state.inventory.hooks().queue().map(|queue| &**queue))
 }

@@ -8,13 +8,18 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Problem, Query, require};
-use super::{ApiState, metrics::METRICS, respond};
-use crate::access::{Caller, Principal};
-use crate::gateway::hub::view::{ClientsView, Health, HealthStatus, StoreView};
-use crate::hub::RELOAD;
-use crate::observe::{CAPACITY, LogLevel, LogQuery, LogRow};
-use crate::reload::Reloaded;
+use super::{
+    ApiState,
+    metrics::METRICS,
+    problem::{Problem, Query, require},
+    respond,
+};
+use crate::{
+    access::{Caller, Principal, RELOAD},
+    observe::{CAPACITY, LogLevel, LogQuery, LogRow},
+    registry::{ClientsView, Health, HealthStatus, StoreView},
+    reload::Reloaded,
+};
 
 /// What a key must be allowed to read logs.
 const LOGS: &str = "admin/logs";
@@ -63,7 +68,7 @@ pub(super) async fn health(
 
 /// How everything is that `who` may see, the store included.
 pub(super) async fn full_health(state: &ApiState, who: &Principal) -> Health {
-    let mut health = state.hub.health(who);
+    let mut health = state.inventory.health(who);
     if let Some(store) = &state.store
         && who.permissions().allows(STORE)
     {

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     access::{Caller, Principal},
-    gateway::hub::view::Health,
     provider::ProviderState,
+    registry::Health,
 };
 
 /// What a key must be allowed to read metrics.

@@ -21,14 +21,15 @@ use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::catalogue::Catalogue;
-use crate::catalogue::files::sha256_hex;
-use crate::gateway::hub::HubProvider;
-use crate::listener::Registry;
-use crate::memory::Memory;
-use crate::observe::LogBuffer;
-use crate::reload::Reloader;
-use crate::store::Store;
+use crate::{
+    catalogue::{Catalogue, files::sha256_hex},
+    listener::Registry,
+    memory::Memory,
+    observe::LogBuffer,
+    registry::Inventory,
+    reload::Reloader,
+    store::Store,
+};
 
 pub use describe::description;
 
@@ -39,7 +40,7 @@ pub const MAX_BODY: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct ApiState {
     catalogue: Arc<Catalogue>,
-    hub: Arc<HubProvider>,
+    inventory: Arc<Inventory>,
     logs: LogBuffer,
     reloader: Option<Arc<Reloader>>,
     store: Option<Store>,
@@ -51,11 +52,11 @@ pub struct ApiState {
 
 impl ApiState {
     /// Puts together what the API answers from.
-    pub fn new(catalogue: Arc<Catalogue>, hub: Arc<HubProvider>, logs: LogBuffer) -> Self {
+    pub fn new(catalogue: Arc<Catalogue>, inventory: Arc<Inventory>, logs: LogBuffer) -> Self {
         let text = Bytes::from(description().to_string());
         Self {
             catalogue,
-            hub,
+            inventory,
             logs,
             reloader: None,
             store: None,

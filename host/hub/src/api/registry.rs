@@ -6,10 +6,11 @@ use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
-use super::{ApiState, respond};
-use crate::access::Caller;
-use crate::gateway::hub::view::{self, ConfigView, HookView, McpView, PluginView, Registry, SkillView};
+use super::{ApiState, problem::Problem, respond};
+use crate::{
+    access::Caller,
+    registry::{self, ConfigView, HookView, McpView, PluginView, Registry, SkillView},
+};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Mcps {
@@ -49,7 +50,12 @@ pub(super) async fn registry(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let snapshot = state.catalogue.snapshot_full();
-    let registry = view::registry(&state.hub.content(), &snapshot, state.hub.hooks(), &who);
+    let registry = registry::registry(
+        &state.inventory.content(),
+        &snapshot,
+        state.inventory.hooks(),
+        &who,
+    );
     respond::json(&headers, &registry)
 }
 
@@ -60,7 +66,7 @@ pub(super) async fn mcps(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mcps = view::mcps(&state.catalogue.snapshot_full(), &who);
+    let mcps = registry::mcps(&state.catalogue.snapshot_full(), &who);
     respond::json(&headers, &Mcps { mcps })
 }
 
@@ -71,7 +77,7 @@ pub(super) async fn skills(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let skills = view::skills(&state.hub.content(), &who);
+    let skills = registry::skills(&state.inventory.content(), &who);
     respond::json(&headers, &Skills { skills })
 }
 
@@ -92,7 +98,7 @@ pub(super) async fn plugins(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let plugins = view::plugins(&state.hub.content(), &state.catalogue.snapshot_full(), &who);
+    let plugins = registry::plugins(&state.inventory.content(), &state.catalogue.snapshot_full(), &who);
     respond::json(&headers, &Plugins { plugins })
 }
 
@@ -103,7 +109,7 @@ pub(super) async fn hooks(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let hooks = view::hooks(&state.hub.content(), state.hub.hooks(), &who);
+    let hooks = registry::hooks(&state.inventory.content(), state.inventory.hooks(), &who);
     respond::json(&headers, &Hooks { hooks })
 }
 
@@ -114,7 +120,7 @@ pub(super) async fn configs(
     Caller(who): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let configs = view::configs(&state.hub.content(), &who);
+    let configs = registry::configs(&state.inventory.content(), &who);
     respond::json(&headers, &Configs { configs })
 }
 

@@ -9,11 +9,12 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Path, Problem, Query};
-use super::{ApiState, respond};
-use crate::access::Caller;
-use crate::catalogue::{media, skills::SKILL_MD};
-use crate::gateway::hub::view;
+use super::{
+    ApiState,
+    problem::{Path, Problem, Query},
+    respond,
+};
+use crate::{access::Caller, catalogue::media, names::SKILL_MD, registry};
 
 /// How a skill is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
@@ -42,7 +43,7 @@ pub(super) struct SkillQuery {
     params(("name" = String, Path, description = "Name of the skill"), SkillQuery),
     responses((status = 200, content(
         (String = "text/markdown"),
-        (view::SkillContent = "application/json"),
+        (registry::SkillContent = "application/json"),
     )))
 )]
 pub(super) async fn skill(
@@ -52,18 +53,18 @@ pub(super) async fn skill(
     Query(query): Query<SkillQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let content = state.hub.content();
+    let content = state.inventory.content();
     let entry = content
         .skills
         .entry(&name)
-        .filter(|_| view::may_skill(&who, &name))
+        .filter(|_| registry::may_skill(&who, &name))
         .ok_or_else(|| Problem::none("skill", &name))?;
     let skill = entry.outcome.as_ref().map_err(unreadable)?;
     let json = match query.format {
         Some(format) => format == Format::Json,
         None => respond::prefers_json(&headers),
     };
-    if json && let Some(Ok(all)) = view::skill(&content, &name, &who) {
+    if json && let Some(Ok(all)) = registry::skill(&content, &name, &who) {
         return respond::document(&headers, &all);
     }
     let text = Bytes::copy_from_slice(skill.text.as_bytes());
@@ -88,11 +89,11 @@ pub(super) async fn skill_file(
     Path((name, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let content = state.hub.content();
+    let content = state.inventory.content();
     let entry = content
         .skills
         .entry(&name)
-        .filter(|_| view::may_skill(&who, &name))
+        .filter(|_| registry::may_skill(&who, &name))
         .ok_or_else(|| Problem::none("skill", &name))?;
     let skill = entry.outcome.as_ref().map_err(unreadable)?;
     if let Some(file) = skill.file_at(&path) {
@@ -127,11 +128,11 @@ pub(super) async fn config(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let content = state.hub.content();
+    let content = state.inventory.content();
     let entry = content
         .configs
         .entry(&name)
-        .filter(|_| view::may_config(&who, &name))
+        .filter(|_| registry::may_config(&who, &name))
         .ok_or_else(|| Problem::none("config", &name))?;
     let config = entry.outcome.as_ref().map_err(unreadable)?;
     Ok(respond::entity(

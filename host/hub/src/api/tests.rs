@@ -11,11 +11,13 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     access::Caller,
+    builtin::HubProvider,
     catalogue::{configs::ConfigSet, skills::SkillSet},
-    gateway::hub::{HubContent, PluginInfo},
+    hooks::Hooks,
     mcp::RawJson,
     observe::{LogLevel, LogRow},
     provider::{ChangeSignal, Offers, ProviderState},
+    registry::{HubContent, PluginInfo},
     testing::{Lister, config, hook, principal, skill, tools, write_files},
 };
 
@@ -61,7 +63,6 @@ fn hub() -> Hub {
 fn hub_with(store: Option<Store>) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let signal = ChangeSignal::default();
-    let provider = HubProvider::new(content(dir.path()), signal.clone());
     let stripe = Lister::new(
         "my stripe",
         Offers {
@@ -71,10 +72,11 @@ fn hub_with(store: Option<Store>) -> Hub {
         },
     );
     stripe.set(ProviderState::Down, Some("connection refused"));
-    let catalogue = Catalogue::new(vec![provider.clone(), stripe], signal);
-    provider.attach(&catalogue);
+    let catalogue = Catalogue::new(signal.clone());
+    let inventory = Inventory::new(content(dir.path()), &catalogue, Hooks::none());
+    catalogue.replace(vec![HubProvider::new(inventory.clone(), signal), stripe]);
     let logs = LogBuffer::new();
-    let mut state = ApiState::new(catalogue, provider, logs.clone());
+    let mut state = ApiState::new(catalogue, inventory, logs.clone());
     if let Some(store) = store {
         state = state.with_store(store);
     }

@@ -5,6 +5,7 @@
 //! aggregated endpoint are translated before and after, by the gateway.
 
 pub(crate) mod bridge;
+pub(crate) mod nested;
 pub(crate) mod record;
 
 use crate::{

@@ -4,7 +4,6 @@ pub mod configs;
 pub mod files;
 pub mod front_matter;
 pub mod media;
-pub mod names;
 pub mod pages;
 pub mod skills;
 pub mod skills_mcp;
@@ -66,21 +65,30 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A catalogue of `providers`; `signal` is what they mark when something changes.
-    pub fn new(providers: Vec<Arc<dyn Provider>>, signal: ChangeSignal) -> Arc<Self> {
-        let first = Snapshot::new(
-            providers
-                .iter()
-                .map(|p| Arc::new(Offering::new(p.clone())))
-                .collect(),
-        );
+    /// A catalogue without providers; `signal` is what they will mark when something changes. Plugins make calls
+    /// through the catalogue that holds them, so it is made first and filled with [`Catalogue::replace`].
+    pub fn new(signal: ChangeSignal) -> Arc<Self> {
         Arc::new(Self {
-            providers: ArcSwap::from_pointee(providers),
-            snapshot: ArcSwap::from_pointee(first),
+            providers: ArcSwap::default(),
+            snapshot: ArcSwap::default(),
             changes: broadcast::Sender::new(256),
             signal,
             refreshing: Mutex::default(),
         })
+    }
+
+    /// Offers what `providers` have, and nothing else, from now on.
+    pub fn replace(&self, providers: Vec<Arc<dyn Provider>>) {
+        self.providers.store(Arc::new(providers));
+        self.refresh();
+    }
+
+    /// A catalogue of `providers`.
+    #[cfg(test)]
+    pub(crate) fn of(providers: Vec<Arc<dyn Provider>>, signal: ChangeSignal) -> Arc<Self> {
+        let catalogue = Self::new(signal);
+        catalogue.replace(providers);
+        catalogue
     }
 
     /// The current picture.
@@ -192,7 +200,7 @@ mod tests {
             ..Offers::default()
         };
         let server = Lister::new("one", offers(&["open", "secret"]));
-        let catalogue = Catalogue::new(vec![server.clone()], ChangeSignal::default());
+        let catalogue = Catalogue::of(vec![server.clone()], ChangeSignal::default());
         let mut changes = catalogue.changes();
         let (all, few) = (principal(&["mcps"]), principal(&["mcps", "!mcps/one/secret*"]));
         for (names, concerned) in [
@@ -216,7 +224,7 @@ mod tests {
             ..Offers::default()
         };
         let server = Lister::new("one", offers(&["old"]));
-        let catalogue = Catalogue::new(vec![server.clone()], ChangeSignal::default());
+        let catalogue = Catalogue::of(vec![server.clone()], ChangeSignal::default());
         let mut changes = catalogue.changes();
         let shown = || {
             catalogue

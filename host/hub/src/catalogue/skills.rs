@@ -15,9 +15,7 @@ use serde_json::{Map, Value};
 use super::files::{ContentRoot, FileError, ListedKind, Located, sha256_hex};
 use super::front_matter::{self, FrontMatterError};
 use super::media;
-
-/// The file at the root of a folder skill.
-pub const SKILL_MD: &str = "SKILL.md";
+use crate::names::SKILL_MD;
 
 /// Most files of one skill, `SKILL.md` included (a limit of the skills extension, SEP-2640).
 pub const MAX_FILES: usize = 512;

@@ -15,10 +15,12 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use super::configs::{PERMISSION, annotations, contents};
-use super::media;
-use super::names::HUB;
-use super::skills::{SKILL_MD, Skill, SkillSet, encode_segment};
+use super::{
+    configs::{PERMISSION, annotations, contents},
+    media,
+    skills::{Skill, SkillSet, encode_segment},
+};
+use crate::names::{HUB, SKILL_MD};
 
 /// The extension's key in `capabilities.extensions`.
 pub const EXTENSION: &str = "io.modelcontextprotocol/skills";

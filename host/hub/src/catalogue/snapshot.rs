@@ -8,7 +8,6 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    names::{ExposedName, Namespace},
     pages::{self, Page},
     target::{Target, ToolNames},
     uri,
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     access::{Principal, ResourcePath},
     mcp::{RawJson, RawObject, headers::ParamHeader, method::meta},
+    names::{ExposedName, Namespace},
     provider::{Offers, Provider, ProviderKind},
 };
 
@@ -438,14 +438,14 @@ impl Snapshot {
     /// Whether a key may use it is for [`Offering::permits`] to say.
     pub fn find_resource(&self, exposed: &str) -> Option<(&Arc<Offering>, String)> {
         if let Some((namespace, original)) = uri::parse(exposed)
-            && namespace != super::names::HUB
+            && namespace != crate::names::HUB
         {
             let offering = self.offerings.get(*self.by_namespace.get(namespace)?)?;
             return Some((offering, original));
         }
         let hub = self
             .by_namespace
-            .get(super::names::HUB)
+            .get(crate::names::HUB)
             .and_then(|i| self.offerings.get(*i))?;
         Some((hub, exposed.to_owned()))
     }

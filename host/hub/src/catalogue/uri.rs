@@ -3,7 +3,7 @@
 //! The mapping is stable (it does not depend on who else lists what) and reversible without a table, also
 //! for URIs that a client made from a template, and for those that stand in results only.
 
-use super::names::Namespace;
+use crate::names::Namespace;
 
 /// Schemes that a client must still recognise: the namespace becomes their first segment.
 const KEPT_SCHEMES: [&str; 2] = ["ui://", "skill://"];

@@ -15,7 +15,6 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::{Config, LoadedConfig},
     data::{DataFolder, DataFolderError, FullDisk, Role},
-    hub,
     observe::LogFormat,
     store::OpenError,
 };
@@ -114,7 +113,7 @@ pub fn main() -> ExitCode {
 
 /// Claims the data folder of a configuration.
 async fn open_data_folder(loaded: &LoadedConfig, role: Role) -> anyhow::Result<DataFolder> {
-    let path = hub::data_dir(loaded);
+    let path = loaded.data_dir();
     Ok(tokio::task::spawn_blocking(move || DataFolder::open(path, role)).await??)
 }
 

@@ -18,9 +18,10 @@ use crate::{
     config::LoadedConfig,
     data::{self, Role},
     gateway,
-    hub::{self, Hub, Keys},
+    hub::{Hub, Keys},
     listener::{self, Limits, Listener, Registry},
     observe::{self, LogBuffer},
+    open_files,
     provider::{ProviderKind, ProviderState},
     reload::Reloader,
 };
@@ -57,8 +58,8 @@ impl Serve {
             Err(code) => return Ok(code),
         };
         let logs = observe::init(self.common.log_format, &self.common.log)?;
-        listener::files::raise();
-        let folder = hub::data_dir(&loaded);
+        open_files::raise();
+        let folder = loaded.data_dir();
         runtime()?
             .block_on(self.serve(loaded, logs))
             .map_err(|error| data::explained(error, &folder))
@@ -100,7 +101,7 @@ impl Serve {
         let guard = Guard::new(&guard_config(&loaded, address))?;
         let access = AccessState::new(ring, guard, self.no_auth)?;
         let hub = Hub::start(loaded, folder).await?;
-        let hooks = hub.own.hooks().clone();
+        let hooks = hub.hooks.clone();
         access.on_refusal(Box::new(move |reason, address, path| {
             hooks.refused(reason, address, path);
         }));
@@ -154,7 +155,7 @@ pub fn router(
     reloader: Arc<Reloader>,
     registry: Option<Arc<Registry>>,
 ) -> Router {
-    let state = ApiState::new(hub.catalogue.clone(), hub.own.clone(), logs)
+    let state = ApiState::new(hub.catalogue.clone(), hub.inventory.clone(), logs)
         .with_store(hub.store.clone())
         .with_reloader(reloader)
         .with_memory(hub.gateway.memory.clone());

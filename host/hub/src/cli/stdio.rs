@@ -14,7 +14,7 @@ use crate::{
     config::LoadedConfig,
     data::{self, Role},
     gateway::stdio,
-    hub::{self, Hub},
+    hub::Hub,
     observe,
 };
 
@@ -44,7 +44,7 @@ impl Stdio {
         // Standard output belongs to the protocol; log lines go to standard error.
         observe::init(self.common.log_format, &self.common.log)?;
         let runtime = runtime()?;
-        let folder = hub::data_dir(&loaded);
+        let folder = loaded.data_dir();
         let outcome = runtime
             .block_on(self.serve(loaded))
             .map_err(|error| data::explained(error, &folder));

@@ -14,7 +14,7 @@ use aih_runtime::{GrantedTo, Quota, Reserved, ReservedPath};
 use secrecy::ExposeSecret as _;
 
 use super::{FileGrant, FileMode, Grants, LoadedConfig, LocalMcp, Problem, Runtime, node::Place};
-use crate::{catalogue::skills::SKILL_MD, data, hub, store};
+use crate::{data, names::SKILL_MD, store};
 
 /// What the hub makes in its data folder.
 const DATA: [(&str, &str); 6] = [
@@ -213,7 +213,7 @@ fn own(loaded: &LoadedConfig) -> Vec<ReservedPath> {
         push(tls.key.clone(), "the key of `server.tls`");
         push(tls.cert.clone(), "the certificate of `server.tls`");
     }
-    let data = hub::data_dir(loaded);
+    let data = loaded.data_dir();
     for (name, what) in DATA {
         push(data.join(name), what);
     }
@@ -238,7 +238,7 @@ impl List<'_> {
 
     /// A folder from which something in `from` loads code. Where the whole hub lies in that folder, folders beside the
     /// code can be granted, and packages stay reserved; that a build reads nothing else which can be written is checked
-    /// once it is known what it read ([`crate::plugins::PrepareError::Writable`]).
+    /// once it is known what it read ([`crate::components::PrepareError::Writable`]).
     fn code_folder(&mut self, folder: &Path, from: &Path, what: &str) {
         if !self.is_above_hub(folder) {
             return self.push(folder.to_owned(), what, true);

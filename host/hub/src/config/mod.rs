@@ -93,3 +93,11 @@ pub struct LoadedConfig {
     /// Where `${VAR}` values come from.
     pub secrets: Arc<Secrets>,
 }
+
+impl LoadedConfig {
+    /// The folder of the hub's own files.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.base_dir.join("data")
+    }
+}

@@ -11,12 +11,13 @@ use super::{Gateway, rewrite};
 use crate::{
     calls::{self, Failure, Made},
     catalogue::{
-        ListKind, Offering, ProviderRequest, Scope, Target, ToolNames, names,
+        ListKind, Offering, ProviderRequest, Scope, Target, ToolNames,
         pages::{self, Page},
         skills_mcp,
     },
     hooks::Trigger,
     mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method},
+    names,
     provider::{Call, Client, LogLevel, Peer, ProviderState, Trail},
 };
 

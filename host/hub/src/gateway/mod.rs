@@ -6,7 +6,6 @@
 
 pub mod changes;
 pub mod dispatch;
-pub mod hub;
 mod legacy;
 pub mod modern;
 pub mod peer;
@@ -19,8 +18,6 @@ pub mod stream;
 pub mod streamable;
 mod tasks;
 mod wire;
-
-pub(crate) use wire::declared;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -180,7 +177,7 @@ impl Gateway {
 }
 
 /// The MCP endpoints. Whoever serves them puts [`crate::access::layer`] in front. Each segment beside `{name}`
-/// is in [`RESERVED`](crate::catalogue::names::RESERVED).
+/// is in [`RESERVED`](crate::names::RESERVED).
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let streamable = || {
         routing::post(streamable::post)

@@ -20,7 +20,7 @@ fn gateway() -> Arc<Gateway> {
     };
     let servers = ["open", "secret"].map(|name| -> Arc<dyn Provider> { Lister::new(name, offers()) });
     Gateway::new(
-        Catalogue::new(servers.to_vec(), ChangeSignal::default()),
+        Catalogue::of(servers.to_vec(), ChangeSignal::default()),
         "hub".to_owned(),
         Hooks::none(),
         Duration::from_secs(900),

@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{rewrite, session::Session, stream::Stream};
 use crate::{
-    catalogue::{Scope, names::Namespace},
+    catalogue::Scope,
     mcp::{ErrorObject, Message, RawJson, RawObject, method},
+    names::Namespace,
     provider::{LogLevel, Peer},
 };
 

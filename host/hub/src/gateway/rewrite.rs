@@ -6,8 +6,9 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    catalogue::{names::Namespace, uri},
+    catalogue::uri,
     mcp::{RawJson, RawObject},
+    names::Namespace,
 };
 
 /// The resource URIs in a result of `tools/call`, `prompts/get` or `resources/read`, exposed.

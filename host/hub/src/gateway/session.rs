@@ -12,15 +12,12 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    peer::SessionPeer,
-    stream::{Room, Stream},
-};
+use super::{peer::SessionPeer, stream::Stream};
 use crate::{
     access::Principal,
     catalogue::Scope,
     mcp::{ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson},
-    memory::{Memory, NoRoom, Permit},
+    memory::{Memory, NoRoom, Permit, Room},
     provider::{Client, ClientKey},
 };
 

@@ -113,7 +113,7 @@ mod tests {
     fn gateway(servers: &[&Arc<Lister>], signal: &ChangeSignal) -> Arc<Gateway> {
         let providers = servers.iter().map(|s| (*s).clone() as _).collect();
         Gateway::new(
-            Catalogue::new(providers, signal.clone()),
+            Catalogue::of(providers, signal.clone()),
             "hub".to_owned(),
             Hooks::none(),
             Duration::from_secs(900),

@@ -1,16 +1,13 @@
 //! A stream of messages to a client that can be picked up again where it broke off.
 //!
 //! Every event has a number; a reader starts behind the last one that it saw. All bytes are accounted for
-//! ([`Account`]): what waits for the client counts against its answers, what was delivered and is kept for a client
+//! ([`Room`]): what waits for the client counts against its answers, what was delivered and is kept for a client
 //! that was cut off counts apart and is kept for seconds. Where there is no room, notifications are dropped (the oldest
 //! first, and they are counted), questions are refused, and an answer becomes a small error with its id.
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -20,7 +17,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     mcp::{ErrorObject, Message, sse::Event},
-    memory::{Account, NoRoom, Permit},
+    memory::{NoRoom, Permit, Room, count_dropped_event},
 };
 
 /// Most notifications, and most answers, that wait for a reader.
@@ -31,36 +28,6 @@ pub const KEEP_DELIVERED: Duration = Duration::from_secs(30);
 pub const KEEP_WAITING: Duration = Duration::from_secs(600);
 /// What an event costs beside its bytes.
 const EVENT: usize = 128;
-
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// How many events were dropped because a client did not fetch them.
-pub fn dropped_events() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
-}
-
-/// Where the bytes of a stream are accounted for.
-#[derive(Clone)]
-pub struct Room {
-    /// Answers and questions that wait for the client.
-    pub waiting: Arc<Account>,
-    /// Notifications that wait for it. Apart, so that they never take the place of an answer.
-    pub notes: Arc<Account>,
-    /// What was delivered and is kept for it. Without one nothing is kept.
-    pub kept: Option<Arc<Account>>,
-}
-
-impl Room {
-    /// The room of a stream that cannot be picked up again.
-    #[must_use]
-    pub fn once(&self) -> Self {
-        Self {
-            waiting: self.waiting.clone(),
-            notes: self.notes.clone(),
-            kept: None,
-        }
-    }
-}
 
 /// What an event is, when there is no room for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,7 +77,7 @@ impl State {
             .position(|entry| entry.delivered.is_none() && entry.kind == Kind::Notification);
         if let Some(at) = dropped {
             self.log.remove(at);
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+            count_dropped_event();
         }
         dropped.is_some()
     }
@@ -177,7 +144,7 @@ impl Stream {
                 Ok(())
             }
             (Message::Notification { .. }, Err(_)) => {
-                DROPPED.fetch_add(1, Ordering::Relaxed);
+                count_dropped_event();
                 Ok(())
             }
             (_, outcome) => outcome,

@@ -12,11 +12,7 @@ use bytes::Bytes;
 use futures::{Stream as Events, StreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header as h, request::Parts};
 
-use super::{
-    MAX_BODY, MAX_NESTING,
-    session::Session,
-    stream::{self, Room},
-};
+use super::{MAX_BODY, MAX_NESTING, session::Session, stream};
 use crate::{
     catalogue::Scope,
     listener::body::{self, BodyError, held},
@@ -24,7 +20,7 @@ use crate::{
         ErrorCode, ErrorObject, Id, Message, RawJson, Refusal,
         sse::{Event, KEEP_ALIVE},
     },
-    memory::{Account, NoRoom, Permit},
+    memory::{Account, NoRoom, Permit, Room},
 };
 
 /// A request that is silent for this long gets its stream opened, so that nothing on the way gives up.
@@ -126,11 +122,6 @@ pub(super) fn answer(
     }
 }
 
-/// The length that a request declares, if it does.
-pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(h::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Reads a message from a body, within the limits. Its bytes are taken from `account`; whoever works on the message
 /// holds the permit.
 ///
@@ -151,7 +142,7 @@ pub(super) async fn read_message(
         return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let mut permit = account.permit();
-    let read = body::read(body, declared(headers), MAX_BODY, &mut permit).await;
+    let read = body::read(body, body::declared(headers), MAX_BODY, &mut permit).await;
     let bytes = read.map_err(|error| {
         let text = match &error {
             BodyError::TooLarge(limit) => format!("a message may have {limit} bytes at most"),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::hook::{Cause, Failed};
-use crate::{config::OnFailure, mcp::RawJson, plugins::schema::Schema};
+use crate::{components::schema::Schema, config::OnFailure, mcp::RawJson};
 
 /// Bytes of a replacement that are read on the thread of its call: less than a millisecond's work.
 const SMALL: usize = 256 << 10;

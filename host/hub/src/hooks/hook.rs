@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Trigger, background::RUNNING_OF_ONE, event, matching::Matcher, webhook::Seen};
 use crate::{
     access::Principal,
+    components::{
+        CallHost, Record, Surroundings, Workshop, hook_spec,
+        live::{Condition, Keeper, Recipe},
+    },
     config::{self, DisabledReason, HookMode, OnFailure, Schedule, Webhook},
     mcp::{ErrorObject, ProtocolVersion, RawJson},
-    plugins::{
-        self, CallHost, Record, Surroundings, Workshop,
-        keeper::{Condition, Keeper, Recipe},
-    },
     provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
     secrets::{OutsideText, redact},
 };
@@ -163,7 +163,7 @@ impl Hook {
         if blocking && limits.time.is_none() {
             limits.time = Some(BLOCKING_TIME);
         }
-        let spec = plugins::hook_spec(config, &limits, reserved);
+        let spec = hook_spec(config, &limits, reserved);
         let limit = spec.as_ref().map_or(BLOCKING_TIME, |spec| spec.limits.time);
         let concurrency = spec.as_ref().map_or(1, |spec| spec.limits.concurrency.max(1)) as usize;
         let off = config.state.reason();

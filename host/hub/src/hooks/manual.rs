@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     access::Principal,
+    components::{LogLine, NoServers, Record, Workshop},
     config::{self, LoadedConfig, WebhookScheme},
     mcp::RawJson,
-    plugins::{LogLine, Neighbours, Record, Workshop},
     provider::{Call, ProviderState},
     store::{Store, queue::QueueError},
 };
@@ -287,7 +287,8 @@ pub async fn try_out(
     payload: &Map<String, Value>,
 ) -> anyhow::Result<Fired> {
     let store = Store::in_memory().await?;
-    let around = super::surroundings(entry, loaded, &store, &Neighbours::default())?;
+    let mcps = super::granted_servers(entry)?;
+    let around = super::surroundings(entry, mcps, loaded, &store, Arc::new(NoServers));
     let reserved = Arc::new(config::files::reserved(loaded));
     let hook = Hook::start(entry, around, workshop, &reserved);
     check_on(&hook)?;

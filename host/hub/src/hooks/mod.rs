@@ -23,7 +23,7 @@ pub(crate) mod webhook;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -47,11 +47,12 @@ use self::{
     views::Views,
 };
 use crate::{
+    access::PermissionSet,
     catalogue::{Catalogue, ToolNames},
+    components::{ServerCalls, Surroundings, Workshop, read_grants},
     config::{self, LoadedConfig},
     data::Election,
     mcp::RawJson,
-    plugins::{self, Neighbours, Surroundings, Workshop},
     provider::{Call, Client, ClientKey, ProviderState, Trail},
     store::{
         Store,
@@ -171,7 +172,8 @@ impl Hooks {
         Arc::default()
     }
 
-    /// Prepares the hooks of the configuration, in the background. Call [`Hooks::run`] once the catalogue is there.
+    /// Prepares the hooks of the configuration, in the background. Call [`Hooks::run`] once the catalogue offers
+    /// something. Calls that hooks make pass the hooks again: `servers` makes what they call with, of these.
     ///
     /// # Errors
     /// A grant that cannot be read.
@@ -179,14 +181,33 @@ impl Hooks {
         config: &LoadedConfig,
         workshop: &Workshop,
         store: &Store,
-        neighbours: &Neighbours,
+        servers: impl FnOnce(Weak<Self>) -> Arc<dyn ServerCalls>,
     ) -> anyhow::Result<Arc<Self>> {
+        let entries = &config.config.hooks;
+        let grants = entries.iter().map(granted_servers);
+        let grants = grants.collect::<anyhow::Result<Vec<_>>>()?;
         let reserved = Arc::new(crate::config::files::reserved(config));
-        let mut all = Vec::new();
-        for entry in &config.config.hooks {
-            let around = surroundings(entry, config, store, neighbours)?;
-            all.push(Hook::start(entry, around, workshop.clone(), &reserved));
-        }
+        let (outbox, inbox) = Outbox::new();
+        let hooks = Arc::new_cyclic(|own| {
+            let servers = servers(own.clone());
+            let all = entries.iter().zip(grants).map(|(entry, grants)| {
+                let around = surroundings(entry, grants, config, store, servers.clone());
+                Hook::start(entry, around, workshop.clone(), &reserved)
+            });
+            Self::of_entries(config, all.collect(), store, outbox)
+        });
+        let pump = background::pump(
+            Arc::downgrade(&hooks),
+            store.queue().clone(),
+            inbox,
+            hooks.stopping.clone(),
+        );
+        hooks.tasks.spawn(pump);
+        Ok(hooks)
+    }
+
+    /// Sorts hooks by trigger and order; `all` are those of the configuration, in its order.
+    fn of_entries(config: &LoadedConfig, all: Vec<Arc<Hook>>, store: &Store, outbox: Outbox) -> Self {
         let mut sorted: Vec<(i32, Arc<Hook>)> = config
             .config
             .hooks
@@ -201,28 +222,16 @@ impl Hooks {
             let hooks = hooks.filter(|hook| hook.trigger == trigger && hook.blocking == blocking);
             hooks.cloned().collect()
         };
-        let blocking = Trigger::ALL.map(|trigger| of(trigger, true));
-        let background = Trigger::ALL.map(|trigger| of(trigger, false));
-        let wraps = all.iter().any(|hook| around::CONCERNED.contains(&hook.trigger));
-        let (outbox, inbox) = Outbox::new();
-        let hooks = Arc::new(Self {
+        Self {
             hub: config.config.name.as_str().into(),
+            blocking: Trigger::ALL.map(|trigger| of(trigger, true)),
+            background: Trigger::ALL.map(|trigger| of(trigger, false)),
+            wraps: all.iter().any(|hook| around::CONCERNED.contains(&hook.trigger)),
             all,
-            blocking,
-            background,
-            wraps,
             queue: Some(store.queue().clone()),
             outbox: Some(outbox),
             ..Self::default()
-        });
-        let pump = background::pump(
-            Arc::downgrade(&hooks),
-            store.queue().clone(),
-            inbox,
-            hooks.stopping.clone(),
-        );
-        hooks.tasks.spawn(pump);
-        Ok(hooks)
+        }
     }
 
     /// Runs what is waiting in the queue and what is scheduled, where `election` chooses this process, and tells what comes
@@ -450,19 +459,29 @@ pub struct State {
 /// `grants.mcps` cannot be read.
 pub(crate) fn surroundings(
     entry: &config::Hook,
+    mcps: Arc<PermissionSet>,
     config: &LoadedConfig,
     store: &Store,
-    neighbours: &Neighbours,
-) -> anyhow::Result<Surroundings> {
-    let mcps = plugins::read_grants(&entry.grants.mcps);
-    Ok(Surroundings {
+    servers: Arc<dyn ServerCalls>,
+) -> Surroundings {
+    Surroundings {
         name: entry.name.as_str().into(),
         owner: format!("hook/{}", entry.name).into(),
-        mcps: Arc::new(mcps.with_context(|| format!("hook `{}`: grants.mcps", entry.name))?),
+        mcps,
         secrets: config.secrets.clone(),
         state: store.state(),
-        neighbours: neighbours.clone(),
-    })
+        servers,
+    }
+}
+
+/// The servers that a hook may call: its `grants.mcps`.
+///
+/// # Errors
+/// A pattern that cannot be read.
+fn granted_servers(entry: &config::Hook) -> anyhow::Result<Arc<PermissionSet>> {
+    let mcps = read_grants(&entry.grants.mcps);
+    let mcps = mcps.with_context(|| format!("hook `{}`: grants.mcps", entry.name))?;
+    Ok(Arc::new(mcps))
 }
 
 /// An event for the queue.

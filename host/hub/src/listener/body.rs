@@ -35,6 +35,16 @@ const SMALL: usize = 4 * 1024;
 /// How long a client that waits for `100 Continue` gets to read that it need not send its body.
 const CONTINUE: Duration = Duration::from_millis(100);
 
+/// The length that a request declares, if it does.
+pub fn declared(headers: &http::HeaderMap) -> Option<u64> {
+    headers
+        .get(http::header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::files;
+use crate::open_files;
 
 /// Deadlines and caps of the listener. The hub uses [`Limits::of_this_machine`]; tests use shorter deadlines.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ impl Limits {
     /// The limits under this process's limit of open files.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        Self::for_files(files::limit())
+        Self::for_files(open_files::limit())
     }
 
     /// How often connections are looked at.

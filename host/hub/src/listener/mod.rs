@@ -8,7 +8,6 @@
 mod accept;
 pub mod body;
 pub mod connection;
-pub mod files;
 mod io;
 pub mod limits;
 pub mod registry;

@@ -15,15 +15,13 @@ use aih_runtime::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{
-    convert,
-    host::{CallHost, Surroundings},
-    keeper::{Keeper, Recipe},
-    prepare::{PrepareError, Workshop},
-    schema::Schema,
-    spec::entry_spec,
-};
+use super::convert;
 use crate::{
+    components::{
+        CallHost, PrepareError, Surroundings, Workshop, entry_spec,
+        live::{Keeper, Recipe},
+        schema::Schema,
+    },
     config,
     mcp::{
         Era, ErrorCode, ErrorObject, RawJson, RawObject,

@@ -10,11 +10,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use crate::{
-    config,
-    plugins::{Workshop, manifest::Manifest},
-    secrets::Secrets,
-};
+use crate::{components::Workshop, config, plugins::manifest::Manifest, secrets::Secrets};
 
 /// The subcommands of `aih plugin`.
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use super::{bench, language};
 use crate::{
     cli::report,
+    components,
     plugins::{self, manifest::Manifest},
 };
 
@@ -41,8 +42,8 @@ impl Run {
             .await?;
         let manifest = Manifest::find(&self.file, Some(&wasm))?.unwrap_or_default();
         let entry = super::entry(&self.file, &manifest, self.grant)?;
-        let host = plugins::alone(&entry).await?;
-        let spec = plugins::entry_spec(&entry, &Arc::default())?;
+        let host = components::alone(&entry).await?;
+        let spec = components::entry_spec(&entry, &Arc::default())?;
         let loaded = workshop.runtime.load(wasm, World::Plugin, spec).await?;
         let tools = loaded.list_tools().await?;
         anyhow::ensure!(

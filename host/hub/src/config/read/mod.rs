@@ -12,14 +12,18 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Problem;
-use super::cursor::At;
-use super::files::GrantPlace;
-use super::model::{Config, DisabledReason, EntryState, Text};
-use super::node::Place;
-use super::table::Form;
-use crate::catalogue::names::{HUB, Namespace, RESERVED};
-use crate::secrets::{self, FileError, MissingVar, Provider, Secrets};
+use super::{
+    Problem,
+    cursor::At,
+    files::GrantPlace,
+    model::{Config, DisabledReason, EntryState, Text},
+    node::Place,
+    table::Form,
+};
+use crate::{
+    names::{HUB, Namespace, RESERVED},
+    secrets::{self, FileError, MissingVar, Provider, Secrets},
+};
 
 /// Reads one file.
 pub(crate) struct Reader<'a> {

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use super::{InUse, Modern, lock};
 use crate::{
     access::Principal,
-    catalogue::{ListKind, Scope, names::Namespace},
+    catalogue::{ListKind, Scope},
     gateway::{Gateway, changes, rewrite, stream::Stream},
     mcp::{
         ErrorObject, Id, Message, RawJson, RawObject,
         method::{self, meta},
     },
     memory::Permit,
+    names::Namespace,
     provider::{Client, ClientKey, Peer},
 };
 

@@ -27,7 +27,7 @@ use nix::{
 };
 use tokio::{process, runtime::Handle};
 
-use crate::listener::files;
+use crate::open_files;
 
 /// The first argument that makes `aih` a guard. Not for people: it is in no help.
 pub const GUARD_ARGUMENT: &str = "__guard";
@@ -78,7 +78,7 @@ pub(super) fn command(guard: Option<&Path>, program: &OsStr) -> process::Command
     command.arg0("aih").arg(GUARD_ARGUMENT);
     // The server gets the limit of open files that the hub was started with.
     let id = std::process::id();
-    let hub = files::inherited().map_or_else(|| id.to_string(), |soft| format!("{id}:{soft}"));
+    let hub = open_files::inherited().map_or_else(|| id.to_string(), |soft| format!("{id}:{soft}"));
     command.arg(hub).arg(program);
     command.into()
 }
@@ -165,7 +165,7 @@ pub fn guard_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     if let Some(soft) = files_of(&role) {
         // A limit that stays as high as the hub's harms few programs: better than no server.
-        let _ = files::give_back(soft);
+        let _ = open_files::give_back(soft);
     }
     let mut command = Command::new(&program);
     command.args(args);

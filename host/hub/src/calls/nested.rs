@@ -1,16 +1,17 @@
-//! Calls that a component makes through `aih:host/mcp`: with the caller's permissions and the component's
-//! grants together, and never too deep.
+//! Calls that a component makes through `aih:host/mcp`: with the caller's permissions and the component's grants
+//! together, and never too deep. They take the one way of all calls ([`make`]).
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use aih_runtime::host::McpError;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::{Failure, make, record::Row};
 use crate::{
-    access::{PermissionError, PermissionSet},
-    calls::{self, Failure, record::Row},
+    access::PermissionSet,
     catalogue::{Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames},
+    components::{ServerCalls, servers::not_found},
     hooks::Hooks,
     mcp::{ErrorCode, ErrorObject, Params, RawJson, method},
     provider::{Call, Peer, ProviderState},
@@ -19,23 +20,26 @@ use crate::{
 /// How deep calls may nest: a client's own call is 0.
 pub(crate) const MAX_DEPTH: u8 = 8;
 
-/// What else is on offer in this hub. Weak, because the catalogue holds the plugins.
-#[derive(Clone, Debug, Default)]
-pub struct Neighbours(Arc<OnceLock<(Weak<Catalogue>, Weak<Hooks>)>>);
+/// Calls of plugins and hooks to what the catalogue offers.
+///
+/// Weak, because the catalogue holds the plugins and the hooks hold this.
+pub(crate) struct ComponentCalls {
+    catalogue: Weak<Catalogue>,
+    hooks: Weak<Hooks>,
+}
 
-impl Neighbours {
-    /// Lets plugins see what else is on offer, and calls of theirs pass the hooks; only the first call counts.
-    pub fn attach(&self, catalogue: &Arc<Catalogue>, hooks: &Arc<Hooks>) {
-        let _ = self.0.set((Arc::downgrade(catalogue), Arc::downgrade(hooks)));
+impl ComponentCalls {
+    /// Calls of what `catalogue` offers, which pass `hooks`.
+    pub(crate) fn new(catalogue: &Arc<Catalogue>, hooks: Weak<Hooks>) -> Arc<Self> {
+        Arc::new(Self {
+            catalogue: Arc::downgrade(catalogue),
+            hooks,
+        })
     }
 
     fn offering(&self, server: &str) -> Option<Arc<Offering>> {
-        let catalogue = self.0.get()?.0.upgrade()?;
+        let catalogue = self.catalogue.upgrade()?;
         catalogue.snapshot().provider(server).cloned()
-    }
-
-    fn hooks(&self) -> Option<Arc<Hooks>> {
-        self.0.get()?.1.upgrade()
     }
 
     /// The server of that name, if the caller and the grants allow anything of it.
@@ -43,74 +47,13 @@ impl Neighbours {
         let offering = self
             .offering(server)
             .filter(|offering| offering.visible_to(&call.client.principal))
-            .ok_or_else(|| McpError::NotFound(format!("there is no server `{server}`")))?;
+            .ok_or_else(|| not_found(server))?;
         if !grants.allows_any_under(&format!("mcps/{server}/")) {
             return Err(McpError::NotGranted(format!(
                 "grants.mcps does not allow `{server}`"
             )));
         }
         Ok(offering)
-    }
-
-    /// The tools of a server that may be called, as a JSON array.
-    ///
-    /// # Errors
-    /// See `aih:host/mcp`.
-    pub(crate) fn list_tools(
-        &self,
-        server: &str,
-        grants: &PermissionSet,
-        call: &Call,
-    ) -> Result<String, McpError> {
-        let offering = self.find(server, grants, call)?;
-        let tools = offering.items(ListKind::Tools).iter().filter(|tool| {
-            let names = tool.names.as_deref();
-            names.is_some_and(|names| granted(grants, server, names))
-                && tool.visible_to(&call.client.principal)
-        });
-        let tools: Vec<_> = tools.map(|tool| tool.direct.clone()).collect();
-        serde_json::to_string(&tools).map_err(|error| McpError::Other(error.to_string()))
-    }
-
-    /// Calls a tool for the component `through` and answers its result as JSON. It leaves the log row of a client's call.
-    ///
-    /// # Errors
-    /// See `aih:host/mcp`.
-    pub(crate) async fn call_tool(
-        &self,
-        through: &str,
-        server: &str,
-        tool: &str,
-        arguments: &str,
-        grants: &PermissionSet,
-        call: &Call,
-    ) -> Result<String, McpError> {
-        let cancel = call.cancel.child_token();
-        // Dropped when the component's own time is over: what it called then ends too.
-        let _ended = cancel.clone().drop_guard();
-        let nested = Call {
-            client: call.client.clone(),
-            peer: Arc::new(NestedPeer(call.peer.clone())),
-            cancel,
-            depth: call.depth + 1,
-            trail: call.trail.clone(),
-        };
-        let outcome = match self.admit(server, tool, arguments, grants, call) {
-            Err(refused) => Err(refused),
-            Ok(request) => {
-                let offering = request.offering.clone();
-                // Without them the call would pass by every guard.
-                let Some(hooks) = self.hooks() else {
-                    return Err(McpError::Other("the hub is stopping".to_owned()));
-                };
-                match calls::make(&hooks, request, &nested, Some(through)).await {
-                    Ok(made) => return Ok(made.answer.result.text().into_owned()),
-                    Err(Failure::Error(failed)) => return Err(error(failed)),
-                    Err(Failure::NotPermitted) => Err(not_there(&offering, tool)),
-                }
-            }
-        };
-        outcome.inspect_err(|error| Row::new(&nested, server, Some(through)).refused(tool, said(error)))
     }
 
     /// Whether the component may make a call, and the call. Whether its caller may is asked when the call is made.
@@ -159,6 +102,57 @@ impl Neighbours {
     }
 }
 
+#[async_trait]
+impl ServerCalls for ComponentCalls {
+    fn list_tools(&self, server: &str, grants: &PermissionSet, call: &Call) -> Result<String, McpError> {
+        let offering = self.find(server, grants, call)?;
+        let tools = offering.items(ListKind::Tools).iter().filter(|tool| {
+            let names = tool.names.as_deref();
+            names.is_some_and(|names| granted(grants, server, names))
+                && tool.visible_to(&call.client.principal)
+        });
+        let tools: Vec<_> = tools.map(|tool| tool.direct.clone()).collect();
+        serde_json::to_string(&tools).map_err(|error| McpError::Other(error.to_string()))
+    }
+
+    async fn call_tool(
+        &self,
+        through: &str,
+        server: &str,
+        tool: &str,
+        arguments: &str,
+        grants: &PermissionSet,
+        call: &Call,
+    ) -> Result<String, McpError> {
+        let cancel = call.cancel.child_token();
+        // Dropped when the component's own time is over: what it called then ends too.
+        let _ended = cancel.clone().drop_guard();
+        let nested = Call {
+            client: call.client.clone(),
+            peer: Arc::new(NestedPeer(call.peer.clone())),
+            cancel,
+            depth: call.depth + 1,
+            trail: call.trail.clone(),
+        };
+        let outcome = match self.admit(server, tool, arguments, grants, call) {
+            Err(refused) => Err(refused),
+            Ok(request) => {
+                let offering = request.offering.clone();
+                // Without them the call would pass by every guard.
+                let Some(hooks) = self.hooks.upgrade() else {
+                    return Err(McpError::Other("the hub is stopping".to_owned()));
+                };
+                match make(&hooks, request, &nested, Some(through)).await {
+                    Ok(made) => return Ok(made.answer.result.text().into_owned()),
+                    Err(Failure::Error(failed)) => return Err(error(failed)),
+                    Err(Failure::NotPermitted) => Err(not_there(&offering, tool)),
+                }
+            }
+        };
+        outcome.inspect_err(|error| Row::new(&nested, server, Some(through)).refused(tool, said(error)))
+    }
+}
+
 /// The answer to a call of a tool that the caller may not use or that does not exist.
 fn not_there(offering: &Offering, tool: &str) -> McpError {
     let (server, state) = (offering.provider.name(), offering.provider.status().state);
@@ -166,17 +160,6 @@ fn not_there(offering: &Offering, tool: &str) -> McpError {
         ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
         _ => format!("`{server}` is not up"),
     })
-}
-
-/// `grants.mcps` as permissions: `github/*` grants the tools of `github`, be it an MCP or a plugin.
-///
-/// # Errors
-/// A pattern that cannot be read.
-pub(crate) fn read_grants(patterns: &[String]) -> Result<PermissionSet, PermissionError> {
-    PermissionSet::parse(patterns.iter().map(|pattern| match pattern.strip_prefix('!') {
-        Some(pattern) => format!("!mcps/{pattern}"),
-        None => format!("mcps/{pattern}"),
-    }))
 }
 
 /// Whether the grants name a tool: by its server's own name or by the listed one, and take neither away.

@@ -8,11 +8,11 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{HubProvider, view};
 use crate::{
     access::Principal,
     hooks::{FireError, Fired, Report},
     provider::Call,
+    registry::{self, Inventory},
 };
 
 /// List the MCP servers.
@@ -33,19 +33,19 @@ const HEALTH: &str = "health";
 #[derive(Serialize, JsonSchema)]
 struct Mcps {
     /// The MCP servers that this key may use.
-    mcps: Vec<view::McpView>,
+    mcps: Vec<registry::McpView>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Skills {
     /// The skills that this key may use.
-    skills: Vec<view::SkillView>,
+    skills: Vec<registry::SkillView>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Configs {
     /// The configs that this key may read.
-    configs: Vec<view::ConfigView>,
+    configs: Vec<registry::ConfigView>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -107,7 +107,7 @@ pub(super) fn list() -> Vec<Value> {
             "Get a skill",
             "Returns the full instructions of one skill as markdown, and which files lie beside it. Follow them.",
             named("Name of the skill, as list_skills gives it"),
-            output::<view::SkillContent>(),
+            output::<registry::SkillContent>(),
         ),
         tool(
             LIST_CONFIGS,
@@ -136,7 +136,7 @@ pub(super) fn list() -> Vec<Value> {
             "Tells how this hub and everything behind it that your key may see is: state and last error of each \
              MCP server, plugin and hook, version and uptime. Use it when a tool is missing or fails.",
             nothing(),
-            output::<view::Health>(),
+            output::<registry::Health>(),
         ),
     ]
 }
@@ -205,7 +205,7 @@ fn close(schema: &mut Value) {
 
 /// The result of `tools/call`, or `None` for a tool that the hub does not have.
 pub(super) fn call(
-    hub: &HubProvider,
+    inventory: &Inventory,
     tool: &str,
     arguments: Option<Value>,
     principal: &Principal,
@@ -217,17 +217,17 @@ pub(super) fn call(
     };
     let outcome = arguments_of(tool, takes, arguments).and_then(|arguments| match tool {
         LIST_MCPS => Ok(listed(&Mcps {
-            mcps: view::mcps(&hub.snapshot(), principal),
+            mcps: registry::mcps(&inventory.snapshot(), principal),
         })),
         LIST_SKILLS => Ok(listed(&Skills {
-            skills: view::skills(&hub.content(), principal),
+            skills: registry::skills(&inventory.content(), principal),
         })),
         LIST_CONFIGS => Ok(listed(&Configs {
-            configs: view::configs(&hub.content(), principal),
+            configs: registry::configs(&inventory.content(), principal),
         })),
-        HEALTH => Ok(listed(&hub.health(principal))),
-        GET_SKILL => get_skill(hub, &name_of(tool, &arguments)?, principal),
-        _ => get_config(hub, &name_of(tool, &arguments)?, principal),
+        HEALTH => Ok(listed(&inventory.health(principal))),
+        GET_SKILL => get_skill(inventory, &name_of(tool, &arguments)?, principal),
+        _ => get_config(inventory, &name_of(tool, &arguments)?, principal),
     });
     Some(outcome.unwrap_or_else(|sentence| failed(&sentence)))
 }
@@ -281,8 +281,8 @@ fn result(text: String, structured: Value) -> Value {
     })
 }
 
-fn get_skill(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Value, String> {
-    match view::skill(&hub.content(), name, principal) {
+fn get_skill(inventory: &Inventory, name: &str, principal: &Principal) -> Result<Value, String> {
+    match registry::skill(&inventory.content(), name, principal) {
         None => Err(format!(
             "no such skill `{}`; `list_skills` names those there are",
             cut(name)
@@ -292,12 +292,12 @@ fn get_skill(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Val
     }
 }
 
-fn get_config(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Value, String> {
-    let content = hub.content();
+fn get_config(inventory: &Inventory, name: &str, principal: &Principal) -> Result<Value, String> {
+    let content = inventory.content();
     let entry = content
         .configs
         .entry(name)
-        .filter(|_| view::may_config(principal, name))
+        .filter(|_| registry::may_config(principal, name))
         .ok_or_else(|| {
             format!(
                 "no such config `{}`; `list_configs` names those there are",
@@ -331,14 +331,14 @@ fn get_config(hub: &HubProvider, name: &str, principal: &Principal) -> Result<Va
 }
 
 /// `trigger_hook`: the result of `tools/call`.
-pub(super) async fn trigger(hub: &HubProvider, arguments: Option<Value>, call: &Call) -> Value {
-    match fire(hub, arguments, call).await {
+pub(super) async fn trigger(inventory: &Inventory, arguments: Option<Value>, call: &Call) -> Value {
+    match fire(inventory, arguments, call).await {
         Ok(result) => result,
         Err(sentence) => failed(&sentence),
     }
 }
 
-async fn fire(hub: &HubProvider, arguments: Option<Value>, call: &Call) -> Result<Value, String> {
+async fn fire(inventory: &Inventory, arguments: Option<Value>, call: &Call) -> Result<Value, String> {
     let arguments = arguments_of(TRIGGER_HOOK, &["name", "payload"], arguments)?;
     let name = name_of(TRIGGER_HOOK, &arguments)?;
     let empty = Map::new();
@@ -348,10 +348,10 @@ async fn fire(hub: &HubProvider, arguments: Option<Value>, call: &Call) -> Resul
         Some(_) => return Err("`payload` of `trigger_hook` must be an object".to_owned()),
     };
     let unknown = || format!("no such hook `{}`", cut(&name));
-    if !view::may_hook(&call.client.principal, &name) {
+    if !registry::may_hook(&call.client.principal, &name) {
         return Err(unknown());
     }
-    let fired = hub.hooks().fire(&name, payload, call.again()).await;
+    let fired = inventory.hooks().fire(&name, payload, call.again()).await;
     let fired = fired.map_err(|error| match error {
         FireError::Unknown => unknown(),
         error => format!("hook `{}` was not run: {error}", cut(&name)),

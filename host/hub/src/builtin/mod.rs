@@ -4,13 +4,11 @@
 //! Everything is answered from memory and filtered by the caller's key: what it may not use is not there.
 //! It must never answer about a thing without asking the key's permissions first.
 
-pub mod content;
 mod tools;
-pub mod view;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -18,15 +16,16 @@ use serde_json::{Value, json};
 
 use crate::{
     access::Principal,
-    catalogue::{Catalogue, Snapshot, configs, names, skills_mcp},
+    catalogue::{configs, skills_mcp},
     hooks::Hooks,
     mcp::{Era, ErrorObject, RawJson, RawObject, method},
+    names,
     provider::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState,
         ProviderStatus,
     },
+    registry::{self, HubContent, Inventory},
 };
-pub use content::{HookInfo, HubContent, PluginInfo};
 
 /// Most values of one completion (the specification's limit).
 const MAX_COMPLETIONS: usize = 100;
@@ -47,61 +46,39 @@ const CONTEXT_DESCRIPTION: &str =
 
 /// The hub's own tools, prompts and resources.
 pub struct HubProvider {
-    content: ArcSwap<HubContent>,
+    inventory: Arc<Inventory>,
     offers: ArcSwap<Offers>,
-    /// Weak, because the catalogue holds this provider.
-    catalogue: OnceLock<Weak<Catalogue>>,
-    hooks: OnceLock<Arc<Hooks>>,
     changes: ChangeSignal,
     subscriptions: Mutex<BTreeMap<(ClientKey, String), Arc<Client>>>,
-    started: Instant,
 }
 
 impl HubProvider {
-    /// A provider of `content`; its uptime counts from now. Call [`HubProvider::attach`] once the catalogue is
-    /// there. `changes` is marked when the content is replaced.
-    pub fn new(content: HubContent, changes: ChangeSignal) -> Arc<Self> {
+    /// A provider of what `inventory` holds. `changes` is marked when its content is replaced.
+    pub fn new(inventory: Arc<Inventory>, changes: ChangeSignal) -> Arc<Self> {
+        let offers = offers(&inventory.content(), inventory.hooks().have_context());
         Arc::new(Self {
-            offers: ArcSwap::from_pointee(offers(&content, false)),
-            content: ArcSwap::from_pointee(content),
-            catalogue: OnceLock::new(),
-            hooks: OnceLock::new(),
+            inventory,
+            offers: ArcSwap::from_pointee(offers),
             changes,
             subscriptions: Mutex::default(),
-            started: Instant::now(),
         })
     }
 
-    /// Lets the hub see what else is on offer; only the first call counts.
-    pub fn attach(&self, catalogue: &Arc<Catalogue>) {
-        let _ = self.catalogue.set(Arc::downgrade(catalogue));
-    }
-
-    /// Lets the hub show and trigger hooks; only the first call counts.
-    pub fn attach_hooks(&self, hooks: &Arc<Hooks>) {
-        if self.hooks.set(hooks.clone()).is_ok() {
-            let offers = offers(&self.content(), hooks.have_context());
-            self.offers.store(Arc::new(offers));
-            self.changes.mark();
-        }
-    }
-
     /// The hooks of this hub.
-    pub fn hooks(&self) -> &Arc<Hooks> {
-        self.hooks.get_or_init(Hooks::none)
+    fn hooks(&self) -> &Hooks {
+        self.inventory.hooks()
     }
 
     /// What the hub holds now.
     pub fn content(&self) -> Arc<HubContent> {
-        self.content.load_full()
+        self.inventory.content()
     }
 
     /// Serves `content` from now on: lists change, and who subscribed to a resource that is another now is told.
     pub fn replace(&self, content: HubContent) {
-        let have_context = self.hooks.get().is_some_and(|hooks| hooks.have_context());
-        let offers = offers(&content, have_context);
+        let offers = offers(&content, self.hooks().have_context());
         let new = Arc::new(content);
-        let old = self.content.swap(new.clone());
+        let old = self.inventory.replace(new.clone());
         self.offers.store(Arc::new(offers));
         self.changes.mark();
         for ((_, uri), client) in self.subscriptions().iter() {
@@ -113,23 +90,6 @@ impl HubProvider {
                     .notify(names::HUB, method::RESOURCE_UPDATED, Some(params));
             }
         }
-    }
-
-    /// How everything is that `principal` may see.
-    pub fn health(&self, principal: &Principal) -> view::Health {
-        view::health(
-            &self.content(),
-            &self.snapshot(),
-            self.hooks(),
-            self.started.elapsed(),
-            principal,
-        )
-    }
-
-    /// All that is on offer; nothing before [`HubProvider::attach`].
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        let catalogue = self.catalogue.get().and_then(Weak::upgrade);
-        catalogue.map(|c| c.snapshot_full()).unwrap_or_default()
     }
 
     fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<(ClientKey, String), Arc<Client>>> {
@@ -147,9 +107,12 @@ impl HubProvider {
         let params = RawObject::parse(params?).ok()?;
         let name = params.str("name")?;
         match method {
-            method::TOOLS_CALL if name == tools::TRIGGER_HOOK => {
-                Some(Ok(tools::trigger(self, params.read("arguments"), call).await))
-            }
+            method::TOOLS_CALL if name == tools::TRIGGER_HOOK => Some(Ok(tools::trigger(
+                &self.inventory,
+                params.read("arguments"),
+                call,
+            )
+            .await)),
             method::PROMPTS_GET
                 if name == CONTEXT && offers_context(&self.content(), self.hooks().have_context()) =>
             {
@@ -178,12 +141,12 @@ impl HubProvider {
                 .ok_or_else(|| ErrorObject::invalid_params(format!("`params.{key}` must be a text")))
         };
         let content = self.content();
-        let may = |name: &str| view::may_skill(principal, name);
+        let may = |name: &str| registry::may_skill(principal, name);
         match method {
             method::TOOLS_CALL => {
                 let name = text("name")?;
                 let arguments = params.read::<Value>("arguments");
-                tools::call(self, &name, arguments, principal)
+                tools::call(&self.inventory, &name, arguments, principal)
                     .ok_or_else(|| ErrorObject::invalid_params(format!("unknown tool: {name}")))
             }
             method::PROMPTS_GET => {
@@ -251,9 +214,9 @@ fn read(content: &HubContent, uri: &str, principal: &Principal) -> Option<Value>
     if uri.starts_with(configs::SCHEME) {
         content
             .configs
-            .read_resource(uri, |key| view::may_config(principal, key))
+            .read_resource(uri, |key| registry::may_config(principal, key))
     } else {
-        skills_mcp::read(&content.skills, uri, |name| view::may_skill(principal, name))
+        skills_mcp::read(&content.skills, uri, |name| registry::may_skill(principal, name))
     }
 }
 
@@ -276,13 +239,13 @@ fn complete(content: &HubContent, params: &RawObject<'_>, principal: &Principal)
         let entries = content.configs.entries();
         entries
             .map(|entry| entry.source.key.as_str())
-            .filter(|key| view::may_config(principal, key))
+            .filter(|key| registry::may_config(principal, key))
             .collect()
     } else if target.starts_with(skills_mcp::SCHEME) {
         let skills = content.skills.readable();
         skills
             .map(|skill| skill.name.as_str())
-            .filter(|name| view::may_skill(principal, name))
+            .filter(|name| registry::may_skill(principal, name))
             .collect()
     } else {
         Vec::new()
@@ -340,7 +303,7 @@ fn offers(content: &HubContent, have_context: bool) -> Offers {
         server_info: Some(RawJson::of(&json!({
             "name": names::HUB,
             "title": content.name,
-            "version": view::VERSION,
+            "version": registry::VERSION,
         }))),
         instructions: Some(INSTRUCTIONS.to_owned()),
     }

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::nested::Neighbours;
+use super::servers::{NoServers, ServerCalls, read_grants};
 use crate::{
     access::PermissionSet,
     config,
@@ -37,8 +37,8 @@ pub(crate) struct Surroundings {
     pub(crate) secrets: Arc<crate::secrets::Secrets>,
     /// Where its state is.
     pub(crate) state: PluginState,
-    /// What else is on offer.
-    pub(crate) neighbours: Neighbours,
+    /// The servers that it may call.
+    pub(crate) servers: Arc<dyn ServerCalls>,
 }
 
 /// What a component may ask where there is no hub: its secrets, and state that ends with the process.
@@ -51,10 +51,10 @@ pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
     let around = Surroundings {
         name: entry.name.as_str().into(),
         owner: format!("plugin/{}", entry.name).into(),
-        mcps: Arc::new(super::read_grants(&entry.grants.mcps)?),
+        mcps: Arc::new(read_grants(&entry.grants.mcps)?),
         secrets: Arc::new(crate::secrets::Secrets::from_environment(folder).0),
         state: store.state(),
-        neighbours: Neighbours::default(),
+        servers: Arc::new(NoServers),
     };
     Ok(CallHost {
         around,
@@ -244,14 +244,14 @@ fn state_error(error: StoreStateError) -> StateError {
 impl Servers for CallHost {
     async fn list_tools(&self, server: &str) -> Result<String, McpError> {
         let call = self.call.as_ref().ok_or_else(no_client)?;
-        self.around.neighbours.list_tools(server, &self.around.mcps, call)
+        self.around.servers.list_tools(server, &self.around.mcps, call)
     }
 
     async fn call_tool(&self, server: &str, tool: &str, arguments: String) -> Result<String, McpError> {
         let call = self.call.as_ref().ok_or_else(no_client)?;
         let around = &self.around;
         around
-            .neighbours
+            .servers
             .call_tool(&around.name, server, tool, &arguments, &around.mcps, call)
             .await
     }

@@ -4,7 +4,7 @@
 //! of the provider's name and the thing's own name, and must never depend on what else is configured. It
 //! must also be legal in every client: `^[A-Za-z0-9_-]{1,64}$` is the narrowest rule in the field.
 //!
-//! Reading a name back is a look-up in a [`Snapshot`](super::Snapshot), never a split: a cut name has lost its
+//! Reading a name back is a look-up in a [`Snapshot`](crate::catalogue::Snapshot), never a split: a cut name has lost its
 //! tail.
 
 use std::fmt;
@@ -25,6 +25,9 @@ pub const SEPARATOR: &str = "__";
 
 /// The namespace of the hub's own tools, skills and configs. No provider may take it.
 pub const HUB: &str = "aih";
+
+/// The file at the root of a folder skill.
+pub const SKILL_MD: &str = "SKILL.md";
 
 /// Names that no MCP and no plugin can have: as `/mcp/{name}` they are endpoints of the hub itself.
 pub const RESERVED: &[&str] = &["sse", "messages"];
@@ -106,7 +109,7 @@ impl ExposedName {
     /// follows, so that `a.b`, `a/b` and `a_b` stay three names:
     ///
     /// ```
-    /// use aih::catalogue::names::{ExposedName, Namespace};
+    /// use aih::names::{ExposedName, Namespace};
     /// let ns = Namespace::new("my-files");
     /// assert_eq!(ExposedName::new(&ns, "read-file").as_str(), "my_files__read-file");
     /// assert_eq!(ExposedName::new(&ns, "read.file").as_str(), "my_files__read_file_b5b7198f");

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    catalogue::{ListKind, configs::ConfigSet, skills::SkillSet},
+    catalogue::{Catalogue, ListKind, configs::ConfigSet, skills::SkillSet},
     mcp::{ErrorCode, ProtocolVersion},
     provider::Peer,
     testing::{client, config, hook, principal, skill, write_files},
@@ -58,9 +58,10 @@ struct Fixture {
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let signal = ChangeSignal::default();
-    let hub = HubProvider::new(content(dir.path()), signal.clone());
-    let catalogue = Catalogue::new(vec![hub.clone()], signal);
-    hub.attach(&catalogue);
+    let catalogue = Catalogue::new(signal.clone());
+    let inventory = Inventory::new(content(dir.path()), &catalogue, Hooks::none());
+    let hub = HubProvider::new(inventory, signal);
+    catalogue.replace(vec![hub.clone()]);
     Fixture {
         _dir: dir,
         hub,
@@ -326,7 +327,7 @@ fn the_configuration_becomes_content() {
     let loaded = crate::config::Config::load(&file).unwrap();
     let content = HubContent::load(&loaded);
     let all = Principal::anonymous_admin();
-    let skills = view::skills(&content, &all);
+    let skills = registry::skills(&content, &all);
     let files: Vec<_> = skills.iter().map(|skill| skill.file.as_str()).collect();
     assert_eq!(files, ["notes/SKILL.md", "review.md"]);
     assert_eq!(
