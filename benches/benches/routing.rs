@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use aih::access::{KeyId, PermissionSet, Principal};
 use aih::catalogue::{ListKind, Offering, Scope, Snapshot};
-use aih::mcp::{ErrorObject, RawJson};
 use aih::names::{ExposedName, Namespace};
 use aih::provider::{
     Answer, Call, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState, ProviderStatus,
 };
+use aih_mcp::{ErrorObject, RawJson};
 use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use serde_json::json;

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::store::{OpenError, StoreError};
+use aih_store::{Claim, OpenError, StoreError};
 
 /// The file whose lock `aih serve` holds.
 pub const SERVE_LOCK: &str = "lock";
@@ -119,12 +119,18 @@ impl DataFolder {
         &self.path
     }
 
-    /// Joins those who use the store in `file`: all of them have this data folder. The store may be used for as long as
-    /// the file is open. Blocks for a second at most.
-    ///
-    /// # Errors
-    /// The folder of those who use it, where it is another; the file beside the store cannot be written.
-    pub(crate) fn join(&self, file: &Path) -> io::Result<Result<File, PathBuf>> {
+    /// Who of those that use the folder runs the background hooks.
+    pub(crate) fn election(&self) -> Election {
+        Election {
+            folder: self.path.clone(),
+            role: self.role,
+        }
+    }
+}
+
+impl Claim for DataFolder {
+    /// Joins those who use the store: all of them have this data folder.
+    fn claim(&self, file: &Path) -> io::Result<Result<File, PathBuf>> {
         let me = Member::of(&self.path)?;
         let mut name = file.as_os_str().to_owned();
         name.push(STORE_LOCK);
@@ -150,14 +156,6 @@ impl DataFolder {
                 Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-        }
-    }
-
-    /// Who of those that use the folder runs the background hooks.
-    pub(crate) fn election(&self) -> Election {
-        Election {
-            folder: self.path.clone(),
-            role: self.role,
         }
     }
 }
@@ -381,7 +379,7 @@ fn free(folder: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::OpenErrorKind;
+    use aih_store::{OpenErrorKind, Store};
 
     #[test]
     fn one_hub_serves_a_folder_and_others_may_run_beside_it() {
@@ -411,16 +409,35 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("one"), dir.path().join("link")).unwrap();
         let same = folder("link");
         let store = dir.path().join("s.db");
-        let first = one.join(&store).unwrap().unwrap();
-        let second = same.join(&store).unwrap().unwrap();
-        let refused = other.join(&store).unwrap().unwrap_err();
+        let first = one.claim(&store).unwrap().unwrap();
+        let second = same.claim(&store).unwrap().unwrap();
+        let refused = other.claim(&store).unwrap().unwrap_err();
         assert_eq!(refused, dir.path().join("one").canonicalize().unwrap());
         drop(first);
-        assert!(other.join(&store).unwrap().is_err(), "one of them is still there");
+        assert!(
+            other.claim(&store).unwrap().is_err(),
+            "one of them is still there"
+        );
         drop(second);
-        let moved = other.join(&store).unwrap().unwrap();
-        assert!(one.join(&store).unwrap().is_err());
+        let moved = other.claim(&store).unwrap().unwrap();
+        assert!(one.claim(&store).unwrap().is_err());
         drop(moved);
+    }
+
+    #[tokio::test]
+    async fn a_store_is_for_one_data_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = |name: &str| DataFolder::open(dir.path().join(name), Role::Stdio).unwrap();
+        let open = async |folder: &DataFolder| Store::open_with("sqlite://s.db", dir.path(), folder).await;
+        let (one, other) = (folder("one"), folder("other"));
+        let first = open(&one).await.unwrap();
+        let _second = open(&one).await.unwrap();
+        let refused = open(&other).await.unwrap_err();
+        assert!(matches!(refused.kind, OpenErrorKind::InUse(_)), "{refused}");
+        assert!(refused.to_string().contains("/one uses it"), "{refused}");
+        // The command line looks at the dead events beside it.
+        Store::open("sqlite://s.db", dir.path()).await.unwrap();
+        first.close().await;
     }
 
     #[tokio::test]

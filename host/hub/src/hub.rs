@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aih_store::Store;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
@@ -19,7 +20,6 @@ use crate::{
     plugins::PluginServer,
     provider::{ChangeSignal, Provider},
     registry::{HubContent, Inventory},
-    store::Store,
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
 };
 
@@ -48,7 +48,7 @@ impl Hub {
     /// Starts every provider, in the background: a sick one delays nothing. `folder` is that of [`LoadedConfig::data_dir`].
     ///
     /// # Errors
-    /// Only what concerns the whole hub: no TLS library, or an [`OpenError`](crate::store::OpenError) of the store.
+    /// Only what concerns the whole hub: no TLS library, or an [`OpenError`](aih_store::OpenError) of the store.
     pub async fn start(loaded: LoadedConfig, folder: DataFolder) -> anyhow::Result<Self> {
         let config = Arc::new(loaded);
         let reading = config.clone();

@@ -16,7 +16,6 @@ pub mod gateway;
 pub mod hooks;
 pub mod hub;
 pub mod listener;
-pub mod mcp;
 pub mod memory;
 pub mod names;
 pub mod observe;
@@ -27,7 +26,6 @@ pub mod quiet;
 pub mod registry;
 pub mod reload;
 pub mod secrets;
-pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod upstream;

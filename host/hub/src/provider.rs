@@ -11,16 +11,14 @@ use std::{
     },
 };
 
+use aih_mcp::{Era, ErrorObject, ProtocolVersion, RawJson, RawObject};
+use aih_redact::OutsideText;
 use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    access::Principal,
-    mcp::{Era, ErrorObject, ProtocolVersion, RawJson, RawObject},
-    secrets::OutsideText,
-};
+use crate::access::Principal;
 
 /// What kind of provider it is; the word that stands in registry answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
@@ -159,7 +157,7 @@ pub struct Client {
 impl Client {
     /// Whether the client declared a capability (`sampling`, `elicitation`, `roots`).
     pub fn can(&self, capability: &str) -> bool {
-        crate::mcp::RawObject::parse(&self.capabilities).is_ok_and(|c| c.get(capability).is_some())
+        aih_mcp::RawObject::parse(&self.capabilities).is_ok_and(|c| c.get(capability).is_some())
     }
 
     /// The log level that it set, if it did.

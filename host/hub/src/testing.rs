@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{ErrorObject, ProtocolVersion, RawJson};
+use aih_redact::OutsideText;
 use async_trait::async_trait;
 
 use crate::{
     access::{KeyId, PermissionSet, Principal},
     catalogue::{configs::ConfigSource, skills::SkillSource},
-    mcp::{ErrorObject, ProtocolVersion, RawJson},
     provider::{
         Answer, Call, Client, ClientKey, Offers, Peer, Provider, ProviderKind, ProviderState, ProviderStatus,
     },
     registry::HookInfo,
-    secrets::OutsideText,
 };
 
 /// A caller with these permissions.

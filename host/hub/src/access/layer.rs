@@ -24,9 +24,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::authority::Authority;
 use super::guard::{Guard, Rejection};
-use super::key::{AuthError, KeyRing, Principal};
+use super::key::{AuthError, KeyId, KeyRing, Principal};
 use super::refusal::Refusal;
-use crate::listener::Connection;
 
 /// The path that answers without a key, for liveness probes; a key that is sent must still be right.
 pub const OPEN_PATH: &str = "/api/v1/health";
@@ -51,6 +50,16 @@ pub struct AccessState {
     /// Hears of every request that is refused.
     listener: OnceLock<Listener>,
 }
+
+/// A connection that wants to know whose it is: the listener's own, which this module knows nothing of.
+pub trait Keyed: Send + Sync {
+    /// A request on it had a valid key.
+    fn note_key(self: Arc<Self>, key: KeyId);
+}
+
+/// The connection of a request, in the request's extensions.
+#[derive(Clone)]
+pub struct KeyedConnection(pub Arc<dyn Keyed>);
 
 /// Hears of a refused request: why, from which address, for which path. Never what was presented.
 pub type Listener = Box<dyn Fn(&str, Option<IpAddr>, &str) + Send + Sync>;
@@ -179,8 +188,8 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
     match state.admit(&request) {
         Ok(None) => next.run(request).await,
         Ok(Some(principal)) => {
-            if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
-                connection.show_key(principal.id);
+            if let Some(KeyedConnection(connection)) = request.extensions().get() {
+                connection.clone().note_key(principal.id);
             }
             request.extensions_mut().insert(Caller(Arc::clone(&principal)));
             tokio::select! {

@@ -16,6 +16,6 @@ mod uri;
 pub use authority::Authority;
 pub use guard::{Guard, GuardConfig, GuardError, Rejection};
 pub use key::{ApiKey, AuthError, KeyEntry, KeyHash, KeyId, KeyRing, Principal};
-pub use layer::{AccessState, Caller, Listener, NoAuthError, OPEN_PATH, layer};
+pub use layer::{AccessState, Caller, Keyed, KeyedConnection, Listener, NoAuthError, OPEN_PATH, layer};
 pub use permission::{PermissionError, PermissionSet, RELOAD};
 pub use uri::ResourcePath;

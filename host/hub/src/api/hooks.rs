@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use aih_store::queue::{Dead, EventId, Pick, Queue, QueueError};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawQuery, State};
@@ -24,7 +25,6 @@ use crate::{
     hooks::{FireError, Fired, Knock, KnockError, Knocked, Report, event, rest_call},
     listener::body::{declared, read},
     registry,
-    store::queue::{Dead, EventId, Pick, Queue, QueueError},
 };
 
 /// What a key must be allowed to see and replay events that were given up.

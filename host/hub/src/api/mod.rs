@@ -16,6 +16,7 @@ mod respond;
 
 use std::sync::Arc;
 
+use aih_store::Store;
 use axum::{Router, routing};
 use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,7 +29,6 @@ use crate::{
     observe::LogBuffer,
     registry::Inventory,
     reload::Reloader,
-    store::Store,
 };
 
 pub use describe::description;

@@ -3,6 +3,7 @@
 //!
 //! The detail says what to do. It must never tell what the caller may not see from what is not there.
 
+use aih_redact::OutsideText;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -12,9 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::access::Principal;
-use crate::listener::body::BodyError;
-use crate::secrets::OutsideText;
+use crate::{access::Principal, listener::body::BodyError};
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -2,6 +2,7 @@
 //!
 //! What a key sees is its own: nothing may be kept by a shared cache.
 
+use aih_redact as redact;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
@@ -12,7 +13,6 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::catalogue::files::sha256_hex;
-use crate::secrets::redact;
 
 /// The media type of lists and reports.
 pub(super) const JSON: &str = "application/json";

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 
+use aih_mcp::RawJson;
 use axum::body::Body;
 use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode};
@@ -14,7 +15,6 @@ use crate::{
     builtin::HubProvider,
     catalogue::{configs::ConfigSet, skills::SkillSet},
     hooks::Hooks,
-    mcp::RawJson,
     observe::{LogLevel, LogRow},
     provider::{ChangeSignal, Offers, ProviderState},
     registry::{HubContent, PluginInfo},

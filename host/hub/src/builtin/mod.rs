@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aih_mcp::{Era, ErrorObject, RawJson, RawObject, method};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -18,7 +19,6 @@ use crate::{
     access::Principal,
     catalogue::{configs, skills_mcp},
     hooks::Hooks,
-    mcp::{Era, ErrorObject, RawJson, RawObject, method},
     names,
     provider::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState,

@@ -1,11 +1,11 @@
 use std::fs;
 
+use aih_mcp::{ErrorCode, ProtocolVersion};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
     catalogue::{Catalogue, ListKind, configs::ConfigSet, skills::SkillSet},
-    mcp::{ErrorCode, ProtocolVersion},
     provider::Peer,
     testing::{client, config, hook, principal, skill, write_files},
 };

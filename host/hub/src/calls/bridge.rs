@@ -1,9 +1,10 @@
 //! One request to a server of another era than its client's: what the two call by other names is renamed, and what a
 //! modern server asks on its way is asked where the client, or the plugin's caller, can be asked.
 
+use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method};
+
 use crate::{
     catalogue::{Offering, ProviderRequest},
-    mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method},
     provider::{Answer, Call},
 };
 

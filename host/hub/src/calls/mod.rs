@@ -11,9 +11,9 @@ pub(crate) mod record;
 use crate::{
     catalogue::{ProviderRequest, Target},
     hooks::Hooks,
-    mcp::{Era, ErrorObject, RawJson, method},
     provider::{Answer, Call},
 };
+use aih_mcp::{Era, ErrorObject, RawJson, method};
 use record::Row;
 
 /// Why a call has no answer.

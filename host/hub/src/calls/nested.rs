@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
+use aih_mcp::{ErrorCode, ErrorObject, Params, RawJson, method};
 use aih_runtime::host::McpError;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use crate::{
     catalogue::{Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames},
     components::{ServerCalls, servers::not_found},
     hooks::Hooks,
-    mcp::{ErrorCode, ErrorObject, Params, RawJson, method},
     provider::{Call, Peer, ProviderState},
 };
 

@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    mcp::{ErrorObject, method},
-    provider::{Answer, Call},
-};
+use aih_mcp::{ErrorObject, method};
+
+use crate::provider::{Answer, Call};
 
 /// A call of a tool that has begun.
 pub(crate) struct Row<'a> {

@@ -5,10 +5,10 @@
 //! only order that is the same before and after any change; so what stays in the list is neither skipped nor
 //! given twice, also where the item of the cursor itself is gone.
 
+use aih_mcp::RawJson;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::snapshot::{Item, ListKind};
-use crate::mcp::RawJson;
 
 /// How many items one page of a list holds. Larger than any list that a person uses, since some clients
 /// never ask for a second page.

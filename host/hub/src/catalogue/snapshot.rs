@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use aih_mcp::{RawJson, RawObject, headers::ParamHeader, method::meta};
 use serde_json::Value;
 
 use super::{
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     access::{Principal, ResourcePath},
-    mcp::{RawJson, RawObject, headers::ParamHeader, method::meta},
     names::{ExposedName, Namespace},
     provider::{Offers, Provider, ProviderKind},
 };

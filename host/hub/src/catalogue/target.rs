@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{Params, RawJson};
+
 use super::Offering;
-use crate::mcp::{Params, RawJson};
 
 /// The names of one tool at its server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,13 +10,13 @@ pub mod stdio;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use aih_store::OpenError;
 use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, LoadedConfig},
     data::{DataFolder, DataFolderError, FullDisk, Role},
     observe::LogFormat,
-    store::OpenError,
 };
 
 /// The configuration file when none is named.

@@ -5,8 +5,9 @@
 
 use std::io::{self, ErrorKind, Write as _};
 
+use aih_redact as redact;
+
 use crate::observe::escape::{escape, escape_lines};
-use crate::secrets::redact;
 
 /// A text on standard output, which may have several lines. A closed pipe is not an error: the reader has seen
 /// enough.

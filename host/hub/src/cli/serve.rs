@@ -222,7 +222,7 @@ async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
             .map(|p| (p.status(), p.offers()))
             .collect();
         for (status, offers) in statuses.iter().filter(|(s, _)| s.kind != ProviderKind::Hub) {
-            let capabilities = offers.capabilities.as_ref().map(crate::mcp::RawJson::to_value);
+            let capabilities = offers.capabilities.as_ref().map(aih_mcp::RawJson::to_value);
             let listed = !offers.tools.is_empty() || capabilities.is_some_and(|c| c.get("tools").is_none());
             let settled = match status.state {
                 ProviderState::Starting => false,

@@ -2,9 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aih_mcp::{ErrorCode, ErrorObject, RawJson, method};
+use aih_redact as redact;
 use aih_runtime::host::{
     ClientError, ClientFeatures, Entry, Level, Log, McpError, Progress, SecretError, Secrets, Servers, State,
     StateError, Turn,
+};
+use aih_store::{
+    Store,
+    state::{PluginState, StateEntry, StateError as StoreStateError},
 };
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -15,13 +21,7 @@ use super::servers::{NoServers, ServerCalls, read_grants};
 use crate::{
     access::PermissionSet,
     config,
-    mcp::{ErrorCode, ErrorObject, RawJson, method},
     provider::{Call, LogLevel},
-    secrets::redact,
-    store::{
-        Store,
-        state::{PluginState, StateEntry, StateError as StoreStateError},
-    },
 };
 
 /// What does not change between the calls of one component.

@@ -11,12 +11,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aih_redact::OutsideText;
 use aih_runtime::{GrantError, Loaded, Spec, World};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{PrepareError, Workshop};
-use crate::{config, provider::ProviderState, secrets::OutsideText};
+use crate::{config, provider::ProviderState};
 
 /// How often the files of a component are looked at.
 const WATCH: Duration = Duration::from_secs(2);

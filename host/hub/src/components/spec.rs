@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
+use aih_redact as redact;
 use aih_runtime::{ClientFeature, GrantError, Grants, Limits, Reserved, Spec};
 use secrecy::SecretString;
 
-use crate::{
-    config::{
-        self,
-        files::{file_grant, owner_of_hook, owner_of_plugin},
-    },
-    secrets::redact,
+use crate::config::{
+    self,
+    files::{file_grant, owner_of_hook, owner_of_plugin},
 };
 
 /// What an entry of `plugins` says, for the runtime.

@@ -14,7 +14,7 @@ use aih_runtime::{GrantedTo, Quota, Reserved, ReservedPath};
 use secrecy::ExposeSecret as _;
 
 use super::{FileGrant, FileMode, Grants, LoadedConfig, LocalMcp, Problem, Runtime, node::Place};
-use crate::{data, names::SKILL_MD, store};
+use crate::{data, names::SKILL_MD};
 
 /// What the hub makes in its data folder.
 const DATA: [(&str, &str); 6] = [
@@ -202,7 +202,7 @@ fn own(loaded: &LoadedConfig) -> Vec<ReservedPath> {
         push(path.clone(), "`secrets.path`");
     }
     let config = &loaded.config;
-    if let Some(database) = store::file_of(config.store.url.expose_secret(), &loaded.base_dir) {
+    if let Some(database) = aih_store::file_of(config.store.url.expose_secret(), &loaded.base_dir) {
         for suffix in DATABASE {
             let mut name = database.clone().into_os_string();
             name.push(suffix);

@@ -3,13 +3,13 @@
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
+use aih_mcp::{Message, method};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Gateway;
 use crate::{
     access::Principal,
     catalogue::{ListChange, ListKind, Scope},
-    mcp::{Message, method},
 };
 
 /// Runs until the catalogue ends.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method};
 use http::HeaderMap;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,6 @@ use crate::{
         skills_mcp,
     },
     hooks::Trigger,
-    mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method},
     names,
     provider::{Call, Client, LogLevel, Peer, ProviderState, Trail},
 };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method};
+
 use super::{
     Gateway,
     dispatch::Request,
@@ -9,12 +11,7 @@ use super::{
     session::{Running, Session},
     stream::Stream,
 };
-use crate::{
-    catalogue::Target,
-    mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method},
-    memory::Permit,
-    provider::Client,
-};
+use crate::{catalogue::Target, memory::Permit, provider::Client};
 
 /// What a task that passes a notification on takes in memory beside the notification, in bytes.
 const NOTIFICATION_COST: usize = 4 * 1024;

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aih_mcp::{ErrorObject, Id, RawJson, RawObject, headers, method, method::meta};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -33,7 +34,6 @@ use crate::{
     access::Principal,
     calls::bridge::ended,
     catalogue::Scope,
-    mcp::{ErrorObject, Id, RawJson, RawObject, headers, method, method::meta},
     memory::{Permit, REQUESTS, REQUESTS_PER_KEY},
     provider::{Client, ClientKey, Peer},
 };

@@ -1,3 +1,4 @@
+use aih_mcp::{ErrorCode, method::header};
 use http::HeaderValue;
 
 use super::*;
@@ -5,7 +6,6 @@ use crate::{
     access::{KeyId, PermissionSet},
     catalogue::Catalogue,
     hooks::Hooks,
-    mcp::{ErrorCode, method::header},
     provider::{ChangeSignal, Offers, Provider},
     testing::Lister,
 };
@@ -107,7 +107,7 @@ async fn headers_of_a_hidden_tool_are_not_looked_at() {
 fn a_client_with_a_request_is_not_silent() {
     let modern = Modern::new(Duration::ZERO);
     let facts = Facts {
-        version: crate::mcp::ProtocolVersion::LATEST,
+        version: aih_mcp::ProtocolVersion::LATEST,
         info: None,
         capabilities: RawJson::EMPTY_OBJECT,
         log_level: None,

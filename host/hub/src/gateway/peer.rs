@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use aih_mcp::{ErrorObject, Message, RawJson, RawObject, method};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -9,7 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::{rewrite, session::Session, stream::Stream};
 use crate::{
     catalogue::Scope,
-    mcp::{ErrorObject, Message, RawJson, RawObject, method},
     names::Namespace,
     provider::{LogLevel, Peer},
 };

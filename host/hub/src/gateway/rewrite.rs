@@ -3,13 +3,10 @@
 //! Only what is a name is touched, everything else stays the bytes that arrived. On the endpoint of one
 //! MCP nothing is touched at all.
 
+use aih_mcp::{RawJson, RawObject};
 use serde_json::value::RawValue;
 
-use crate::{
-    catalogue::uri,
-    mcp::{RawJson, RawObject},
-    names::Namespace,
-};
+use crate::{catalogue::uri, names::Namespace};
 
 /// The resource URIs in a result of `tools/call`, `prompts/get` or `resources/read`, exposed.
 pub fn expose_result(result: RawJson, namespace: &Namespace) -> RawJson {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aih_mcp::{ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,6 @@ use super::{peer::SessionPeer, stream::Stream};
 use crate::{
     access::Principal,
     catalogue::Scope,
-    mcp::{ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson},
     memory::{Memory, NoRoom, Permit, Room},
     provider::{Client, ClientKey},
 };

@@ -5,6 +5,11 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{
+    ErrorObject, Id, Message, RawJson,
+    method::{self, header},
+    sse::Event,
+};
 use axum::{
     body::Body,
     extract::{Query, State},
@@ -22,12 +27,7 @@ use super::{
     streamable,
     wire::{self, Endpoint},
 };
-use crate::{
-    access::Caller,
-    catalogue::Scope,
-    mcp::{ErrorObject, Id, Message, RawJson, method, method::header, sse::Event},
-    memory::Permit,
-};
+use crate::{access::Caller, catalogue::Scope, memory::Permit};
 
 /// GET: the stream; its first event says where to POST.
 pub async fn get(
@@ -111,12 +111,12 @@ pub async fn post(
     let Some(session) = session else {
         let text =
             "no such session: open the SSE stream first and POST to the address in its `endpoint` event";
-        let e = ErrorObject::new(crate::mcp::ErrorCode::INVALID_REQUEST, text);
+        let e = ErrorObject::new(aih_mcp::ErrorCode::INVALID_REQUEST, text);
         return wire::error(StatusCode::NOT_FOUND, None, e);
     };
     if session.standing.is_full() {
         let text = "too many answers of this session wait on its stream; read them, then ask again";
-        let e = ErrorObject::new(crate::mcp::ErrorCode::INVALID_REQUEST, text);
+        let e = ErrorObject::new(aih_mcp::ErrorCode::INVALID_REQUEST, text);
         return wire::error(StatusCode::TOO_MANY_REQUESTS, None, e);
     }
     let account = gateway.memory.requests.of(principal.id);
@@ -170,7 +170,7 @@ fn request(
             _ if &*method == method::INITIALIZE => gateway.initialize(&session, params.as_ref()).await,
             None if &*method == method::PING => Ok(RawJson::EMPTY_OBJECT),
             None => Err(ErrorObject::new(
-                crate::mcp::ErrorCode::INVALID_REQUEST,
+                aih_mcp::ErrorCode::INVALID_REQUEST,
                 "send `initialize` first",
             )),
             Some(client) => {

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use aih_mcp::ErrorObject;
 use tokio::time::{timeout, timeout_at};
 
 use super::{Gateway, dispatch::Request};
-use crate::{access::Principal, catalogue::Scope, mcp::ErrorObject, provider::ProviderState};
+use crate::{access::Principal, catalogue::Scope, provider::ProviderState};
 
 /// How long after its start the hub lets lists wait.
 pub const WARM_UP: Duration = Duration::from_secs(2);
@@ -98,10 +99,10 @@ mod tests {
     use crate::{
         catalogue::Catalogue,
         hooks::Hooks,
-        mcp::{ProtocolVersion, RawJson, method},
         provider::{ChangeSignal, Offers},
         testing::{Deaf, Lister, client, tools},
     };
+    use aih_mcp::{ProtocolVersion, RawJson, method};
 
     fn offers(names: &[&str]) -> Offers {
         Offers {

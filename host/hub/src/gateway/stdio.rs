@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use aih_mcp::{ErrorCode, ErrorObject, Id, Message, RawObject, Refusal, method};
 use futures::StreamExt as _;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
@@ -13,12 +14,7 @@ use super::{
     sse,
     stream::Stream,
 };
-use crate::{
-    access::Principal,
-    catalogue::Scope,
-    mcp::{ErrorCode, ErrorObject, Id, Message, RawObject, Refusal, method},
-    memory::Permit,
-};
+use crate::{access::Principal, catalogue::Scope, memory::Permit};
 
 /// Modern requests that run, so that `notifications/cancelled` finds them.
 type Running = Arc<std::sync::Mutex<HashMap<Id, CancellationToken>>>;
@@ -195,7 +191,7 @@ async fn answer_modern(
     scope: Scope,
     id: Id,
     method: Box<str>,
-    params: Option<crate::mcp::RawJson>,
+    params: Option<aih_mcp::RawJson>,
     permit: Permit,
     out: &Arc<Stream>,
 ) {

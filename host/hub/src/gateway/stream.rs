@@ -11,14 +11,12 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{ErrorObject, Message, sse::Event};
 use bytes::Bytes;
 use futures::Stream as Events;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{
-    mcp::{ErrorObject, Message, sse::Event},
-    memory::{NoRoom, Permit, Room, count_dropped_event},
-};
+use crate::memory::{NoRoom, Permit, Room, count_dropped_event};
 
 /// Most notifications, and most answers, that wait for a reader.
 const MAX_EVENTS: usize = 1_024;

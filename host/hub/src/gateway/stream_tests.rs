@@ -1,9 +1,9 @@
+use aih_mcp::{Id, RawJson};
 use futures::StreamExt as _;
 
 use super::*;
 use crate::{
     access::KeyId,
-    mcp::{Id, RawJson},
     memory::{ANSWERS_PER_KEY, ANSWERS_PER_SESSION, KEPT_PER_SESSION, Memory},
 };
 

@@ -5,6 +5,11 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{
+    ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson,
+    method::{self, header},
+    sse::Event,
+};
 use axum::{
     body::Body,
     extract::State,
@@ -25,11 +30,6 @@ use super::{
 use crate::{
     access::{Caller, Principal},
     catalogue::Scope,
-    mcp::{
-        ErrorCode, ErrorObject, Id, Message, ProtocolVersion, RawJson,
-        method::{self, header},
-        sse::Event,
-    },
     memory::Permit,
 };
 

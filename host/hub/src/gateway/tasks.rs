@@ -9,12 +9,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use aih_mcp::{Era, ErrorObject, Params, RawJson, RawObject, method, task};
+
 use super::{Gateway, dispatch::Request};
 use crate::{
     access::KeyId,
     catalogue::{Offering, ProviderRequest, Scope, Target},
     hooks::Trigger,
-    mcp::{Era, ErrorObject, Params, RawJson, RawObject, method, task},
     provider::{Client, ClientKey},
 };
 
@@ -193,10 +194,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        mcp::ProtocolVersion,
-        testing::{Deaf, client},
-    };
+    use crate::testing::{Deaf, client};
+    use aih_mcp::ProtocolVersion;
 
     fn raw(text: &str) -> RawJson {
         RawJson::parse(text.to_owned()).unwrap()

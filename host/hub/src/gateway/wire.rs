@@ -3,6 +3,10 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use aih_mcp::{
+    ErrorCode, ErrorObject, Id, Message, RawJson, Refusal,
+    sse::{Event, KEEP_ALIVE},
+};
 use axum::{
     body::Body,
     extract::{FromRequestParts, Path},
@@ -16,10 +20,6 @@ use super::{MAX_BODY, MAX_NESTING, session::Session, stream};
 use crate::{
     catalogue::Scope,
     listener::body::{self, BodyError, held},
-    mcp::{
-        ErrorCode, ErrorObject, Id, Message, RawJson, Refusal,
-        sse::{Event, KEEP_ALIVE},
-    },
     memory::{Account, NoRoom, Permit, Room},
 };
 

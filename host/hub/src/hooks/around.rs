@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, method, task};
 use serde_json::json;
 
 use super::{
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::{
     catalogue::{ListKind, Offering, ProviderRequest, Target},
-    mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, method, task},
     provider::{Answer, Call},
 };
 

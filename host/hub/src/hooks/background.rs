@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aih_mcp::RawJson;
+use aih_store::queue::{Due, Event, NewEvent, Queue};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -20,11 +22,7 @@ use super::{
     hook::{Cause, Delivery, Failed, STRETCH},
     watch,
 };
-use crate::{
-    data::Election,
-    mcp::RawJson,
-    store::queue::{Due, Event, NewEvent, Queue},
-};
+use crate::data::Election;
 
 /// Attempts before an event is given up.
 pub(crate) const ATTEMPTS: u32 = 5;
@@ -399,7 +397,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::store::{
+    use aih_store::{
         Store,
         queue::{LIMITS, Limits},
     };

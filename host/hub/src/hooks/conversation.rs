@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use aih_mcp::ErrorObject;
 use aih_runtime::{Decision, Outcome};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Denied, Hooks, Scene, Trigger, decide, event};
 use crate::{
     catalogue::files::sha256_hex,
-    mcp::ErrorObject,
     provider::{Call, Client, ClientKey, Trail},
 };
 

@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aih_mcp::RawJson;
 use aih_runtime::Decision;
 use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::hook::{Cause, Failed};
-use crate::{components::schema::Schema, config::OnFailure, mcp::RawJson};
+use crate::{components::schema::Schema, config::OnFailure};
 
 /// Bytes of a replacement that are read on the thread of its call: less than a millisecond's work.
 const SMALL: usize = 256 << 10;

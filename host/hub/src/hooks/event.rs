@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use aih_mcp::{Era, ErrorObject, RawJson, RawObject};
 use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
@@ -14,7 +15,6 @@ use serde_json::{Map, Value, json};
 use super::truncate;
 use crate::{
     config,
-    mcp::{Era, ErrorObject, RawJson, RawObject},
     provider::{Client, Trail},
 };
 

@@ -8,6 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aih_mcp::{ErrorObject, ProtocolVersion, RawJson};
+use aih_redact as redact;
+use aih_redact::OutsideText;
 use aih_runtime::{CallError, Context, Decision, Event, Failure, Loaded, Outcome, World};
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -21,9 +24,7 @@ use crate::{
         live::{Condition, Keeper, Recipe},
     },
     config::{self, DisabledReason, HookMode, OnFailure, Schedule, Webhook},
-    mcp::{ErrorObject, ProtocolVersion, RawJson},
     provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
-    secrets::{OutsideText, redact},
 };
 
 /// How long a blocking hook may take where the configuration says nothing.

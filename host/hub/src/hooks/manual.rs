@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aih_mcp::RawJson;
 use aih_runtime::{Decision, Outcome};
+use aih_store::{Store, queue::QueueError};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -27,9 +29,7 @@ use crate::{
     access::Principal,
     components::{LogLine, NoServers, Record, Workshop},
     config::{self, LoadedConfig, WebhookScheme},
-    mcp::RawJson,
     provider::{Call, ProviderState},
-    store::{Store, queue::QueueError},
 };
 
 /// Headers of a webhook that its hook does not see: they carry credentials, or nothing of use.

@@ -29,6 +29,11 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::RawJson;
+use aih_store::{
+    Store,
+    queue::{MAX_PAYLOAD, NewEvent, Queue},
+};
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,12 +57,7 @@ use crate::{
     components::{ServerCalls, Surroundings, Workshop, read_grants},
     config::{self, LoadedConfig},
     data::Election,
-    mcp::RawJson,
     provider::{Call, Client, ClientKey, ProviderState, Trail},
-    store::{
-        Store,
-        queue::{MAX_PAYLOAD, NewEvent, Queue},
-    },
 };
 
 /// All hooks of the hub.

@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use aih_mcp::{RawJson, RawObject};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer as _, Serialize,
@@ -13,10 +14,7 @@ use serde::{
 };
 use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::{
-    catalogue::files::sha256_hex,
-    mcp::{RawJson, RawObject},
-};
+use crate::catalogue::files::sha256_hex;
 
 /// Bytes of an event that background hooks get whole.
 pub(super) const WHOLE: usize = 1 << 20;

@@ -6,13 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aih_mcp::{ErrorObject, RawJson, RawObject};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Hooks, Scene, Trigger, event};
 use crate::{
     catalogue::{Scope, pages::Page},
-    mcp::{ErrorObject, RawJson, RawObject},
     provider::{Call, ClientKey},
 };
 

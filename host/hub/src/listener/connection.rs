@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{limits::Limits, registry::Registry};
-use crate::access::KeyId;
+use crate::access::{KeyId, Keyed};
 
 /// Bytes of framing and heads that a connection may send without any use before it is closed.
 const WASTE: i64 = 512 * 1024;
@@ -80,7 +80,7 @@ impl Reason {
     }
 }
 
-/// One connection. The access layer finds it in the extensions of a request.
+/// One connection. The access layer finds it in the extensions of a request, as a [`KeyedConnection`](crate::access::KeyedConnection).
 #[derive(Debug)]
 pub struct Connection {
     /// Grows with each connection.
@@ -106,6 +106,12 @@ pub struct Connection {
     pub(super) retired: CancellationToken,
     /// Fires when it is cut off.
     pub(super) cut: CancellationToken,
+}
+
+impl Keyed for Connection {
+    fn note_key(self: Arc<Self>, key: KeyId) {
+        self.show_key(key);
+    }
 }
 
 /// Cancelled requests of late.
@@ -170,7 +176,7 @@ impl Connection {
     }
 
     /// A request on it had a valid key: it does not count as a stranger's from now on.
-    pub fn show_key(self: &Arc<Self>, key: KeyId) {
+    pub(super) fn show_key(self: &Arc<Self>, key: KeyId) {
         if self.key.get().is_some() || self.key.set(key).is_err() {
             return;
         }

@@ -25,7 +25,10 @@ use super::{
     registry::{Entry, Registry},
     stream::Streams,
 };
-use crate::{access::AccessState, quiet::Quiet};
+use crate::{
+    access::{AccessState, KeyedConnection},
+    quiet::Quiet,
+};
 
 /// Longest head of a request over HTTP/2, in bytes, as RFC 9113 counts it. h2 bounds its CONTINUATION frames by it.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -235,7 +238,7 @@ async fn answer(
     });
     let extensions = request.extensions_mut();
     extensions.insert(ConnectInfo::<SocketAddr>(connection.peer()));
-    extensions.insert(connection);
+    extensions.insert(KeyedConnection(connection));
     let response = router.call(request).await?;
     unanswered.0 = None;
     Ok(response.map(|body| Sent::new(body, http2, busy)))

@@ -21,7 +21,7 @@ use super::{
     *,
 };
 use crate::{
-    access::{AccessState, Guard, GuardConfig, KeyId, KeyRing, Principal},
+    access::{AccessState, Guard, GuardConfig, KeyId, KeyRing, KeyedConnection, Principal},
     memory::Memory,
 };
 
@@ -101,8 +101,8 @@ async fn start(limits: Limits) -> Server {
     });
     let memory = Arc::<Memory>::default();
     let bodies = memory.clone();
-    let key = |Extension(connection): Extension<Arc<Connection>>| async move {
-        connection.show_key(Principal::hook("x").id);
+    let key = |Extension(KeyedConnection(connection)): Extension<KeyedConnection>| async move {
+        connection.note_key(Principal::hook("x").id);
         "keyed"
     };
     let large = || async { Bytes::from(vec![b'x'; 64 * 1024 * 1024]) };

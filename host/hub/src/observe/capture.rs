@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Write};
 
+use aih_redact as redact;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -13,7 +14,6 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::buffer::{LogBuffer, LogRow, MAX_ROW};
-use crate::secrets::redact;
 
 /// Puts every event into a buffer.
 #[derive(Debug)]

@@ -8,15 +8,14 @@ use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
 use std::io;
 
+use aih_redact as redact;
 use bytes::Bytes;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
 
-use super::LogFormat;
-use super::escape::escape;
-use crate::secrets::redact;
+use super::{LogFormat, escape::escape};
 
 /// Fields of the text format: the message as it is, `key=value` for all others; text in quotes.
 pub(super) struct TextFields;

@@ -1,11 +1,11 @@
 //! Between what a component speaks (`wit/plugin.wit`) and MCP.
 
+use aih_mcp::{ErrorCode, ErrorObject, RawJson};
 use aih_runtime::{CallError, Content, Failure, Output, Tool};
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use crate::mcp::{ErrorCode, ErrorObject, RawJson};
 
 /// A tool as `tools/list` shows it.
 ///

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{
+    Era, ErrorCode, ErrorObject, RawJson, RawObject,
+    method::{self, meta},
+};
 use aih_runtime::{
     CallError, Context, LoadError, Loaded, Output, Reserved, Tool, ToolCall, World, output_size,
 };
@@ -23,10 +27,6 @@ use crate::{
         schema::Schema,
     },
     config,
-    mcp::{
-        Era, ErrorCode, ErrorObject, RawJson, RawObject,
-        method::{self, meta},
-    },
     provider::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderStatus,
     },

@@ -1,5 +1,6 @@
 //! How the hub is, and everything behind it that a key may see.
 
+use aih_store::{StoreError, StoreHealth};
 use schemars::JsonSchema;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,7 +18,6 @@ use crate::{
     listener,
     memory::{Memory, dropped_events},
     provider::{ProviderState, ProviderStatus},
-    store::{StoreError, StoreHealth},
 };
 
 /// In one word, how the hub is.

@@ -103,7 +103,7 @@ pub fn mcps(snapshot: &Snapshot, principal: &Principal) -> Vec<McpView> {
                 .offers
                 .server_info
                 .as_ref()
-                .map(crate::mcp::RawJson::to_value);
+                .map(aih_mcp::RawJson::to_value);
             let said = |key: &str| {
                 let text = info.as_ref()?.get(key)?.as_str()?;
                 (!text.is_empty()).then(|| text.to_owned())

@@ -3,8 +3,8 @@
 //! It exists so that no secret is ever written into `aih-config.yaml`. It must never log, print or list a
 //! value; only names are spoken of.
 
+mod environment;
 mod file;
-pub(crate) mod redact;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,8 +13,8 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub(crate) use environment::is_inherited;
 pub use file::FileError;
-pub use redact::OutsideText;
 pub(crate) use template::is_variable_name;
 pub use template::{Part, TemplateError, parse};
 
@@ -109,7 +109,7 @@ impl Secrets {
     }
 
     /// The value of one variable or mapping; `None` when it is not set or empty. Whatever is handed out here is kept
-    /// out of the texts that come back from outside; see [`redact`].
+    /// out of the texts that come back from outside; see [`aih_redact`].
     #[must_use]
     pub fn get(&self, name: &str) -> Option<SecretString> {
         self.lookup(name).ok().flatten()
@@ -143,7 +143,7 @@ impl Secrets {
         if value.is_empty() {
             return Ok(None);
         }
-        redact::learn(name, &value);
+        aih_redact::learn(name, &value);
         Ok(Some(SecretString::from(value)))
     }
 
@@ -151,8 +151,8 @@ impl Secrets {
     fn variable(&self, name: &str) -> Option<SecretString> {
         let value = self.values.get(name)?;
         // Those are known to every child.
-        if name != CONFIG_DIR && !crate::upstream::is_inherited(name) {
-            redact::learn(name, value.expose_secret());
+        if name != CONFIG_DIR && !is_inherited(name) {
+            aih_redact::learn(name, value.expose_secret());
         }
         Some(value.clone())
     }

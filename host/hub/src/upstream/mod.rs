@@ -24,7 +24,6 @@ mod tests;
 
 pub use server::UpstreamServer;
 pub use spec::{Kind, UpstreamSpec};
-pub(crate) use transport::stdio_env::inherited as is_inherited;
 pub use transport::{
     connect::RealConnector,
     connector::{Connector, Way},

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, headers::ParamHeader};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     access::Principal,
     config::{Endpoint, EntryState, Protocol, Sessions, ToolRules},
-    mcp::{ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, headers::ParamHeader},
     provider::{Call, ChangeSignal, Client, ClientKey, Peer, Provider as _},
 };
 

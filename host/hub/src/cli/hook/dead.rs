@@ -2,16 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use aih_store::{
+    Store,
+    queue::{EventId, Pick},
+};
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
-use crate::{
-    cli::{DEFAULT_CONFIG, load, report},
-    store::{
-        Store,
-        queue::{EventId, Pick},
-    },
-};
+use crate::cli::{DEFAULT_CONFIG, load, report};
 
 /// Events that are shown where no number is given.
 const SHOWN: usize = 50;

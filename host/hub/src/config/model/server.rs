@@ -44,7 +44,7 @@ pub struct Tls {
 #[derive(Debug, Clone)]
 pub struct Store {
     /// `url`: `sqlite://PATH` (relative to the config file's folder) or `postgres://…`,
-    /// which [`crate::store`] does not serve yet.
+    /// which [`aih_store`] does not serve yet.
     /// Default `sqlite://data/aih.db`. May hold a password: never print it.
     pub url: SecretString,
 }

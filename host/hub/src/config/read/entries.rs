@@ -3,14 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+use aih_redact as redact;
+
 use super::Reader;
-use crate::config::can_block;
-use crate::config::cursor::At;
-use crate::config::model::{
-    ClientConfig, FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin, Runtime,
-    Skill, Webhook, WebhookScheme,
+use crate::config::{
+    can_block,
+    cursor::At,
+    model::{
+        ClientConfig, FileGrant, FileMode, Grants, Hook, HookMatch, HookMode, Limits, OnFailure, Plugin,
+        Runtime, Skill, Webhook, WebhookScheme,
+    },
 };
-use crate::secrets::redact;
 
 /// How old a webhook's signature may be where the file says nothing.
 const TOLERANCE: Duration = Duration::from_secs(300);

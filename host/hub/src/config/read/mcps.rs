@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use aih_redact as redact;
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Reader;
-use crate::config::cursor::At;
-use crate::config::forms::{ANY_VALUE, HTTP_URL, VALUE, header_name, http_url, is_header_value};
-use crate::config::model::{
-    DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, Text, ToolRules,
-    Transport,
+use crate::config::{
+    cursor::At,
+    forms::{ANY_VALUE, HTTP_URL, VALUE, header_name, http_url, is_header_value},
+    model::{
+        DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, Text,
+        ToolRules, Transport,
+    },
 };
-use crate::secrets::redact;
 
 /// `timeout` of a call when the file says none.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);

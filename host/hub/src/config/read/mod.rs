@@ -317,7 +317,7 @@ fn learn(at: &At<'_>, text: &Text) {
         .iter()
         .any(|other| key.starts_with(other))
     {
-        secrets::redact::learn_written(key, text.expose());
+        aih_redact::learn_written(key, text.expose());
     }
 }
 

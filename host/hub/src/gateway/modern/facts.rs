@@ -1,15 +1,13 @@
 //! What a modern request says of itself, in `_meta` and in headers that repeat it.
 
+use aih_mcp::{
+    ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, headers,
+    method::{self, header, meta},
+};
 use http::HeaderMap;
 use serde_json::json;
 
-use crate::{
-    mcp::{
-        ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, headers,
-        method::{self, header, meta},
-    },
-    provider::LogLevel,
-};
+use crate::provider::LogLevel;
 
 /// What a modern request's `_meta` says.
 #[derive(Debug)]
@@ -77,7 +75,7 @@ impl Facts {
             }
         }
         let version = ProtocolVersion::parse(&requested)
-            .filter(|v| v.era() == crate::mcp::Era::Modern)
+            .filter(|v| v.era() == aih_mcp::Era::Modern)
             .ok_or_else(|| unsupported(&requested))?;
         if let Some(headers) = headers {
             headers::check(headers, method, object.as_ref()).map_err(mismatch)?;

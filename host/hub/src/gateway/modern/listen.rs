@@ -2,6 +2,10 @@
 
 use std::sync::{Arc, Weak, atomic::AtomicU8};
 
+use aih_mcp::{
+    ErrorObject, Id, Message, RawJson, RawObject,
+    method::{self, meta},
+};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -10,10 +14,6 @@ use crate::{
     access::Principal,
     catalogue::{ListKind, Scope},
     gateway::{Gateway, changes, rewrite, stream::Stream},
-    mcp::{
-        ErrorObject, Id, Message, RawJson, RawObject,
-        method::{self, meta},
-    },
     memory::Permit,
     names::Namespace,
     provider::{Client, ClientKey, Peer},

@@ -6,14 +6,11 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{RawJson, RawObject, method};
 use tokio::time::Instant;
 
 use super::{connection::lock, crashes::Crashes, named::Named, questions::Questions};
-use crate::{
-    mcp::{RawJson, RawObject, method},
-    provider::LogLevel,
-    upstream::transport::http_client::excerpt,
-};
+use crate::{provider::LogLevel, upstream::transport::http_client::excerpt};
 
 /// Rows of the log that one server may write in [`PERIOD`] with what it says to nobody.
 const ROWS: u32 = 50;

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Era, ErrorObject, Id, Message, ProtocolVersion, RawJson, headers::ParamHeader, method};
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,6 @@ use super::{
 };
 pub(crate) use super::{error::CallError, flight::Flight};
 use crate::{
-    mcp::{Era, ErrorObject, Id, Message, ProtocolVersion, RawJson, headers::ParamHeader, method},
     provider::{Call, Client},
     upstream::transport::{
         Inbox, Transport, TransportError,
@@ -209,16 +209,16 @@ impl Connection {
     /// Whether the server declared `capability`.
     pub(crate) fn declares(&self, capability: &str) -> bool {
         self.hello()
-            .and_then(|h| crate::mcp::RawObject::parse(&h.capabilities).ok())
+            .and_then(|h| aih_mcp::RawObject::parse(&h.capabilities).ok())
             .is_some_and(|c| c.get(capability).is_some())
     }
 
     /// Whether the server declared `capability` with `member: true`.
     pub(crate) fn declares_member(&self, capability: &str, member: &str) -> bool {
         self.hello()
-            .and_then(|h| crate::mcp::RawObject::parse(&h.capabilities).ok())
+            .and_then(|h| aih_mcp::RawObject::parse(&h.capabilities).ok())
             .and_then(|c| c.raw(capability))
-            .and_then(|c| crate::mcp::RawObject::parse(&c).ok()?.read::<bool>(member))
+            .and_then(|c| aih_mcp::RawObject::parse(&c).ok()?.read::<bool>(member))
             .unwrap_or(false)
     }
 

@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aih_mcp::{ErrorCode, ErrorObject};
 use serde_json::json;
 
 use super::crashes::Parked;
-use crate::{
-    mcp::{ErrorCode, ErrorObject},
-    upstream::transport::TransportError,
-};
+use crate::upstream::transport::TransportError;
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]

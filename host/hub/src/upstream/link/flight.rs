@@ -8,13 +8,11 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::RawJson;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{connection::lock, crashes::Use};
-use crate::{
-    mcp::RawJson,
-    provider::{Client, Peer},
-};
+use crate::provider::{Client, Peer};
 
 /// How often progress may put off the end of a call: the call never lasts longer than this many timeouts.
 const PROGRESS_CAP: u32 = 10;

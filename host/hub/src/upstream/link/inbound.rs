@@ -6,18 +6,17 @@
 
 use std::sync::Arc;
 
+use aih_mcp::{
+    Era, ErrorCode, ErrorObject, Id, Message, RawJson, RawObject,
+    method::{self, meta},
+};
+
 use super::{
     connection::{Asking, Connection, Flight, ListSet, lock},
     flight::Paused,
     named::Kind,
 };
-use crate::{
-    mcp::{
-        Era, ErrorCode, ErrorObject, Id, Message, RawJson, RawObject,
-        method::{self, meta},
-    },
-    provider::{Client, Peer},
-};
+use crate::provider::{Client, Peer};
 
 /// Who answers a question.
 struct Addressee {

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::{
-    mcp::{Era, ProtocolVersion, RawJson, RawObject, method::meta},
-    provider::Client,
-};
+use aih_mcp::{Era, ProtocolVersion, RawJson, RawObject, method::meta};
+
+use crate::provider::Client;
 
 /// The capabilities that the hub declares for itself, so that a server lists all that it has.
 pub(crate) const HUB_CAPABILITIES: &str = r#"{"sampling":{},"elicitation":{},"roots":{"listChanged":true}}"#;

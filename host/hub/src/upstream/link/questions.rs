@@ -84,10 +84,8 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        mcp::ProtocolVersion,
-        upstream::testing::{client, client_of},
-    };
+    use crate::upstream::testing::{client, client_of};
+    use aih_mcp::ProtocolVersion;
 
     #[test]
     fn a_client_uses_up_its_own_share_and_no_other() {

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, method};
+use aih_redact::OutsideText;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     sync::{Notify, watch},
@@ -30,9 +32,7 @@ use super::{
 use crate::{
     access::ResourcePath,
     config::Sessions,
-    mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, method},
     provider::{ChangeSignal, Client, ClientKey, LogLevel},
-    secrets::OutsideText,
     upstream::{
         link::{
             common::Common,

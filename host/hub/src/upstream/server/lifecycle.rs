@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Era, ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, RawObject, method};
+use aih_redact::OutsideText;
+
 use crate::{
     config::{Protocol, Transport as Choice},
-    mcp::{Era, ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, RawObject, method},
     provider::Client,
-    secrets::OutsideText,
     upstream::{
         link::{
             common::Common,

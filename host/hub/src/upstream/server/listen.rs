@@ -3,16 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aih_mcp::RawJson;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{backoff, core::Core, supervisor::jitter};
-use crate::{
-    mcp::RawJson,
-    upstream::{
-        link::connection::{CallError, Connection},
-        transport::TransportError,
-    },
+use crate::upstream::{
+    link::connection::{CallError, Connection},
+    transport::TransportError,
 };
 
 /// How long the hub waits for the confirmation of a stream before it takes it for open.

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Era, ErrorCode, RawJson, RawObject, headers::ParamHeader, method};
 use serde_json::value::RawValue;
 
 use crate::{
     config::ToolRules,
-    mcp::{Era, ErrorCode, RawJson, RawObject, headers::ParamHeader, method},
     provider::Offers,
     upstream::link::connection::{CallError, Connection, Hello, ListSet},
 };

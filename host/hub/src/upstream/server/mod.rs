@@ -19,6 +19,8 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Era, ErrorObject, Message, RawJson, RawObject, headers::ParamHeader, method};
+use aih_redact::OutsideText;
 use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -37,12 +39,10 @@ use super::{
 };
 use crate::{
     config::Transport as Choice,
-    mcp::{Era, ErrorObject, Message, RawJson, RawObject, headers::ParamHeader, method},
     provider::{
         Answer, Call, ChangeSignal, Client, ClientKey, LogLevel, Offers, ParkedItem, Provider, ProviderKind,
         ProviderState, ProviderStatus,
     },
-    secrets::OutsideText,
 };
 
 /// How long a modern server may take to confirm a subscription before it counts as taken.

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aih_mcp::ErrorObject;
+
 use crate::{
-    mcp::ErrorObject,
     provider::{Client, ClientKey},
     upstream::link::connection::lock,
 };

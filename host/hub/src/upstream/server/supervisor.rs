@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Era, method};
 use tokio::time::Instant;
 
 use super::{
@@ -15,7 +16,6 @@ use super::{
     lists,
 };
 use crate::{
-    mcp::{Era, method},
     provider::ClientKey,
     upstream::link::connection::{Connection, Events as _, ListSet, lock},
 };

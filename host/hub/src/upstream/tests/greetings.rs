@@ -1,7 +1,8 @@
 //! How the era and the transport of a server are found.
 
+use aih_redact::OutsideText;
+
 use super::*;
-use crate::secrets::OutsideText;
 
 #[tokio::test]
 async fn an_old_server_is_found_over_sse() {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{ErrorCode, ErrorObject, ProtocolVersion, RawJson, method::meta};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     config::Protocol,
-    mcp::{ErrorCode, ErrorObject, ProtocolVersion, RawJson, method::meta},
     provider::{LogLevel, Provider, ProviderState},
 };
 

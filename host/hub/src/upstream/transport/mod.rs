@@ -2,9 +2,10 @@
 //!
 //! A transport knows nothing of clients, names or lists. Three kinds: streamable HTTP ([`http`]), HTTP with SSE
 //! (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]; a child runs
-//! below a [`guard`] that ends it with the hub, in the environment of [`stdio_env`]. [`pending`] holds the requests that
+//! below a [`guard`] that ends it with the hub; [`command`] finds its program. [`pending`] holds the requests that
 //! wait for an answer on one stream. [`connector`] is where transports are made, [`connect`] makes the real ones.
 
+mod command;
 pub mod connect;
 pub mod connector;
 pub mod guard;
@@ -13,15 +14,12 @@ pub mod http_client;
 mod pending;
 pub mod sse;
 pub mod stdio;
-pub(super) mod stdio_env;
 
+use aih_mcp::{ErrorObject, Message, ParseError, ProtocolVersion, RawJson, headers::ParamHeader};
+use aih_redact as redact;
+use aih_redact::OutsideText;
 use async_trait::async_trait;
 use bytes::Bytes;
-
-use crate::{
-    mcp::{ErrorObject, Message, ParseError, ProtocolVersion, RawJson, headers::ParamHeader},
-    secrets::{OutsideText, redact},
-};
 
 /// Reads a message that a server sent, without the secrets that it may have got from the hub: what is sent to one
 /// server is not for the clients of it. A message without secrets is not copied.

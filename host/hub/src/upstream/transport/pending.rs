@@ -8,10 +8,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use aih_mcp::{ErrorObject, Id, RawJson};
 use tokio::sync::oneshot;
 
 use super::TransportError;
-use crate::mcp::{ErrorObject, Id, RawJson};
 
 /// The server's own answer.
 pub(super) type Outcome = Result<RawJson, ErrorObject>;

@@ -6,6 +6,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aih_mcp::{
+    Id, Message, ProtocolVersion, RawJson,
+    headers::ParamHeader,
+    sse::{Decoder, Event},
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -19,11 +24,6 @@ use super::{
     http_client::{HttpClient, Response, Target, excerpt_without},
     pending::{Outcome, Pending},
     read as read_message,
-};
-use crate::mcp::{
-    Id, Message, ProtocolVersion, RawJson,
-    headers::ParamHeader,
-    sse::{Decoder, Event},
 };
 
 /// How long the server may take to say where to POST.

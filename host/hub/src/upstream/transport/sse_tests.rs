@@ -1,16 +1,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aih_mcp::method;
 use serde_json::json;
 use tokio::sync::{Notify, broadcast, mpsc::UnboundedReceiver};
 
-use super::{
-    super::http_client::{
-        fixture::{Ear, Said, Server, answer, event, events, notification, open_stream, soon, stream},
-        http_client,
-    },
-    *,
+use super::super::http_client::{
+    fixture::{Ear, Said, Server, answer, event, events, notification, open_stream, soon, stream},
+    http_client,
 };
-use crate::mcp::method;
+use super::*;
 
 async fn to(server: &Server) -> (Result<Arc<SseTransport>, TransportError>, UnboundedReceiver<Said>) {
     let (ear, heard) = Ear::new();

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{Id, Message, ProtocolVersion, RawJson, headers::ParamHeader};
+use aih_redact as redact;
 use async_trait::async_trait;
 use bytes::Bytes;
 use nix::{
@@ -31,17 +33,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inbox, Transport, TransportError, guard,
+    Inbox, Transport, TransportError,
+    command::{hint, look_up},
+    guard,
     http::MAX_MESSAGE,
     http_client::excerpt,
     pending::{Outcome, Pending},
     read as read_message,
-    stdio_env::{hint, inherited, look_up},
 };
-use crate::{
-    mcp::{Id, Message, ProtocolVersion, RawJson, headers::ParamHeader},
-    secrets::redact,
-};
+use crate::secrets::is_inherited;
 
 /// Messages that wait for the child to read; then senders wait too.
 const QUEUE: usize = 64;
@@ -155,7 +155,7 @@ impl StdioTransport {
             .args(args)
             .env_clear()
             .envs(std::env::vars_os().filter(|(k, v)| {
-                let Some(name) = k.to_str().filter(|name| inherited(name)) else {
+                let Some(name) = k.to_str().filter(|name| is_inherited(name)) else {
                     return false;
                 };
                 redact::learn_written(name, &v.to_string_lossy());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aih_mcp::{Era, Id, Message, sse::Decoder};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
@@ -9,10 +10,7 @@ use super::{
     Core, MAX_MESSAGE, Outcome, Response, is_stream, passing,
     place::{Place, backoff},
 };
-use crate::{
-    mcp::{Era, Id, Message, sse::Decoder},
-    upstream::transport::{TransportError, read},
-};
+use crate::upstream::transport::{TransportError, read};
 
 /// How often in a row the rest of an answer is fetched without anything new in it.
 const MAX_EMPTY: u32 = 20;

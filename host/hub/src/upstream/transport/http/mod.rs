@@ -16,6 +16,11 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::{
+    Era, ErrorObject, Id, Message, ProtocolVersion, RawJson,
+    headers::{self, ParamHeader},
+    method::{self, header},
+};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,11 +32,6 @@ use self::answer::whole;
 use super::{
     Inbox, Transport, TransportError,
     http_client::{HttpClient, Response, Target, excerpt_without},
-};
-use crate::mcp::{
-    Era, ErrorObject, Id, Message, ProtocolVersion, RawJson,
-    headers::{self, ParamHeader},
-    method::{self, header},
 };
 
 /// Largest message of a server, in bytes.

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use aih_mcp::sse::Event;
 use http::HeaderValue;
-
-use crate::mcp::sse::Event;
 
 /// Between the end of a stream and its resumption, unless the server says otherwise (`retry:`).
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);

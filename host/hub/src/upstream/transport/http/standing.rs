@@ -1,15 +1,13 @@
 //! The standing stream of the legacy era: what the server says by itself.
 
+use aih_mcp::{Message, sse::Decoder};
 use http::StatusCode;
 
 use super::{
     Core, MAX_MESSAGE, Response, is_stream, passing,
     place::{Place, backoff},
 };
-use crate::{
-    mcp::{Message, sse::Decoder},
-    upstream::transport::{TransportError, read},
-};
+use crate::upstream::transport::{TransportError, read};
 
 /// After how many failures in a row a server that cannot be connected to is gone: a restart behind a proxy, which
 /// keeps its sessions, may take a moment.

@@ -1,21 +1,18 @@
 use std::sync::atomic::AtomicUsize;
 
+use aih_mcp::ErrorCode;
 use axum::{body::Body, response::Response as Answer};
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc::UnboundedReceiver};
 
-use super::{
-    super::http_client::{
-        fixture::{
-            Ear, Said, Seen, Server, answer, event, events, json_answer, notification, open_stream, soon,
-            stream,
-        },
-        http_client,
+use super::super::http_client::{
+    fixture::{
+        Ear, Said, Seen, Server, answer, event, events, json_answer, notification, open_stream, soon, stream,
     },
-    *,
+    http_client,
 };
-use crate::mcp::ErrorCode;
+use super::*;
 
 const SECRET: &str = "tok-5ecret";
 

@@ -1,9 +1,8 @@
 //! What a server sent, as it may stand in an error: short, on one line, and without secrets.
 
+use aih_redact as redact;
 use http::HeaderMap;
 use url::Url;
-
-use crate::secrets::redact;
 
 /// Bytes of a body that are looked at.
 const READ: usize = 4096;

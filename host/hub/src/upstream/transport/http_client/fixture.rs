@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use aih_mcp::Message;
 use axum::{Router, body::Body, extract::Request, response::Response, serve::ListenerExt as _};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -22,7 +23,6 @@ use tokio::{
 };
 use url::Url;
 
-use crate::mcp::Message;
 use crate::upstream::transport::{Inbox, TransportError};
 
 /// Nothing here takes as long.

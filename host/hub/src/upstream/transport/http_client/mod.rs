@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use aih_redact as redact;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::Full;
@@ -30,7 +31,6 @@ use self::{
 };
 pub(super) use self::{excerpt::excerpt_without, response::Response};
 use super::TransportError;
-use crate::secrets::redact;
 
 /// How often in a row a redirect is followed.
 const MAX_REDIRECTS: usize = 4;

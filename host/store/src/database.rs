@@ -20,7 +20,6 @@ use sqlx::{
 };
 
 use super::error::{OpenError, OpenErrorKind, StoreError};
-use crate::data::DataFolder;
 
 /// Connections that read at the same time.
 const READERS: u32 = 4;
@@ -55,6 +54,15 @@ pub(super) fn known_schema() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, ..)| *version)
 }
 
+/// Who may use a store. The processes of one data folder share one; others are kept out.
+pub trait Claim: Send + Sync {
+    /// Claims the store in `file`, which may be used for as long as the answered file is open. May block for a second.
+    ///
+    /// # Errors
+    /// Inside: the folder of those who use it, where it is another. Outside: the claim cannot be written.
+    fn claim(&self, file: &Path) -> io::Result<Result<fs::File, PathBuf>>;
+}
+
 /// The pools. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
@@ -69,8 +77,8 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens what `url` names, relative to `base`, makes it where it is not there, and brings its schema up
-    /// to date. With `folder` it is used together with others of that data folder alone.
-    pub(super) async fn open(url: &str, base: &Path, folder: Option<&DataFolder>) -> Result<Self, OpenError> {
+    /// to date. With `claim` it is used by those alone whom that lets in.
+    pub(super) async fn open(url: &str, base: &Path, claim: Option<&dyn Claim>) -> Result<Self, OpenError> {
         let place = Place::parse(url, base)?;
         let named = |kind| OpenError {
             place: place.to_string(),
@@ -84,8 +92,8 @@ impl Database {
             .await
             .map_err(|e| named(OpenErrorKind::File(io::Error::other(e))))?
             .map_err(named)?;
-        let member = folder
-            .map(|folder| join(folder, &path))
+        let member = claim
+            .map(|claim| claimed(claim, &path))
             .transpose()
             .map_err(named)?;
         let deadline = tokio::time::Instant::now() + OPEN_PATIENCE;
@@ -189,9 +197,9 @@ fn url_of(path: &Path) -> Result<String, OpenErrorKind> {
     Ok(format!("sqlite://{}", utf8_percent_encode(text, PATH)))
 }
 
-/// Joins those who use the store: hubs of one data folder.
-fn join(folder: &DataFolder, file: &Path) -> Result<fs::File, OpenErrorKind> {
-    match folder.join(file) {
+/// Claims the file of the store.
+fn claimed(claim: &dyn Claim, file: &Path) -> Result<fs::File, OpenErrorKind> {
+    match claim.claim(file) {
         Ok(Ok(member)) => Ok(member),
         Ok(Err(folder)) => Err(OpenErrorKind::InUse(folder)),
         Err(error) => Err(OpenErrorKind::File(error)),
@@ -280,7 +288,7 @@ async fn migrate(connection: &mut AnyConnection) -> Result<(), OpenErrorKind> {
 }
 
 /// The file that `url` names, relative to `base`; `None` where it is none of SQLite's or not on disk.
-pub(crate) fn file_of(url: &str, base: &Path) -> Option<PathBuf> {
+pub fn file_of(url: &str, base: &Path) -> Option<PathBuf> {
     match Place::parse(url, base) {
         Ok(Place::File(path)) => Some(path),
         Ok(Place::Memory) | Err(_) => None,

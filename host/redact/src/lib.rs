@@ -28,7 +28,7 @@ use self::value::Reach;
 
 /// Bytes that a text needs behind the place where it will be cut, so that no secret is cut in two: the longest form
 /// of a secret of 4 KiB. See [`start`].
-pub(crate) const SLACK: usize = 8 * 1024;
+pub const SLACK: usize = 8 * 1024;
 
 /// Both filters, made anew when something was learned.
 #[derive(Default)]
@@ -100,7 +100,7 @@ impl Redactor {
 
 /// Makes the value of the variable or the secret `name` known. Values under eight characters are not filtered: they
 /// stand in other texts by chance.
-pub(crate) fn learn(name: &str, value: &str) {
+pub fn learn(name: &str, value: &str) {
     REDACTOR.learn(name, value, || {
         let reach = value::reach(name, value);
         let texts = value::texts(value).into_iter();
@@ -110,7 +110,7 @@ pub(crate) fn learn(name: &str, value: &str) {
 
 /// Makes a value known that stands in the configuration as it is, under the key `name`, if its name or its look is
 /// that of a secret.
-pub(crate) fn learn_written(name: &str, value: &str) {
+pub fn learn_written(name: &str, value: &str) {
     REDACTOR.learn(name, value, || {
         let whole = value::is_written_secret(name, value);
         // An address is not a secret, but it may hold some.
@@ -122,7 +122,7 @@ pub(crate) fn learn_written(name: &str, value: &str) {
 }
 
 /// [`learn_written`] for an argument behind the option `name`: how an argument looks says nothing.
-pub(crate) fn learn_argument(name: &str, value: &str) {
+pub fn learn_argument(name: &str, value: &str) {
     if value::names_secret(name) || value.contains("://") {
         learn_written(name, value);
     }
@@ -130,32 +130,32 @@ pub(crate) fn learn_argument(name: &str, value: &str) {
 
 /// A text for the hub's own use, without secrets. Borrows where there are none.
 #[must_use]
-pub(crate) fn text(text: &str) -> Cow<'_, str> {
+pub fn text(text: &str) -> Cow<'_, str> {
     REDACTOR.filters().own.text(text)
 }
 
 /// The first `keep` bytes of a text for the hub's own use, without secrets, and whole characters only. Give at least
 /// [`SLACK`] bytes more where there are more: a secret at the cut goes as a whole then.
 #[must_use]
-pub(crate) fn start(text: &str, keep: usize) -> String {
+pub fn start(text: &str, keep: usize) -> String {
     REDACTOR.filters().own.start(text, keep)
 }
 
 /// A JSON text on its way to a client, without secrets in its strings and numbers. It is JSON still; where there are
 /// no secrets it is the same bytes, not copied.
 #[must_use]
-pub(crate) fn json(text: &Bytes) -> Bytes {
+pub fn json(text: &Bytes) -> Bytes {
     REDACTOR.filters().everything.json(text.clone())
 }
 
 /// [`json`] for the hub's own use.
 #[must_use]
-pub(crate) fn own_json(text: Bytes) -> Bytes {
+pub fn own_json(text: Bytes) -> Bytes {
     REDACTOR.filters().own.json(text)
 }
 
 /// A text on its way to a client, without secrets.
 #[must_use]
-pub(crate) fn for_client(text: &str) -> Cow<'_, str> {
+pub fn for_client(text: &str) -> Cow<'_, str> {
     REDACTOR.filters().everything.text(text)
 }

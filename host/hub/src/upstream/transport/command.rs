@@ -1,49 +1,10 @@
-//! What a child process gets from the hub's environment, and what to say when its command is missing.
-//!
-//! The list says what is let through; everything it does not name stays with the hub.
+//! Finding the command of a child process, and what to say when it is missing.
 
 use std::{
     ffi::OsStr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
-
-/// Whether a child may see the hub's variable `name`: what programs need to find their files and the
-/// network, and the settings of package managers that start servers.
-pub(crate) fn inherited(name: &str) -> bool {
-    const NAMES: [&str; 19] = [
-        "PATH",
-        "HOME",
-        "LANG",
-        "TMPDIR",
-        "TZ",
-        "USER",
-        "LOGNAME",
-        "SHELL",
-        "TERM",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "NODE_EXTRA_CA_CERTS",
-        "REQUESTS_CA_BUNDLE",
-    ];
-    const PREFIXES: [&str; 8] = [
-        "LC_",
-        "XDG_",
-        "npm_config_",
-        "NPM_CONFIG_",
-        "PIP_",
-        "UV_",
-        "NVM_",
-        "PYENV_",
-    ];
-    NAMES.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p))
-}
 
 /// What to install for `command`, as the end of a sentence; empty if unknown.
 pub(super) fn hint(command: &str) -> &'static str {
@@ -103,30 +64,6 @@ pub(super) fn look_up(command: &str, path: Option<&OsStr>, cwd: &Path) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_of_the_hub_leaks() {
-        for name in [
-            "PATH",
-            "LC_ALL",
-            "XDG_CACHE_HOME",
-            "https_proxy",
-            "npm_config_registry",
-            "UV_CACHE_DIR",
-        ] {
-            assert!(inherited(name), "{name}");
-        }
-        for name in [
-            "AIH_ACCESS_KEY",
-            "GITHUB_TOKEN",
-            "AWS_SECRET_ACCESS_KEY",
-            "PATHS",
-            "LD_PRELOAD",
-            "NODE_OPTIONS",
-        ] {
-            assert!(!inherited(name), "{name}");
-        }
-    }
 
     #[test]
     fn a_missing_command_names_what_to_install() {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::mcp::{Params, RawJson, method};
+use crate::{Params, RawJson, method};
 
 fn call(params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#)

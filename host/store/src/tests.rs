@@ -9,7 +9,6 @@ use super::{
     OpenError, OpenErrorKind, Store, StoreError,
     database::{Database, Place, files, known_schema},
 };
-use crate::data::{DataFolder, Role};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o777
@@ -301,20 +300,4 @@ async fn database_as_before(path: &Path) -> sqlx::AnyConnection {
     connection.execute("PRAGMA auto_vacuum = NONE").await.unwrap();
     connection.execute("VACUUM").await.unwrap();
     connection
-}
-
-#[tokio::test]
-async fn a_store_is_for_one_data_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = |name: &str| DataFolder::open(dir.path().join(name), Role::Stdio).unwrap();
-    let open = async |folder: &DataFolder| Store::open_with("sqlite://s.db", dir.path(), folder).await;
-    let (one, other) = (folder("one"), folder("other"));
-    let first = open(&one).await.unwrap();
-    let _second = open(&one).await.unwrap();
-    let refused = open(&other).await.unwrap_err();
-    assert!(matches!(refused.kind, OpenErrorKind::InUse(_)), "{refused}");
-    assert!(refused.to_string().contains("/one uses it"), "{refused}");
-    // The command line looks at the dead events beside it.
-    Store::open("sqlite://s.db", dir.path()).await.unwrap();
-    first.close().await;
 }

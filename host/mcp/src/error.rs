@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::RawJson;
-use crate::secrets::redact;
+use aih_redact as redact;
 
 /// The code of a JSON-RPC error: JSON-RPC 2.0 section 5.1 and the codes of MCP 2026-07-28.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use sqlx::{Any, Row as _, Transaction};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{DEAD_LIMITS, EventId, Limits, NewEvent, Pick, QueueError, statements};
-use crate::store::{StoreError, clock::SteadyClock, database::Database};
+use crate::{StoreError, clock::SteadyClock, database::Database};
 
 /// Most jobs of one transaction.
 const GROUP: usize = 512;

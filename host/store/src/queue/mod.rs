@@ -103,7 +103,7 @@ impl Queue {
     }
 
     /// Whether it ends with this process.
-    pub(crate) fn in_memory(&self) -> bool {
+    pub fn in_memory(&self) -> bool {
         self.database.file().is_none()
     }
 

@@ -16,8 +16,7 @@ use std::{path::Path, sync::Arc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{clock::SteadyClock, database::Database, queue::Queue, state::PluginState, turns::Turns};
-use crate::data::DataFolder;
-pub(crate) use database::file_of;
+pub use database::{Claim, file_of};
 pub use error::{OpenError, OpenErrorKind, StoreError};
 
 /// The open store. Clones share it.
@@ -54,12 +53,12 @@ impl Store {
         ))
     }
 
-    /// The same for a hub, which must be one of `folder`: hubs of two data folders do not share a store.
+    /// The same for a hub, whose `claim` keeps others out: hubs of two data folders do not share a store.
     ///
     /// # Errors
     /// See [`OpenErrorKind`]: the text says what to do.
-    pub async fn open_with(url: &str, base: &Path, folder: &DataFolder) -> Result<Self, OpenError> {
-        let database = Database::open(url, base, Some(folder)).await?;
+    pub async fn open_with(url: &str, base: &Path, claim: &dyn Claim) -> Result<Self, OpenError> {
+        let database = Database::open(url, base, Some(claim)).await?;
         Ok(Self::of(database, SteadyClock::start()))
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::secrets::redact;
+use aih_redact as redact;
 
 /// Valid JSON text (RFC 8259), kept as the bytes that arrived. Cloning shares the buffer.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,12 +19,15 @@ impl RawJson {
     pub const NULL: Self = Self(Bytes::from_static(b"null"));
 
     /// The part of `buffer` that `value` was parsed from, without a copy.
-    pub(crate) fn slice_of(buffer: &Bytes, value: &RawValue) -> Self {
+    ///
+    /// # Panics
+    /// `value` does not lie in `buffer`.
+    pub fn slice_of(buffer: &Bytes, value: &RawValue) -> Self {
         Self(buffer.slice_ref(value.get().as_bytes()))
     }
 
-    /// Takes text that the caller knows to be JSON because it just wrote it.
-    pub(crate) fn trusted(bytes: impl Into<Bytes>) -> Self {
+    /// Takes text that the caller knows to be JSON because it just wrote it. It is not checked in a release build.
+    pub fn trusted(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         debug_assert!(
             serde_json::from_slice::<&RawValue>(&bytes).is_ok(),
