@@ -4,6 +4,10 @@
 //! [`crate::access::layer`] stands in front and says who calls. Every answer is filtered by that key: what
 //! it may not see is absent, or the same 404 as what is not there. Nothing here may show a secret, or read
 //! a file: everything comes from memory.
+//!
+//! A file holds the endpoints of one subject: [`registry`], [`resources`] (skills and configs), [`hooks`], [`manage`]
+//! (health, logs, reload) and [`metrics`]. [`problem`] is what an error looks like, [`respond`] what an answer does, and
+//! [`describe`] makes the OpenAPI document.
 
 mod describe;
 mod hooks;

@@ -2,7 +2,8 @@
 //! the record of it, in this order and in one function ([`make`]).
 //!
 //! A concern of all calls is added here and nowhere else. Nothing here knows where a call came from: names of the
-//! aggregated endpoint are translated before and after, by the gateway.
+//! aggregated endpoint are translated before and after, by the gateway. [`bridge`] sends a request to a server of the
+//! other era, [`record`] writes what became of a call, and [`nested`] makes the calls of components.
 
 pub(crate) mod bridge;
 pub(crate) mod nested;

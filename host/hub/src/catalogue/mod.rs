@@ -1,4 +1,9 @@
 //! All that the hub offers, as an immutable snapshot that is swapped whole when something changes.
+//!
+//! [`Catalogue`] holds the providers. [`snapshot`] is what they offer at one time, with the permission of each thing;
+//! [`target`] is what a call names of it. [`pages`] makes the pages of lists, [`uri`] the exposed URIs of resources.
+//! [`skills`] and [`configs`] are the hub's own files, read by [`files`], [`front_matter`] and [`media`];
+//! [`skills_mcp`] shows skills as MCP does.
 
 pub mod configs;
 pub mod files;

@@ -3,6 +3,12 @@
 //! It exists so that one file says all that the hub does, and so that a mistake in it is named with its
 //! line and with what to write instead, all mistakes at once. It must never panic on any text, never take
 //! an unknown key in silence, and never print a value that came from a variable.
+//!
+//! [`load`] goes through the file: [`node`] is its text as a tree with places, [`check`] compares that with the table of
+//! keys ([`fields`], [`forms`], [`table`], [`units`]), and [`read`] makes the [`model`] of it, with [`cursor`]. What is
+//! wrong becomes a [`problem`]. [`schema`](self::schema()) shows the table as JSON Schema, and [`files`] lists the files
+//! that plugins and hooks are not granted. [`without_effect`] names the keys that this version does not act on, and
+//! [`fingerprint`] says which parts of two configurations differ.
 
 mod check;
 mod cursor;

@@ -1,8 +1,11 @@
-//! The MCP server side: one gateway, four ways in, both eras.
+//! The MCP server side: transports and dispatch, both eras, and nothing else.
 //!
-//! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → [`calls`](crate::calls) → a provider. Sessions and streams
-//! belong to the legacy era; [`modern`] has neither. Nothing here reads more of a payload than its routing
-//! needs.
+//! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → [`calls`](crate::calls) → a provider. Sessions
+//! and streams ([`session`], [`stream`]) belong to the legacy era, whose handshake is in [`legacy`]; [`modern`] has
+//! neither. [`wire`] is the HTTP around one message, [`peer`] the client's end as providers see it, [`rewrite`] the names of
+//! the aggregated endpoint. [`changes`] tells clients of changed lists, [`starting`] lets them wait for servers that are
+//! still being reached, and [`tasks`] remembers who made which task. Nothing here reads more of a payload than its
+//! routing needs.
 
 pub mod changes;
 pub mod dispatch;

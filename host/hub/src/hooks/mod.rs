@@ -4,7 +4,9 @@
 //! ([`matching`]), and what a blocking hook answers is judged by [`decide`]. Blocking hooks run one after the
 //! other while the event waits; background ones get their event through the store's queue ([`background`]), so
 //! that it survives a crash. The gateway asks [`around`] for calls, [`views`] for lists and [`conversation`]
-//! for greetings; nothing else of the hub knows when a hook runs.
+//! for greetings; nothing else of the hub knows when a hook runs. [`watch`] tells events that no call brings,
+//! [`manual`] runs a hook on request, for which [`webhook`] checks who asks. [`hook`] is one hook and one run of it, and
+//! [`truncate`] shortens events that are too long to be stored.
 //!
 //! A hub without hooks pays one look at an empty slice.
 

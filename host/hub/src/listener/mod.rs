@@ -4,6 +4,10 @@
 //! A connection counts as a stranger's until one of its requests has shown a valid key, which the access layer tells
 //! [`Connection`]. Strangers have a share of all connections, in all and for each address, and are closed first when
 //! there are too many. [`Limits`] has the numbers, [`Registry`] counts.
+//!
+//! [`serve`](self::serve()) accepts connections with the help of [`accept`], speaks [`tls`](self::tls()) and HTTP on them,
+//! and hands requests to a router. [`io`] watches the bytes of a [`connection`], [`body`] and [`stream`] those of requests
+//! and answers.
 
 mod accept;
 pub mod body;

@@ -5,6 +5,9 @@
 //! here, because the types that hold them do not print and texts from outside are filtered where they come in;
 //! should one come all the same, each line and each row passes the same filter here once more. One event is one
 //! line: no text can end it or control a terminal.
+//!
+//! [`capture`] takes the fields of an event, [`lines`] writes it, [`buffer`] keeps the most recent ones, and [`escape`]
+//! makes characters harmless.
 
 mod buffer;
 mod capture;

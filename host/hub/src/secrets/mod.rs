@@ -2,6 +2,9 @@
 //!
 //! It exists so that no secret is ever written into `aih-config.yaml`. It must never log, print or list a
 //! value; only names are spoken of.
+//!
+//! [`template`] reads `${VAR}`, [`file`](self::file) reads `.env` and `secrets.path`, and [`environment`] says which
+//! variables are no secrets.
 
 mod environment;
 mod file;
