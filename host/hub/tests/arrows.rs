@@ -411,8 +411,9 @@ fn is_separator(tokens: &[TokenTree], at: usize) -> bool {
 
 /// Whether the word at `at` begins a path: neither `a::crate` nor `$crate`.
 fn is_start(tokens: &[TokenTree], at: usize) -> bool {
-    let follows = |mark| at >= 1 && is_punct(&tokens[at - 1], mark);
-    !(at >= 2 && is_separator(tokens, at - 2)) && !follows('$')
+    let in_path = at >= 2 && is_separator(tokens, at - 2);
+    let in_macro = at >= 1 && is_punct(&tokens[at - 1], '$');
+    !in_path && !in_macro
 }
 
 fn imports() -> BTreeSet<Import> {

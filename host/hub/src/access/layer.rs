@@ -9,7 +9,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -48,7 +48,7 @@ pub struct AccessState {
     /// Everyone, where no keys are asked for.
     anonymous: Option<Arc<Principal>>,
     /// Hears of every request that is refused.
-    listener: OnceLock<Listener>,
+    listener: Option<Listener>,
 }
 
 /// A connection that wants to know whose it is: the listener's own, which this module knows nothing of.
@@ -61,7 +61,7 @@ pub trait Keyed: Send + Sync {
 #[derive(Clone)]
 pub struct KeyedConnection(pub Arc<dyn Keyed>);
 
-/// Hears of a refused request: why, from which address, for which path. Never what was presented.
+/// Hears of a refused request: why, from which address, for which path. Never what was presented. It must not wait.
 pub type Listener = Box<dyn Fn(&str, Option<IpAddr>, &str) + Send + Sync>;
 
 impl fmt::Debug for AccessState {
@@ -75,11 +75,17 @@ impl fmt::Debug for AccessState {
 }
 
 impl AccessState {
-    /// Puts keys and guard together. With `no_auth` no key is asked for and every caller may do all.
+    /// Puts keys and guard together. With `no_auth` no key is asked for and every caller may do all. `listener` hears
+    /// of refused requests.
     ///
     /// # Errors
     /// `no_auth` with a guard that does not listen on loopback.
-    pub fn new(ring: KeyRing, guard: Guard, no_auth: bool) -> Result<Arc<Self>, NoAuthError> {
+    pub fn new(
+        ring: KeyRing,
+        guard: Guard,
+        no_auth: bool,
+        listener: Option<Listener>,
+    ) -> Result<Arc<Self>, NoAuthError> {
         if no_auth && !guard.on_loopback() {
             return Err(NoAuthError);
         }
@@ -88,13 +94,8 @@ impl AccessState {
             authority: Arc::new(Authority::new(ring)),
             guard,
             anonymous,
-            listener: OnceLock::new(),
+            listener,
         }))
-    }
-
-    /// Lets `listener` hear of refused requests; only the first call counts. It must not wait.
-    pub fn on_refusal(&self, listener: Listener) {
-        let _ = self.listener.set(listener);
     }
 
     /// Whether `server.ip_allowlist` lets this address connect at all.
@@ -107,7 +108,7 @@ impl AccessState {
     pub fn refuse_connection(&self, peer: SocketAddr) {
         let refusal = Refusal::from(Rejection::Address);
         tracing::warn!(target: "aih::access", %peer, "refused: {refusal}");
-        if let Some(listener) = self.listener.get() {
+        if let Some(listener) = &self.listener {
             listener(&refusal.to_string(), Some(peer.ip().to_canonical()), "");
         }
     }
@@ -209,7 +210,7 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
         }
         Err(refusal) => {
             log(&request, refusal);
-            if let Some(listener) = state.listener.get() {
+            if let Some(listener) = &state.listener {
                 let address = peer(&request).map(|peer| peer.ip().to_canonical());
                 listener(&refusal.to_string(), address, cut(request.uri().path()));
             }

@@ -67,7 +67,7 @@ async fn send(state: &Arc<AccessState>, request: Request) -> (StatusCode, Header
 #[tokio::test]
 async fn a_key_opens_and_a_swapped_ring_closes() {
     let key = ApiKey::generate().unwrap();
-    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false).unwrap();
+    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false, None).unwrap();
     let sent = || request("/who", &[("authorization", &format!("Bearer {}", key.expose()))]);
     let (status, _, body) = send(&state, sent()).await;
     assert_eq!((status, &*body), (StatusCode::OK, "me"));
@@ -78,7 +78,7 @@ async fn a_key_opens_and_a_swapped_ring_closes() {
 #[tokio::test]
 async fn refusals_are_problem_documents_with_a_challenge() {
     let key = ApiKey::generate().unwrap();
-    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false).unwrap();
+    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false, None).unwrap();
     type Case<'a> = (&'a [(&'a str, &'a str)], u16, Option<&'a str>);
     let cases: [Case<'_>; 5] = [
         (&[], 401, Some(r#"Bearer realm="aih""#)),
@@ -138,7 +138,7 @@ async fn refusals_are_problem_documents_with_a_challenge() {
 #[tokio::test]
 async fn health_needs_no_key_but_a_right_one_if_any() {
     let key = ApiKey::generate().unwrap();
-    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false).unwrap();
+    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false, None).unwrap();
     let (status, _, body) = send(&state, request(OPEN_PATH, &[])).await;
     assert_eq!((status, &*body), (StatusCode::OK, "nobody"));
     assert_eq!(
@@ -164,7 +164,7 @@ async fn health_needs_no_key_but_a_right_one_if_any() {
 
 #[tokio::test]
 async fn without_keys_everyone_on_this_machine_is_admin() {
-    let state = AccessState::new(KeyRing::default(), guard("127.0.0.1:1", &[]), true).unwrap();
+    let state = AccessState::new(KeyRing::default(), guard("127.0.0.1:1", &[]), true, None).unwrap();
     assert!(state.no_auth());
     assert_eq!(send(&state, request("/who", &[])).await.2, "anonymous");
     assert_eq!(
@@ -179,11 +179,11 @@ async fn without_keys_everyone_on_this_machine_is_admin() {
     );
     for listen in ["0.0.0.0:1", "192.0.2.1:1", "[::]:1"] {
         assert_eq!(
-            AccessState::new(KeyRing::default(), guard(listen, &[]), true).unwrap_err(),
+            AccessState::new(KeyRing::default(), guard(listen, &[]), true, None).unwrap_err(),
             NoAuthError
         );
     }
-    let closed = AccessState::new(KeyRing::default(), guard("0.0.0.0:1", &[]), false).unwrap();
+    let closed = AccessState::new(KeyRing::default(), guard("0.0.0.0:1", &[]), false, None).unwrap();
     assert_eq!(
         send(&closed, request("/who", &[])).await.0,
         StatusCode::UNAUTHORIZED
@@ -192,7 +192,13 @@ async fn without_keys_everyone_on_this_machine_is_admin() {
 
 #[tokio::test]
 async fn the_address_is_that_of_the_connection() {
-    let state = AccessState::new(KeyRing::default(), guard("127.0.0.1:1", &["192.0.2.0/24"]), true).unwrap();
+    let state = AccessState::new(
+        KeyRing::default(),
+        guard("127.0.0.1:1", &["192.0.2.0/24"]),
+        true,
+        None,
+    )
+    .unwrap();
     let from = |peer: &str| {
         let mut request = request("/who", &[("x-forwarded-for", "192.0.2.1")]);
         request
@@ -229,7 +235,7 @@ async fn a_refusal_is_one_row_without_key_or_query() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let state = AccessState::new(KeyRing::default(), guard("127.0.0.1:1", &[]), false).unwrap();
+    let state = AccessState::new(KeyRing::default(), guard("127.0.0.1:1", &[]), false, None).unwrap();
     let path = format!("/{}?key=SECRET", "x".repeat(300));
     send(
         &state,
@@ -286,7 +292,7 @@ async fn what_is_under_way_ends_with_its_principal() {
     let key = ApiKey::generate().unwrap();
     for (what, after, expected) in changes(&key) {
         let before = KeyRing::new([entry("me", &key, &["mcps/*"])]).unwrap();
-        let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false).unwrap();
+        let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false, None).unwrap();
         let (dropped, mut told) = tokio::sync::mpsc::unbounded_channel();
         let waiting = dropped.clone();
         let router = Router::new()
@@ -354,7 +360,7 @@ async fn what_is_under_way_ends_with_its_principal() {
 async fn a_request_that_ends_its_own_principal_gets_its_answer() {
     let key = ApiKey::generate().unwrap();
     let before = KeyRing::new([entry("me", &key, &["*"])]).unwrap();
-    let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false).unwrap();
+    let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false, None).unwrap();
     let access = Arc::clone(&state);
     let router = Router::new()
         .route(

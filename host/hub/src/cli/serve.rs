@@ -99,12 +99,12 @@ impl Serve {
             }
         };
         let guard = Guard::new(&guard_config(&loaded, address))?;
-        let access = AccessState::new(ring, guard, self.no_auth)?;
         let hub = Hub::start(loaded, folder).await?;
         let hooks = hub.hooks.clone();
-        access.on_refusal(Box::new(move |reason, address, path| {
+        let refused: access::Listener = Box::new(move |reason, address, path| {
             hooks.refused(reason, address, path);
-        }));
+        });
+        let access = AccessState::new(ring, guard, self.no_auth, Some(refused))?;
         tokio::spawn(hub.gateway.clone().follow(access.authority.clone()));
         let reloader = Reloader::new(&hub, access.clone());
         let registry = Registry::new(Limits::of_this_machine());

@@ -130,7 +130,7 @@ async fn start(limits: Limits) -> Server {
     let with = Listener {
         tls: None,
         router,
-        access: AccessState::new(KeyRing::default(), guard.unwrap(), true).unwrap(),
+        access: AccessState::new(KeyRing::default(), guard.unwrap(), true, None).unwrap(),
         registry: registry.clone(),
     };
     tokio::spawn(serve(listener, with, stop.clone(), Duration::ZERO));
