@@ -16,7 +16,7 @@ use crate::step::{root, run, say, target};
 use toolchain::Toolchain;
 
 /// The triple of components.
-const TARGET: &str = "wasm32-wasip2";
+pub(crate) const TARGET: &str = "wasm32-wasip2";
 
 /// Where to take the compiler for WebAssembly from.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
@@ -58,6 +58,13 @@ pub(crate) fn build(from: From) -> anyhow::Result<()> {
     collect(&build.join(TARGET).join("release"), &folder)
 }
 
+/// The folders in a target folder that guests were built in, one for each compiler.
+pub(crate) fn build_folders(target: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(target.join("guests/build"));
+    let folders = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.filter(|folder| folder.is_dir()).collect()
+}
+
 /// Projects whose component lies beside their Cargo.toml: `aih-config.yaml` names it, so that a fresh clone has it.
 const CARRIED: &[&str] = &["example-plugins/text-tools"];
 
@@ -85,7 +92,7 @@ pub(crate) fn carry(from: From) -> anyhow::Result<()> {
 }
 
 /// The folders with a Cargo.toml: example plugins, hooks, and the guests of the tests, which are one workspace.
-fn projects() -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn projects() -> anyhow::Result<Vec<PathBuf>> {
     let mut projects = vec![root().join("tests/guests")];
     for parent in ["example-plugins", "hooks"] {
         let parent = root().join(parent);

@@ -1,5 +1,6 @@
-//! Repository tasks: `cargo xtask setup | guests | test | soak | ci | bench`.
+//! Repository tasks: `cargo xtask --help` lists them.
 
+mod cache;
 mod guests;
 mod setup;
 mod step;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use cache::Cache;
 use step::{cargo, run};
 
 #[derive(Parser)]
@@ -65,13 +67,13 @@ const CI_SOAK_MINUTES: f64 = 2.0;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
-        Task::Setup => setup::all(),
+        Task::Setup => setup::all(None),
         Task::Guests { from, carry } => {
             guests::build(from).and_then(|()| if carry { guests::carry(from) } else { Ok(()) })
         }
         Task::Vendor { check } => vendor::all(check),
-        Task::Test { filter } => test(&filter),
-        Task::Soak { minutes } => build().and_then(|()| soak(minutes)),
+        Task::Test { filter } => test(&filter, None),
+        Task::Soak { minutes } => build(None).and_then(|()| soak(minutes)),
         Task::Ci => ci(),
         Task::Bench { arguments } => bench(&arguments),
     };
@@ -85,8 +87,8 @@ fn main() -> ExitCode {
 }
 
 /// Builds everything that tests run, after what they need was installed.
-fn build() -> anyhow::Result<()> {
-    setup::all()?;
+fn build(cache: Option<&Cache>) -> anyhow::Result<()> {
+    setup::all(cache)?;
     guests::build(guests::From::Auto)?;
     // The end-to-end tests start the programs of the workspace. One selection of packages and targets for this and
     // for the tests: with another one, cargo would build wasmtime a second time with other features.
@@ -102,8 +104,8 @@ fn soak(minutes: f64) -> anyhow::Result<()> {
     )
 }
 
-fn test(filter: &[String]) -> anyhow::Result<()> {
-    build()?;
+fn test(filter: &[String], cache: Option<&Cache>) -> anyhow::Result<()> {
+    build(cache)?;
     let nextest = cargo()
         .args(["nextest", "--version"])
         .output()
@@ -139,7 +141,12 @@ fn test(filter: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Everything, with what an earlier run left in the [`cache`].
 fn ci() -> anyhow::Result<()> {
+    let cache = Cache::take();
+    if let Some(Err(error)) = cache.as_ref().map(Cache::compiled) {
+        step::say(&format!("no cache for compiled dependencies: {error:#}"));
+    }
     run("format", cargo().args(["fmt", "--all", "--check"]))?;
     run(
         "lints",
@@ -161,11 +168,28 @@ fn ci() -> anyhow::Result<()> {
             "dependencies",
             cargo().args(["deny", "check", "bans", "licenses", "sources"]),
         )?;
+        advisories()?;
     } else {
         step::say("dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)");
     }
-    test(&[]).context("tests")?;
+    test(&[], cache.as_ref()).context("tests")?;
     soak(CI_SOAK_MINUTES)
+}
+
+/// Checks the dependencies against the database of known vulnerabilities, where it can be had.
+///
+/// # Errors
+/// A dependency has an advisory.
+fn advisories() -> anyhow::Result<()> {
+    // With the database alone: a machine without it is no fault of the change.
+    let fetched = run("database of advisories", cargo().args(["deny", "fetch", "db"]));
+    if let Err(error) = fetched {
+        step::say(&format!(
+            "advisories: NOT checked, because the database cannot be had: {error:#}"
+        ));
+        return Ok(());
+    }
+    run("advisories", cargo().args(["deny", "check", "advisories"]))
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<()> {

@@ -6,19 +6,28 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    os::unix::fs::symlink,
     path::Path,
     process::Command,
 };
 
 use anyhow::{Context as _, bail};
 
-use crate::step::{root, run, say, there_is};
+use crate::{
+    cache::Cache,
+    step::{root, run, say, there_is},
+};
+
+/// What decides which packages of Node are installed.
+const NODE_INPUTS: [&str; 2] = ["package.json", "package-lock.json"];
+/// The same of Python.
+const PYTHON_INPUTS: [&str; 1] = ["requirements.txt"];
 
 /// Sets up everything.
 ///
 /// # Errors
 /// A registry cannot be reached, or a package manager is missing and cannot be installed.
-pub(crate) fn all() -> anyhow::Result<()> {
+pub(crate) fn all(cache: Option<&Cache>) -> anyhow::Result<()> {
     let tools = root().join("tests/tools");
     if !there_is("git") {
         debian(&["git"])?;
@@ -27,8 +36,60 @@ pub(crate) fn all() -> anyhow::Result<()> {
     if !Path::new("/usr/bin/chromium").exists() {
         debian(&["chromium"])?;
     }
-    node(&tools.join("node"))?;
-    python(&tools.join("python"))
+    if !there_is("npm") {
+        debian(&["npm"])?;
+    }
+    if !there_is("python3") {
+        debian(&["python3", "python3-venv"])?;
+    }
+    let node_tools = tools.join("node");
+    installed(
+        cache,
+        "node",
+        &node_tools,
+        "node_modules",
+        &NODE_INPUTS,
+        "npm",
+        node,
+    )?;
+    let python_tools = tools.join("python");
+    installed(
+        cache,
+        "python",
+        &python_tools,
+        "venv",
+        &PYTHON_INPUTS,
+        "python3",
+        python,
+    )
+}
+
+/// Installs `product` in `folder`, or in the cache with a link to it, unless `folder` has an installation of its own.
+fn installed(
+    cache: Option<&Cache>,
+    kind: &str,
+    folder: &Path,
+    product: &str,
+    inputs: &[&str],
+    program: &str,
+    install: impl Fn(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let link = folder.join(product);
+    let Some(cache) = cache.filter(|_| !link.is_dir() || link.is_symlink()) else {
+        return install(folder);
+    };
+    let place = match cache.tools(kind, folder, inputs, program) {
+        Ok(place) => place,
+        Err(error) => {
+            say(&format!("no cache for {product}: {error:#}"));
+            return install(folder);
+        }
+    };
+    install(&place)?;
+    if link.is_symlink() {
+        fs::remove_file(&link)?;
+    }
+    symlink(place.join(product), &link).with_context(|| format!("cannot make the link {}", link.display()))
 }
 
 /// Installs unless the stamp says that these very files were installed.
@@ -57,30 +118,22 @@ fn once(
 }
 
 fn node(folder: &Path) -> anyhow::Result<()> {
-    once(
-        folder,
-        "node_modules",
-        &["package.json", "package-lock.json"],
-        || {
-            if !there_is("npm") {
-                debian(&["npm"])?;
-            }
-            // The clients want a newer Node than many machines have: it comes as a package too.
-            run(
-                "Node packages",
-                Command::new("npm")
-                    .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-                    .current_dir(folder),
-            )
-        },
-    )
+    once(folder, "node_modules", &NODE_INPUTS, || {
+        if !there_is("npm") {
+            debian(&["npm"])?;
+        }
+        // The clients want a newer Node than many machines have: it comes as a package too.
+        run(
+            "Node packages",
+            Command::new("npm")
+                .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+                .current_dir(folder),
+        )
+    })
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
-    once(folder, "venv", &["requirements.txt"], || {
-        if !there_is("python3") {
-            debian(&["python3", "python3-venv"])?;
-        }
+    once(folder, "venv", &PYTHON_INPUTS, || {
         let venv = folder.join("venv");
         let make = || {
             run(

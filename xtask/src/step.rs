@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
     time::Instant,
 };
 
@@ -16,8 +17,19 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
+/// Where cargo builds instead of into the folder of the checkout, once a task has decided it.
+static TARGET: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets every cargo that is started from here on build into `folder`, and without what helps only to build again.
+pub(crate) fn build_into(folder: &Path) {
+    let _ = TARGET.set(folder.to_owned());
+}
+
 /// The folder that cargo builds into.
 pub(crate) fn target() -> PathBuf {
+    if let Some(folder) = TARGET.get() {
+        return folder.clone();
+    }
     // Relative to where the task was started, as cargo has it.
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => std::path::absolute(&folder).unwrap_or_else(|_| folder.into()),
@@ -42,6 +54,11 @@ pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             command.env_remove(&*name);
         }
+    }
+    if let Some(folder) = TARGET.get() {
+        command
+            .env("CARGO_TARGET_DIR", folder)
+            .env("CARGO_INCREMENTAL", "0");
     }
     command
 }
