@@ -156,7 +156,39 @@ fn alive(id: u32) -> bool {
     })
 }
 
-/// A value of `/proc/PID/status` in kB, such as `VmRSS` or `VmHWM` (the most it ever was).
+/// How many processors a program sees that is started after [`pin_machine`].
+const PROCESSORS: usize = 2;
+
+/// Lets programs that this thread starts from here on see [`PROCESSORS`] processors and no huge pages: what they hold in
+/// memory then does not depend on the machine. Threads, and with them the pools of allocators, go by the number of
+/// processors; a huge page counts as a whole.
+///
+/// # Panics
+/// The kernel refuses it.
+pub fn pin_machine() {
+    let all = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let mut few = nix::sched::CpuSet::new();
+    let mine = (0..nix::sched::CpuSet::count()).filter(|at| all.is_set(*at).unwrap());
+    for at in mine.take(PROCESSORS) {
+        few.set(at).unwrap();
+    }
+    nix::sched::sched_setaffinity(Pid::from_raw(0), &few).unwrap();
+    nix::sys::prctl::set_thp_disable(true).unwrap();
+}
+
+/// What a process holds now in memory of its own, in kB. Pages of files, such as those of its program, do not count:
+/// how many of them are there is the kernel's affair.
+pub fn memory_now_kb(pid: u32) -> u64 {
+    memory_kb(pid, "RssAnon")
+}
+
+/// The most that a process ever held in memory of its own, in kB.
+pub fn memory_peak_kb(pid: u32) -> u64 {
+    let others = memory_kb(pid, "RssFile") + memory_kb(pid, "RssShmem");
+    memory_kb(pid, "VmHWM").saturating_sub(others)
+}
+
+/// A value of `/proc/PID/status`, in kB where it is one of memory (proc_pid_status(5)).
 pub fn memory_kb(pid: u32, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find(|l| l.starts_with(field)).unwrap();

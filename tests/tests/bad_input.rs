@@ -12,7 +12,10 @@
 use std::time::Duration;
 
 use aih_tests::{
-    Events, Hub, KEY, Legacy, SOON, Start, client::http, eventually, key_hash, program::memory_kb,
+    Events, Hub, KEY, Legacy, SOON, Start,
+    client::http,
+    eventually, key_hash,
+    program::{memory_now_kb, memory_peak_kb, pin_machine},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -159,9 +162,10 @@ async fn send_much(hub: &Hub, path: &str, declared: bool) -> String {
 
 #[tokio::test]
 async fn a_hundred_megabytes_are_refused_and_not_kept() {
+    pin_machine();
     let hub = plain().await;
     alive(&hub).await;
-    let before = memory_kb(hub.pid(), "VmHWM");
+    let before = memory_now_kb(hub.pid());
     for declared in [true, false] {
         for path in ["/mcp", "/api/v1/hooks/none/trigger"] {
             let start = send_much(&hub, path, declared).await;
@@ -170,7 +174,7 @@ async fn a_hundred_megabytes_are_refused_and_not_kept() {
             assert!(fine, "{path}, declared: {declared}: {start}");
         }
     }
-    let grown = memory_kb(hub.pid(), "VmHWM") - before;
+    let grown = memory_peak_kb(hub.pid()).saturating_sub(before);
     assert!(grown < 64 * 1024, "the hub grew by {grown} kB");
     alive(&hub).await;
 }

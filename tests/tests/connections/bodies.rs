@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use aih_tests::{Hub, KEY, SOON, Start, program::memory_kb};
+use aih_tests::{
+    Hub, KEY, SOON, Start,
+    program::{memory_now_kb, memory_peak_kb, pin_machine},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -150,6 +153,7 @@ async fn a_body_that_breaks_off_is_reported_as_that() {
 /// Many clients with large bodies that come slowly hold a budget and no more; another key works.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_senders_hold_a_budget() {
+    pin_machine();
     many_files();
     const OTHER: &str = "aih_key-of-somebody-else";
     let config = format!(
@@ -160,7 +164,7 @@ async fn slow_senders_hold_a_budget() {
     );
     let hub = Hub::start(&config).await;
     alive(&hub).await;
-    let before = memory_kb(hub.pid(), "VmRSS");
+    let before = memory_now_kb(hub.pid());
     const BODY: usize = 15 * 1024 * 1024;
     let mut senders = tokio::task::JoinSet::new();
     for n in 0..40 {
@@ -202,7 +206,7 @@ async fn slow_senders_hold_a_budget() {
         held.iter().any(|(_, answer)| answer == "HTTP/1.1 503"),
         "the rest is told to come back"
     );
-    let grown = memory_kb(hub.pid(), "VmHWM").saturating_sub(before);
+    let grown = memory_peak_kb(hub.pid()).saturating_sub(before);
     assert!(grown < 250 * 1024, "the hub grew by {grown} kB");
     drop(held);
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use aih_tests::{Hub, KEY, SOON, program::memory_kb};
+use aih_tests::{
+    Hub, KEY, SOON,
+    program::{memory_now_kb, memory_peak_kb, pin_machine},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -91,9 +94,10 @@ async fn ends_under(hub: &Hub, start: Vec<u8>, mut piece: impl FnMut(u32) -> Vec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_end_their_own_connection_only() {
+    pin_machine();
     let hub = Hub::start("").await;
     alive(&hub).await;
-    let before = memory_kb(hub.pid(), "VmRSS");
+    let before = memory_now_kb(hub.pid());
     // Another client, all the while.
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let url = hub.url("/api/v1/health");
@@ -172,7 +176,7 @@ async fn floods_end_their_own_connection_only() {
     stop.send(()).unwrap();
     let worst = watcher.await.unwrap();
     assert!(worst < Duration::from_secs(5), "another client waited {worst:?}");
-    let grown = memory_kb(hub.pid(), "VmRSS").saturating_sub(before);
+    let grown = memory_peak_kb(hub.pid()).saturating_sub(before);
     assert!(grown < 150 * 1024, "the hub grew by {grown} kB");
     let now = clients(&hub).await;
     assert!(
@@ -189,9 +193,10 @@ async fn floods_end_their_own_connection_only() {
 /// Clients that let the hub send nothing: what waits for them is bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_without_a_window_hold_little() {
+    pin_machine();
     let hub = Hub::start("").await;
     alive(&hub).await;
-    let before = memory_kb(hub.pid(), "VmRSS");
+    let before = memory_now_kb(hub.pid());
     let mut held = Vec::new();
     for window in [0, 1] {
         for _ in 0..10 {
@@ -207,7 +212,7 @@ async fn clients_without_a_window_hold_little() {
         }
     }
     alive(&hub).await;
-    let grown = memory_kb(hub.pid(), "VmRSS").saturating_sub(before);
+    let grown = memory_peak_kb(hub.pid()).saturating_sub(before);
     assert!(grown < 150 * 1024, "the hub grew by {grown} kB");
     assert_eq!(held.len(), 20);
 }

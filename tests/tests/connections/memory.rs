@@ -4,7 +4,7 @@ use crate::{alive, clients};
 use aih_tests::{
     Events, Fixture, Hub, KEY, Legacy, eventually,
     fixture::{external, mcps},
-    program::memory_kb,
+    program::{memory_now_kb, memory_peak_kb, pin_machine},
 };
 use serde_json::{Value, json};
 
@@ -52,9 +52,10 @@ async fn huge(client: &Legacy, bytes: u64) -> Value {
 /// Thirty idle sessions whose large answers were delivered: they are kept for seconds, within the budget of the key.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_were_delivered_do_not_stay() {
+    pin_machine();
     let fixture = Fixture::start().await;
     let hub = hub(&fixture).await;
-    let before = memory_kb(hub.pid(), "VmRSS");
+    let before = memory_now_kb(hub.pid());
     let mut sessions = Vec::new();
     for _ in 0..30 {
         let client = Legacy::connect(&hub, "/mcp", KEY).await;
@@ -68,7 +69,7 @@ async fn answers_that_were_delivered_do_not_stay() {
     let now = clients(&hub).await;
     assert!(now["kept_bytes"].as_u64().unwrap() <= 48 * MEGABYTE, "{now}");
     assert!(now["waiting_bytes"].as_u64().unwrap() <= MEGABYTE, "{now}");
-    let grown = memory_kb(hub.pid(), "VmHWM") - before;
+    let grown = memory_peak_kb(hub.pid()).saturating_sub(before);
     assert!(grown < 150 * 1024, "the hub grew by {grown} kB");
     eventually("nothing is kept any more", || async {
         (clients(&hub).await["kept_bytes"] == 0).then_some(())

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aih_tests::{Fixture, KEY, Legacy, Modern, SOON, eventually, program::memory_kb};
+use aih_tests::{
+    Fixture, KEY, Legacy, Modern, SOON, eventually,
+    program::{memory_now_kb, memory_peak_kb, pin_machine},
+};
 use serde_json::{Value, json};
 
 use crate::{WAYS, all_ways};
@@ -93,6 +96,7 @@ async fn a_call_answered_with_a_hundred_megabytes() {
 #[tokio::test]
 async fn twenty_megabytes_arrive_or_are_refused_and_are_not_kept() {
     const BYTES: usize = 20_000_000;
+    pin_machine();
     let fixture = Fixture::start().await;
     let hub = all_ways(&fixture, ", timeout: 20s").await;
     let legacy = Legacy::connect(&hub, "/mcp", KEY).await;
@@ -114,13 +118,13 @@ async fn twenty_megabytes_arrive_or_are_refused_and_are_not_kept() {
             "o"
         );
     }
-    let most = memory_kb(hub.pid(), "VmHWM");
+    let most = memory_peak_kb(hub.pid());
     assert!(
         most < 300 * 1024,
         "the hub grew to {most} kB for 20 MB answers, one at a time"
     );
     eventually("the memory is given back", || {
-        std::future::ready((memory_kb(hub.pid(), "RssAnon") < 150 * 1024).then_some(()))
+        std::future::ready((memory_now_kb(hub.pid()) < 150 * 1024).then_some(()))
     })
     .await;
 }

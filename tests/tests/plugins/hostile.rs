@@ -5,12 +5,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use aih_tests::Legacy;
+use aih_tests::{
+    Legacy,
+    program::{memory_now_kb, pin_machine},
+};
 use serde_json::{Value, json};
 
-use crate::{guest, hub, text};
-
-pub(crate) const MB: u64 = 1 << 20;
+use crate::{guest, hub, plugin, text};
 
 /// What a call came to: `data.kind` of an error, `isError` with its text, or the text.
 pub(crate) async fn outcome(client: &Legacy, tool: &str, arguments: Value) -> String {
@@ -41,20 +42,28 @@ async fn attack(client: &Legacy, tool: &str, arguments: Value) -> String {
     outcome(client, &format!("hostile__{tool}"), arguments).await
 }
 
-async fn start(grants: &str) -> (aih_tests::Hub, Legacy) {
-    let entry = format!("limits: {{ time: \"1500ms\", memory: \"64MB\", output: \"1MB\" }}{grants}");
-    let hub = hub(
-        &[guest("hostile", &entry), guest("echo", "")],
-        &["hostile", "echo"],
-    )
-    .await;
-    let client = hub.legacy().await;
-    (hub, client)
+/// The same component under two names: the time of the one runs out soon, that of the other does not on any machine. So
+/// each attack has one outcome, however fast the machine is.
+pub(crate) fn plugin_for(expected: &str) -> &'static str {
+    match expected {
+        "timed-out" => "hostile",
+        _ => "patient",
+    }
 }
 
-/// Bytes that the hub has resident.
-pub(crate) fn memory(hub: &aih_tests::Hub) -> u64 {
-    aih_tests::program::memory_kb(hub.pid(), "VmRSS:") * 1024
+async fn start(grants: &str) -> (aih_tests::Hub, Legacy) {
+    pin_machine();
+    let entry =
+        |time: &str| format!("limits: {{ time: \"{time}\", memory: \"64MB\", output: \"1MB\" }}{grants}");
+    let file = aih_tests::tools::guest("hostile").display().to_string();
+    let entries = [
+        plugin("hostile", &file, &entry("1500ms")),
+        plugin("patient", &file, &entry("5m")),
+        guest("echo", ""),
+    ];
+    let hub = hub(&entries, &["hostile", "patient", "echo"]).await;
+    let client = hub.legacy().await;
+    (hub, client)
 }
 
 /// The neighbour serves.
@@ -67,77 +76,70 @@ pub(crate) async fn neighbour(client: &Legacy, after: &str) {
 async fn time_memory_and_output_are_bounded() {
     let (hub, client) = start(", grants: { state: { max_bytes: \"2MB\" } }").await;
     neighbour(&client, "the start").await;
-    let before = memory(&hub);
+    let before = memory_now_kb(hub.pid());
     for (tool, arguments, expected) in [
-        ("endless_loop", json!({}), &["timed-out"][..]),
-        ("loop_in_host_call", json!({"how": "log"}), &["timed-out"]),
-        ("loop_in_host_call", json!({"how": "state"}), &["timed-out"]),
-        ("loop_in_host_call", json!({"how": "sleep"}), &["timed-out"]),
-        ("loop_in_host_call", json!({"how": "random"}), &["timed-out"]),
-        ("sleep_forever", json!({"how": "host"}), &["timed-out"]),
-        ("sleep_forever", json!({"how": "wasi"}), &["timed-out"]),
-        ("never", json!({}), &["timed-out", "trapped"]),
-        ("memory_bomb", json!({}), &["out-of-memory"]),
-        ("memory_grow", json!({}), &["out-of-memory", "answered"]),
-        (
-            "deep_recursion",
-            json!({"how": "stack"}),
-            &["trapped", "out-of-memory"],
-        ),
-        (
-            "deep_recursion",
-            json!({"how": "frames"}),
-            &["trapped", "out-of-memory"],
-        ),
-        ("panic", json!({}), &["trapped"]),
-        ("exit", json!({"amount": 3}), &["trapped"]),
-        ("abort", json!({}), &["trapped"]),
+        ("endless_loop", json!({}), "timed-out"),
+        ("loop_in_host_call", json!({"how": "log"}), "timed-out"),
+        ("loop_in_host_call", json!({"how": "state"}), "timed-out"),
+        ("loop_in_host_call", json!({"how": "sleep"}), "timed-out"),
+        ("loop_in_host_call", json!({"how": "random"}), "timed-out"),
+        ("sleep_forever", json!({"how": "host"}), "timed-out"),
+        ("sleep_forever", json!({"how": "wasi"}), "timed-out"),
+        ("never", json!({}), "trapped"),
+        ("memory_bomb", json!({}), "out-of-memory"),
+        // It is told that there is no more, and goes on.
+        ("memory_grow", json!({}), "answered: 60 MB"),
+        ("deep_recursion", json!({"how": "stack"}), "trapped"),
+        ("deep_recursion", json!({"how": "frames"}), "trapped"),
+        ("panic", json!({}), "trapped"),
+        ("exit", json!({"amount": 3}), "trapped"),
+        ("abort", json!({}), "trapped"),
+        ("output_1gb", json!({"to": "result"}), "out-of-memory"),
         (
             "output_1gb",
-            json!({"to": "result"}),
-            &["out-of-memory", "too-large", "timed-out"],
+            json!({"to": "stdout", "megabytes": 64}),
+            "answered: 64 MB",
         ),
-        ("output_1gb", json!({"to": "stdout"}), &["answered", "timed-out"]),
         (
-            "many_blocks",
-            json!({}),
-            &["too-large", "out-of-memory", "timed-out"],
+            "output_1gb",
+            json!({"to": "stderr", "megabytes": 64}),
+            "answered: 64 MB",
         ),
-        ("huge_error", json!({}), &["too-large", "out-of-memory"]),
-        ("log_flood", json!({}), &["answered", "timed-out"]),
-        ("progress_flood", json!({}), &["answered", "timed-out"]),
-        ("state_flood", json!({}), &["told", "answered"]),
-        ("random_huge", json!({"how": "host"}), &["trapped"]),
+        ("many_blocks", json!({}), "too-large"),
+        ("many_blocks", json!({"amount": 20_000}), "too-large"),
+        ("huge_error", json!({}), "too-large"),
+        ("huge_error", json!({"amount": 3}), "too-large"),
+        ("log_flood", json!({}), "answered: 100000 lines"),
         (
-            "random_huge",
-            json!({"how": "wasi"}),
-            &["trapped", "out-of-memory"],
+            "progress_flood",
+            json!({"amount": 100_000}),
+            "answered: 100000 reports",
         ),
-        ("huge_error", json!({"amount": 3}), &["too-large"]),
-        ("many_blocks", json!({"amount": 20_000}), &["too-large"]),
+        ("state_flood", json!({}), "told: after 1 values"),
+        ("random_huge", json!({"how": "host"}), "trapped"),
+        ("random_huge", json!({"how": "wasi"}), "trapped"),
         (
             "header_flood",
-            json!({}),
-            &["trapped", "answered", "timed-out", "told", "out-of-memory"],
+            json!({"url": "http://127.0.0.1:9/"}),
+            "told: the request is wrong",
         ),
         (
-            "many_resources",
-            json!({}),
-            &["trapped", "answered", "timed-out", "out-of-memory"],
+            "header_flood",
+            json!({"url": "http://127.0.0.1:9/", "wasi": true}),
+            "trapped",
         ),
+        ("many_resources", json!({}), "trapped"),
     ] {
-        let came = attack(&client, tool, arguments.clone()).await;
-        let fits = expected.iter().any(|word| came.starts_with(word));
-        assert!(fits, "{tool} {arguments}: {came:.300}");
+        let plugin = plugin_for(expected);
+        let came = outcome(&client, &format!("{plugin}__{tool}"), arguments.clone()).await;
+        assert!(came.starts_with(expected), "{tool} {arguments}: {came:.300}");
         neighbour(&client, tool).await;
     }
     // Some of it stays for the next calls; nothing piles up.
-    let after = memory(&hub);
+    let after = memory_now_kb(hub.pid());
     assert!(
-        after < before + 400 * MB,
-        "{} MB before, {} MB after",
-        before / MB,
-        after / MB
+        after < before + 400 * 1024,
+        "{before} kB before, {after} kB after"
     );
 }
 
@@ -238,7 +240,10 @@ async fn requests_go_where_they_are_granted_and_nowhere_else() {
         json!({"url": format!("http://127.0.0.1:{port}/endless")}),
     )
     .await;
-    assert!(!large.starts_with("answered"), "{large:.300}");
+    assert!(
+        large.starts_with("told: the response is larger than"),
+        "{large:.300}"
+    );
     neighbour(&client, "all of it").await;
 }
 
