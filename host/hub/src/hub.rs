@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::{
     access::{KeyEntry, KeyRing, PermissionSet, Principal, RELOAD, first_key},
     builtin::HubProvider,
-    calls::nested::ComponentCalls,
+    calls::{Calls, nested::ComponentCalls, record::Records},
     catalogue::Catalogue,
     components::{ServerCalls, Surroundings, Workshop, read_grants},
     config::{LoadedConfig, Problem, Problems, files},
@@ -59,10 +59,11 @@ impl Hub {
         // Plugins and hooks call servers through the catalogue that holds the plugins: it is made first, and filled last.
         let catalogue = Catalogue::new(signal.clone());
         let workshop = workshop(&config).await?;
+        let records = Records::to_log();
         let hooks = match &workshop {
             Some(workshop) if !config.config.hooks.is_empty() => {
                 Hooks::start(&config, workshop, &store, |hooks| {
-                    ComponentCalls::new(&catalogue, hooks)
+                    ComponentCalls::new(&catalogue, Calls::new(hooks, records.clone()))
                 })?
             }
             _ => Hooks::none(),
@@ -71,7 +72,8 @@ impl Hub {
         let own = HubProvider::new(inventory.clone(), signal.clone());
         let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
         if let Some(workshop) = &workshop {
-            let servers: Arc<dyn ServerCalls> = ComponentCalls::new(&catalogue, Arc::downgrade(&hooks));
+            let calls = Calls::new(Arc::downgrade(&hooks), records.clone());
+            let servers: Arc<dyn ServerCalls> = ComponentCalls::new(&catalogue, calls);
             providers.extend(plugins(&config, workshop, &store, &servers, &signal)?);
         }
         let client = upstream::http_client().context("the HTTP client cannot be set up")?;
@@ -87,6 +89,7 @@ impl Hub {
             catalogue.clone(),
             config.config.name.clone(),
             hooks.clone(),
+            records,
             config.config.server.conversation_timeout,
         );
         let house = vec![

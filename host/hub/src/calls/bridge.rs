@@ -63,14 +63,7 @@ pub(crate) async fn ask(asked: &ProviderRequest, call: &Call, nested: bool) -> R
     let (offering, method) = (&*asked.offering, &*asked.method);
     let (params, era) = (asked.params.to_json(), call.client.era());
     let answer = request(offering, method, params.clone(), call).await;
-    let answer = answer.map_err(|e| {
-        // Calls of tools have a row of their own.
-        if e.is_unreachable() && method != method::TOOLS_CALL {
-            let (server, key) = (offering.provider.name(), &call.client.principal.name);
-            tracing::warn!(target: "aih::gateway", server, method, %key, "failed: {}", e.message);
-        }
-        if nested { e } else { in_era(e, era) }
-    })?;
+    let answer = answer.map_err(|e| if nested { e } else { in_era(e, era) })?;
     match (answer.era, era) {
         (Era::Modern, Era::Modern) if !nested => Ok(answer),
         (Era::Modern, _) => ask_client(offering, method, params, call, answer).await,

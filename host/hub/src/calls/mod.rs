@@ -1,21 +1,27 @@
 //! Every call, a client's, a plugin's and a hook's: may it be made, what hooks say, the other era, the provider, and
-//! the record of it, in this order and in one function ([`make`]).
+//! the record of it, in this order and in one function ([`Calls::make`]).
 //!
 //! A concern of all calls is added here and nowhere else. Nothing here knows where a call came from: names of the
 //! aggregated endpoint are translated before and after, by the gateway. [`bridge`] sends a request to a server of the
-//! other era, [`record`] writes what became of a call, and [`nested`] makes the calls of components.
+//! other era, [`record`] says what became of a call, and [`nested`] makes the calls of components.
 
 pub(crate) mod bridge;
 pub(crate) mod nested;
 pub(crate) mod record;
 
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson};
+
 use crate::{
-    catalogue::{ProviderRequest, Target},
+    catalogue::ProviderRequest,
     hooks::Hooks,
     provider::{Answer, Call},
 };
-use aih_mcp::{Era, ErrorObject, RawJson, method};
-use record::Row;
+use record::{Ended, Item, Record, Records};
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -35,43 +41,78 @@ pub(crate) struct Made {
     pub(crate) arguments: Option<RawJson>,
 }
 
-/// Makes one call. `through` names the plugin or hook that makes it; `None` is the client itself.
-///
-/// # Errors
-/// [`Failure`].
-pub(crate) async fn make(
-    hooks: &Hooks,
-    request: ProviderRequest,
-    call: &Call,
-    through: Option<&str>,
-) -> Result<Made, Failure> {
-    let offering = request.offering.clone();
-    if !offering.permits(&request.target, &call.client.principal) {
-        return Err(Failure::NotPermitted);
+/// What all calls pass. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    /// Weak, because the hooks hold what their own calls are made with.
+    hooks: Weak<Hooks>,
+    records: Arc<Records>,
+}
+
+impl Calls {
+    /// Calls pass `hooks` and leave their records with `records`.
+    pub(crate) fn new(hooks: Weak<Hooks>, records: Arc<Records>) -> Self {
+        Self { hooks, records }
     }
-    let method = request.method.clone();
-    let tool = match &request.target {
-        Target::Tool { names, .. } if *method == *method::TOOLS_CALL => Some(names.clone()),
-        _ => None,
-    };
-    let row = Row::new(call, offering.provider.name(), through);
-    let mut arguments = None;
-    let sent = &mut arguments;
-    let outcome = hooks
-        .around(request, call, |request| {
-            *sent = request.params.get("arguments").cloned();
-            async move { bridge::ask(&request, call, through.is_some()).await }
-        })
-        .await;
-    if let Some(tool) = tool {
-        row.ended(&tool.own, &outcome);
-    }
-    let mut answer = outcome.map_err(Failure::Error)?;
-    if through.is_none() && call.client.era() == Era::Modern && answer.era == Era::Legacy {
-        answer = Answer {
-            result: bridge::as_modern(&method, &answer.result),
-            era: Era::Modern,
+
+    /// Makes one call. `through` names the plugin or hook that makes it; `None` is the client itself.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) async fn make(
+        &self,
+        request: ProviderRequest,
+        call: &Call,
+        through: Option<&str>,
+    ) -> Result<Made, Failure> {
+        let begun = Instant::now();
+        let (offering, target) = (request.offering.clone(), request.target.clone());
+        let method = request.method.clone();
+        let record = |result| {
+            self.records.write(&Record {
+                call,
+                method: &method,
+                server: Some(offering.provider.name()),
+                item: Item::of(&target),
+                through,
+                result,
+                took: begun.elapsed(),
+            });
         };
+        if !offering.permits(&target, &call.client.principal) {
+            record(Ended::Refused("the API key's permissions do not allow it"));
+            return Err(Failure::NotPermitted);
+        }
+        // Without them the call would pass by every guard.
+        let Some(hooks) = self.hooks.upgrade() else {
+            let stopping = ErrorObject::new(ErrorCode::UPSTREAM_UNAVAILABLE, "the hub is stopping");
+            return Err(Failure::Error(stopping));
+        };
+        let mut arguments = None;
+        let sent = &mut arguments;
+        let outcome = hooks
+            .around(request, call, |request| {
+                *sent = request.params.get("arguments").cloned();
+                async move { bridge::ask(&request, call, through.is_some()).await }
+            })
+            .await;
+        record(match &outcome {
+            Ok(answer) => Ended::Answered(answer),
+            Err(error) => Ended::Failed(error),
+        });
+        let mut answer = outcome.map_err(Failure::Error)?;
+        if through.is_none() && call.client.era() == Era::Modern && answer.era == Era::Legacy {
+            answer = Answer {
+                result: bridge::as_modern(&method, &answer.result),
+                era: Era::Modern,
+            };
+        }
+        Ok(Made { answer, arguments })
     }
-    Ok(Made { answer, arguments })
+
+    /// Writes down what became of a call that did not come as far as [`Calls::make`]: what it names was not found, or
+    /// the hub answers it itself.
+    pub(crate) fn record(&self, record: &Record<'_>) {
+        self.records.write(record);
+    }
 }

@@ -1,19 +1,24 @@
 //! Calls that a component makes through `aih:host/mcp`: with the caller's permissions and the component's grants
-//! together, and never too deep. They take the one way of all calls ([`make`]).
+//! together, and never too deep. They take the one way of all calls ([`Calls::make`]).
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use aih_mcp::{ErrorCode, ErrorObject, Params, RawJson, method};
 use aih_runtime::host::McpError;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Failure, make, record::Row};
+use super::{
+    Calls, Failure,
+    record::{Ended, Item, Record},
+};
 use crate::{
     access::PermissionSet,
     catalogue::{Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames},
     components::{ServerCalls, servers::not_found},
-    hooks::Hooks,
     provider::{Call, Peer, ProviderState},
 };
 
@@ -22,18 +27,18 @@ pub(crate) const MAX_DEPTH: u8 = 8;
 
 /// Calls of plugins and hooks to what the catalogue offers.
 ///
-/// Weak, because the catalogue holds the plugins and the hooks hold this.
+/// Weak, because the catalogue holds the plugins.
 pub(crate) struct ComponentCalls {
     catalogue: Weak<Catalogue>,
-    hooks: Weak<Hooks>,
+    calls: Calls,
 }
 
 impl ComponentCalls {
-    /// Calls of what `catalogue` offers, which pass `hooks`.
-    pub(crate) fn new(catalogue: &Arc<Catalogue>, hooks: Weak<Hooks>) -> Arc<Self> {
+    /// Calls of what `catalogue` offers.
+    pub(crate) fn new(catalogue: &Arc<Catalogue>, calls: Calls) -> Arc<Self> {
         Arc::new(Self {
             catalogue: Arc::downgrade(catalogue),
-            hooks,
+            calls,
         })
     }
 
@@ -134,22 +139,25 @@ impl ServerCalls for ComponentCalls {
             depth: call.depth + 1,
             trail: call.trail.clone(),
         };
-        let outcome = match self.admit(server, tool, arguments, grants, call) {
-            Err(refused) => Err(refused),
-            Ok(request) => {
-                let offering = request.offering.clone();
-                // Without them the call would pass by every guard.
-                let Some(hooks) = self.hooks.upgrade() else {
-                    return Err(McpError::Other("the hub is stopping".to_owned()));
-                };
-                match make(&hooks, request, &nested, Some(through)).await {
-                    Ok(made) => return Ok(made.answer.result.text().into_owned()),
-                    Err(Failure::Error(failed)) => return Err(error(failed)),
-                    Err(Failure::NotPermitted) => Err(not_there(&offering, tool)),
-                }
-            }
-        };
-        outcome.inspect_err(|error| Row::new(&nested, server, Some(through)).refused(tool, said(error)))
+        let begun = Instant::now();
+        let request = self.admit(server, tool, arguments, grants, call);
+        let request = request.inspect_err(|refused| {
+            self.calls.record(&Record {
+                call: &nested,
+                method: method::TOOLS_CALL,
+                server: Some(server),
+                item: Item::Tool(tool),
+                through: Some(through),
+                result: Ended::Refused(said(refused)),
+                took: begun.elapsed(),
+            });
+        })?;
+        let offering = request.offering.clone();
+        match self.calls.make(request, &nested, Some(through)).await {
+            Ok(made) => Ok(made.answer.result.text().into_owned()),
+            Err(Failure::Error(failed)) => Err(error(failed)),
+            Err(Failure::NotPermitted) => Err(not_there(&offering, tool)),
+        }
     }
 }
 

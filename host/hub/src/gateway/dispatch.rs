@@ -1,7 +1,13 @@
 //! From a method and its parameters to an answer: lists are read, and what a request names is looked up. The call
 //! itself is made by [`calls`].
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use aih_mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method};
 use http::HeaderMap;
@@ -10,7 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, rewrite};
 use crate::{
-    calls::{self, Failure, Made},
+    calls::{
+        Failure, Made,
+        record::{Ended, Item, Record},
+    },
     catalogue::{
         ListKind, Offering, ProviderRequest, Scope, Target, ToolNames,
         pages::{self, Page},
@@ -37,6 +46,8 @@ pub struct Request {
     pub peer: Arc<dyn Peer>,
     /// Fires when the client cancels.
     pub cancel: CancellationToken,
+    /// Whether it became a call, which leaves a record of its own.
+    pub(super) made: AtomicBool,
 }
 
 impl Request {
@@ -52,27 +63,70 @@ impl Request {
 }
 
 impl Gateway {
-    /// Answers a request.
+    /// Answers a request, and leaves its record.
     ///
     /// # Errors
     /// The provider's error unchanged, or the hub's own with what to do.
     pub async fn answer(&self, mut request: Request) -> Result<RawJson, ErrorObject> {
-        let params = Params::read(&request.method, request.params.take())?;
+        let begun = Instant::now();
+        let params = Params::read(&request.method, request.params.take());
+        let named = params.as_ref().ok().and_then(|params| {
+            let name = params.get("name").or_else(|| params.get("uri"));
+            name.cloned()
+        });
+        let outcome = match params {
+            Ok(params) => self.route(&request, params).await,
+            Err(error) => Err(error),
+        };
+        if *request.method != *method::PING && !request.made.load(Ordering::Relaxed) {
+            self.record(&request, named.as_ref(), &outcome, begun);
+        }
+        outcome
+    }
+
+    /// The record of a request that did not become a call: the hub answered it itself, or did not find what it names.
+    fn record(
+        &self,
+        request: &Request,
+        named: Option<&RawJson>,
+        outcome: &Result<RawJson, ErrorObject>,
+        begun: Instant,
+    ) {
+        let name: Option<String> = named.and_then(|name| serde_json::from_slice(name.bytes()).ok());
+        let name = name.as_deref().map(|name| Item::named(&request.method, name));
+        self.calls.record(&Record {
+            call: &request.call(),
+            method: &request.method,
+            server: match &request.scope {
+                Scope::All => None,
+                Scope::One(server) => Some(server),
+            },
+            item: name.unwrap_or(Item::None),
+            through: None,
+            result: match outcome {
+                Ok(_) => Ended::Known,
+                Err(error) => Ended::Failed(error),
+            },
+            took: begun.elapsed(),
+        });
+    }
+
+    async fn route(&self, request: &Request, params: Params) -> Result<RawJson, ErrorObject> {
         let legacy = request.client.era() == Era::Legacy;
         match &*request.method {
-            method::TOOLS_LIST => self.list(ListKind::Tools, &request, &params).await,
-            method::PROMPTS_LIST => self.list(ListKind::Prompts, &request, &params).await,
-            method::RESOURCES_LIST => self.list(ListKind::Resources, &request, &params).await,
-            method::TEMPLATES_LIST => self.list(ListKind::Templates, &request, &params).await,
+            method::TOOLS_LIST => self.list(ListKind::Tools, request, &params).await,
+            method::PROMPTS_LIST => self.list(ListKind::Prompts, request, &params).await,
+            method::RESOURCES_LIST => self.list(ListKind::Resources, request, &params).await,
+            method::TEMPLATES_LIST => self.list(ListKind::Templates, request, &params).await,
             method::TOOLS_CALL => self.call_tool(request, params).await,
             method::PROMPTS_GET => self.get_prompt(request, params).await,
             method::RESOURCES_READ => self.read_resource(request, params).await,
             method::COMPLETE => self.complete(request, params).await,
             method::PING if legacy => Ok(RawJson::EMPTY_OBJECT),
             method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE if legacy => {
-                self.subscribe(&request, &params).await
+                self.subscribe(request, &params).await
             }
-            method::SET_LEVEL if legacy => self.set_level(&request, &params).await,
+            method::SET_LEVEL if legacy => self.set_level(request, &params).await,
             method::INITIALIZE => Err(ErrorObject::new(
                 ErrorCode::INVALID_REQUEST,
                 "this session is initialized already",
@@ -175,23 +229,23 @@ impl Gateway {
             .ok_or_else(|| ErrorObject::invalid_params(format!("no server `{name}`")))
     }
 
-    async fn call_tool(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+    async fn call_tool(&self, request: &Request, mut params: Params) -> Result<RawJson, ErrorObject> {
         let name = params.str("name").ok_or_else(|| missing("name"))?.into_owned();
         let unknown = || ErrorObject::invalid_params(format!("unknown tool: {name}"));
         if let Scope::One(server) = &request.scope {
             self.only(server, &request.client)?;
         }
-        let listed = self.listed_as(&request, &name).await?.ok_or_else(unknown)?;
+        let listed = self.listed_as(request, &name).await?.ok_or_else(unknown)?;
         let shown: Option<Box<str>> = (listed != name).then(|| name.as_str().into());
         // What is hidden takes the same time as what does not exist.
         let find = || {
-            let (offering, names) = self.find_tool(&request, &listed).ok_or_else(unknown)?;
+            let (offering, names) = self.find_tool(request, &listed).ok_or_else(unknown)?;
             let shown = shown.clone();
             let target = Target::Tool { names, shown };
             let may = offering.permits(&target, &request.client.principal);
             may.then_some((offering, target)).ok_or_else(unknown)
         };
-        let (offering, target) = self.find_young(&request, find).await?;
+        let (offering, target) = self.find_young(request, find).await?;
         if let Target::Tool { names, .. } = &target {
             if let Some(headers) = &request.param_headers {
                 check_param_headers(headers, &offering, names, &params)?;
@@ -233,16 +287,16 @@ impl Gateway {
         self.hooks.called(scope, &call, name, all).await
     }
 
-    async fn get_prompt(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+    async fn get_prompt(&self, request: &Request, mut params: Params) -> Result<RawJson, ErrorObject> {
         let name = params.str("name").ok_or_else(|| missing("name"))?.into_owned();
         let find = || {
-            let (offering, own) = self.find_prompt(&request, &name)?;
+            let (offering, own) = self.find_prompt(request, &name)?;
             let target = Target::Prompt(own.clone());
             let may = offering.permits(&target, &request.client.principal);
             may.then_some((offering, own))
                 .ok_or_else(|| unknown_prompt(&name))
         };
-        let (offering, own) = self.find_young(&request, find).await?;
+        let (offering, own) = self.find_young(request, find).await?;
         if *own != *name {
             params.set("name", RawJson::of(&*own));
         }
@@ -270,7 +324,7 @@ impl Gateway {
         }
     }
 
-    async fn read_resource(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+    async fn read_resource(&self, request: &Request, mut params: Params) -> Result<RawJson, ErrorObject> {
         let uri = uri_of(&params)?;
         let (offering, own) = self.locate_resource(&request.scope, &uri, &request.client)?;
         if own != uri {
@@ -319,7 +373,7 @@ impl Gateway {
         }
     }
 
-    async fn complete(&self, request: Request, mut params: Params) -> Result<RawJson, ErrorObject> {
+    async fn complete(&self, request: &Request, mut params: Params) -> Result<RawJson, ErrorObject> {
         let reference = params.get("ref").cloned().ok_or_else(|| missing("ref"))?;
         let mut fields = RawObject::parse(&reference).map_err(|_| bad_reference())?;
         let text = |key: &str| fields.str(key).map(|text| text.into_owned());
@@ -327,7 +381,7 @@ impl Gateway {
         let era = request.client.era();
         let (offering, target, unknown) = match (kind.as_deref(), name, uri) {
             (Some("ref/prompt"), Some(name), None) => {
-                let (offering, own) = self.find_prompt(&request, &name)?;
+                let (offering, own) = self.find_prompt(request, &name)?;
                 if *own != *name {
                     fields.set("name", &RawJson::of(&*own));
                     params.set("ref", fields.to_json());
@@ -351,7 +405,7 @@ impl Gateway {
 
     /// What the hub does not know goes to the one server of the endpoint; on `/mcp`, the hub itself has
     /// the skills extension.
-    async fn other(&self, request: Request, params: Params) -> Result<RawJson, ErrorObject> {
+    async fn other(&self, request: &Request, params: Params) -> Result<RawJson, ErrorObject> {
         let method = request.method.clone();
         let unknown = || ErrorObject::method_not_found(&method);
         let server = match &request.scope {
@@ -368,13 +422,14 @@ impl Gateway {
     /// does not exist.
     pub(super) async fn make(
         &self,
-        request: Request,
+        request: &Request,
         asked: ProviderRequest,
         unknown: impl Fn() -> ErrorObject,
     ) -> Result<RawJson, ErrorObject> {
         let call = request.call();
         let (offering, target) = (asked.offering.clone(), asked.target.clone());
-        let made = calls::make(&self.hooks, asked, &call, None).await;
+        request.made.store(true, Ordering::Relaxed);
+        let made = self.calls.make(asked, &call, None).await;
         let Made { answer, arguments } = made.map_err(|failure| match failure {
             Failure::NotPermitted => unknown(),
             Failure::Error(error) => error,
@@ -386,7 +441,7 @@ impl Gateway {
             arguments.as_ref(),
             &answer.result,
         );
-        Ok(match request.scope {
+        Ok(match &request.scope {
             Scope::All if offering.namespace.as_str() != names::HUB => {
                 rewrite::expose_result(answer.result, &offering.namespace)
             }
@@ -412,10 +467,7 @@ impl Gateway {
                 "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency",
             )
         })?;
-        request
-            .client
-            .log_level
-            .store(level.rank(), std::sync::atomic::Ordering::Relaxed);
+        request.client.log_level.store(level.rank(), Ordering::Relaxed);
         let snapshot = self.catalogue.snapshot_full();
         let offerings = snapshot.in_scope(&request.scope).filter(|o| {
             o.visible_to(&request.client.principal) && o.provider.status().state == ProviderState::Up

@@ -1,6 +1,6 @@
 //! What the transports of the legacy era share: `initialize`, notifications, and requests within a session.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use aih_mcp::{ErrorCode, ErrorObject, Id, ProtocolVersion, RawJson, RawObject, method};
 
@@ -37,6 +37,7 @@ impl Request {
                 stream: stream.clone(),
             }),
             cancel: running.cancel.clone(),
+            made: AtomicBool::new(false),
         }
     }
 }

@@ -30,7 +30,14 @@ use std::{
 use axum::{Router, routing};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{access::Authority, catalogue::Catalogue, hooks::Hooks, memory::Memory, provider::ClientKey};
+use crate::{
+    access::Authority,
+    calls::{Calls, record::Records},
+    catalogue::Catalogue,
+    hooks::Hooks,
+    memory::Memory,
+    provider::ClientKey,
+};
 use session::{Session, Sessions};
 
 /// Largest body of one message from a client, in bytes.
@@ -47,6 +54,8 @@ pub struct Gateway {
     pub catalogue: Arc<Catalogue>,
     /// What runs around calls.
     pub hooks: Arc<Hooks>,
+    /// What makes calls.
+    calls: Calls,
     /// The hub's name in the configuration; clients show it.
     pub name: String,
     /// What is held for clients, in bytes.
@@ -69,15 +78,17 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway in front of `catalogue`. A client without a session that is silent for `conversation_timeout`
     /// is gone.
-    pub fn new(
+    pub(crate) fn new(
         catalogue: Arc<Catalogue>,
         name: String,
         hooks: Arc<Hooks>,
+        records: Arc<Records>,
         conversation_timeout: Duration,
     ) -> Arc<Self> {
         let memory = Arc::<Memory>::default();
         Arc::new(Self {
             catalogue,
+            calls: Calls::new(Arc::downgrade(&hooks), records),
             hooks,
             name,
             sessions: Sessions::new(memory.clone()),
@@ -201,3 +212,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/mcp/{name}/messages", routing::post(sse::post))
         .with_state(gateway)
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod record_tests;

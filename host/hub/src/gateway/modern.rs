@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -365,6 +365,7 @@ impl Gateway {
             client,
             peer: peer.clone(),
             cancel: cancel.clone(),
+            made: AtomicBool::new(false),
         };
         let gateway = self.clone();
         let running: Running = Box::pin(async move { gateway.answer(request).await });

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use super::*;
 use crate::{
     access::{KeyId, PermissionSet},
+    calls::record::Records,
     catalogue::Catalogue,
     hooks::Hooks,
     provider::{ChangeSignal, Offers, Provider},
@@ -23,6 +24,7 @@ fn gateway() -> Arc<Gateway> {
         Catalogue::of(servers.to_vec(), ChangeSignal::default()),
         "hub".to_owned(),
         Hooks::none(),
+        Records::to_log(),
         Duration::from_secs(900),
     )
 }

@@ -89,7 +89,7 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, atomic::AtomicBool};
 
     use futures::FutureExt as _;
     use serde_json::Value;
@@ -97,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        calls::record::Records,
         catalogue::Catalogue,
         hooks::Hooks,
         provider::{ChangeSignal, Offers},
@@ -117,6 +118,7 @@ mod tests {
             Catalogue::of(providers, signal.clone()),
             "hub".to_owned(),
             Hooks::none(),
+            Records::to_log(),
             Duration::from_secs(900),
         )
     }
@@ -130,6 +132,7 @@ mod tests {
             client: client(ProtocolVersion::LATEST_LEGACY, permissions, Arc::new(Deaf)),
             peer: Arc::new(Deaf),
             cancel: CancellationToken::new(),
+            made: AtomicBool::new(false),
         }
     }
 

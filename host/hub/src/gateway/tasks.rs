@@ -122,7 +122,7 @@ impl Gateway {
 
     /// `tasks/get`, `tasks/result`, `tasks/update` and `tasks/cancel`: the client's own task, at the server where it
     /// was made.
-    pub(super) async fn task(&self, request: Request, params: Params) -> Result<RawJson, ErrorObject> {
+    pub(super) async fn task(&self, request: &Request, params: Params) -> Result<RawJson, ErrorObject> {
         let id = params
             .str("taskId")
             .ok_or_else(|| ErrorObject::invalid_params("`params.taskId` is missing"))?
@@ -158,7 +158,7 @@ impl Gateway {
     }
 
     /// `tasks/list` at one server: what it lists of this client's own tasks.
-    pub(super) async fn list_tasks(&self, request: Request, params: Params) -> Result<RawJson, ErrorObject> {
+    pub(super) async fn list_tasks(&self, request: &Request, params: Params) -> Result<RawJson, ErrorObject> {
         let unknown = || ErrorObject::method_not_found(method::TASKS_LIST);
         let Scope::One(server) = &request.scope else {
             return Err(unknown());

@@ -10,16 +10,20 @@ pub(super) const RUNTIME: Field = optional(
     "runtime",
     &Kind::OneOf(&["node", "python", "wasm"]),
     "",
-    "Language of the source, or `wasm` for a finished component; default by the file's extension.",
+    "The language of the source, or `wasm` for a finished component. The default depends on the file's extension.",
 );
-pub(super) const GRANTS_FIELD: Field =
-    optional("grants", &GRANTS_K, "", "What the code may reach; nothing else.");
+pub(super) const GRANTS_FIELD: Field = optional(
+    "grants",
+    &GRANTS_K,
+    "",
+    "What the code may reach. The code reaches nothing else.",
+);
 pub(super) const LIMITS_FIELD: Field = optional("limits", &LIMITS_K, "", "What one call may use.");
 pub(super) const CODE_CONFIG: Field = optional(
     "config",
     &Kind::Json,
     "{}",
-    "Anything; the code reads it as JSON.",
+    "Any values. The code reads them as JSON.",
 );
 
 pub(super) static PLUGIN: Shape = Shape {
@@ -27,8 +31,8 @@ pub(super) static PLUGIN: Shape = Shape {
     doc: "Sandboxed code that offers tools.",
     fields: &[
         required("name", &NAME_K, PROVIDER_NAME),
-        optional("description", &Kind::Text, "", "What it is for."),
-        required("file", &PATH_K, "Source or component."),
+        optional("description", &Kind::Text, "", "What the plugin is for."),
+        required("file", &PATH_K, "The source or the component."),
         RUNTIME,
         ENABLED,
         GRANTS_FIELD,
@@ -42,11 +46,20 @@ pub(super) static HOOK: Shape = Shape {
     doc: "Sandboxed code that runs on events.",
     fields: &[
         required("name", &NAME_K, "Unique among hooks."),
-        required("trigger", &Kind::OneOf(TRIGGERS), "The event."),
-        required("action", &PATH_K, "Source or component."),
+        required(
+            "trigger",
+            &Kind::OneOf(TRIGGERS),
+            "The event on which the hook runs.",
+        ),
+        required("action", &PATH_K, "The source or the component."),
         RUNTIME,
         ENABLED,
-        optional("match", &Kind::Object(&HOOK_MATCH), "", "Only events that match."),
+        optional(
+            "match",
+            &Kind::Object(&HOOK_MATCH),
+            "",
+            "The hook runs only on events that match.",
+        ),
         optional(
             "order",
             &Kind::Int {
@@ -54,19 +67,19 @@ pub(super) static HOOK: Shape = Shape {
                 max: 1_000_000,
             },
             "0",
-            "Lower runs first.",
+            "Hooks with a lower number run first.",
         ),
         optional(
             "mode",
             &Kind::OneOf(&["blocking", "background"]),
             "",
-            "Whether the event waits for the hook; default is the trigger's own.",
+            "Whether the event waits for the hook. The default depends on the trigger.",
         ),
         optional(
             "on_failure",
             &Kind::OneOf(&["open", "closed"]),
             "",
-            "When the hook fails: `open` lets the event pass with a warning, `closed` denies it. The default is `closed` for `tool.before`, `resource.read` and `prompt.get`, else `open`.",
+            "What happens if the hook fails: `open` lets the event pass with a warning, `closed` denies the event. The default is `closed` for `tool.before`, `resource.read` and `prompt.get`, else `open`.",
         ),
         optional(
             "schedule",
@@ -78,7 +91,7 @@ pub(super) static HOOK: Shape = Shape {
             "webhook",
             &Kind::Object(&WEBHOOK),
             "",
-            "Who may call a hook on `http` at `/api/v1/hooks/{name}/webhook`; without it nobody may.",
+            "Who may call a hook on `http` at `/api/v1/hooks/{name}/webhook`. Without `webhook` nobody may.",
         ),
         GRANTS_FIELD,
         LIMITS_FIELD,
@@ -88,12 +101,12 @@ pub(super) static HOOK: Shape = Shape {
 
 pub(super) static WEBHOOK: Shape = Shape {
     name: "webhook",
-    doc: "Calls from outside, each with an HMAC-SHA256 of its body in the place of an API key.",
+    doc: "Calls from outside. Each call has an HMAC-SHA256 of its body instead of an API key.",
     fields: &[
         required(
             "secret",
             &ENV_NAME_K,
-            "Name of the variable with the secret that the sender signs with.",
+            "The name of the variable with the secret that the sender signs with.",
         ),
         optional(
             "scheme",
@@ -105,24 +118,29 @@ pub(super) static WEBHOOK: Shape = Shape {
             "tolerance",
             &DURATION_K,
             "5m",
-            "How old a signature may be, and for how long the same request is not taken again.",
+            "How old a signature may be, and for how long the hub refuses the same request.",
         ),
     ],
 };
 
 pub(super) static HOOK_MATCH: Shape = Shape {
     name: "hook_match",
-    doc: "Patterns in which `*` matches any text; an empty list matches all.",
+    doc: "Patterns in which `*` matches any text. An empty list matches all.",
     fields: &[
         optional("mcps", &PATTERNS, "[]", "Names of MCPs."),
-        optional("tools", &PATTERNS, "[]", "Names of tools as the MCP calls them."),
+        optional(
+            "tools",
+            &PATTERNS,
+            "[]",
+            "Names of tools: the server's own, that of `tools.rename`, or that of a `list.tools` hook.",
+        ),
         optional("keys", &PATTERNS, "[]", "Names of API keys."),
     ],
 };
 
 pub(super) static GRANTS: Shape = Shape {
     name: "grants",
-    doc: "What code may reach. Nothing is granted that is not written here.",
+    doc: "What the code may reach. The code has only the grants that are written here.",
     fields: &[
         optional(
             "http",
@@ -134,26 +152,26 @@ pub(super) static GRANTS: Shape = Shape {
             "secrets",
             &Kind::List(&ENV_NAME_K),
             "[]",
-            "Names of variables that it may read.",
+            "Names of variables that the code may read.",
         ),
         optional(
             "env",
             &Kind::List(&ENV_NAME_K),
             "[]",
-            "Environment variables that it sees.",
+            "Environment variables that the code sees.",
         ),
         optional("mcps", &PATTERNS, "[]", "Tools of other MCPs such as `github/*`."),
         optional(
             "files",
             &Kind::List(&Kind::Object(&FILE_GRANT)),
             "[]",
-            "Folders that it sees.",
+            "Folders that the code sees.",
         ),
         optional(
             "client",
             &Kind::List(&Kind::OneOf(&["elicit", "sample", "roots"])),
             "[]",
-            "What it may ask of the client: `elicit` a person, `sample` its model, read its `roots`.",
+            "What the code may ask of the client: `elicit` a person, `sample` the client's model, read the client's `roots`.",
         ),
         optional(
             "state",
@@ -166,26 +184,26 @@ pub(super) static GRANTS: Shape = Shape {
 
 pub(super) static FILE_GRANT: Shape = Shape {
     name: "file_grant",
-    doc: "A folder that code sees.",
+    doc: "A folder that the code sees.",
     fields: &[
         required("path", &PATH_K, "The folder."),
         optional(
             "mode",
             &Kind::OneOf(&["ro", "rw"]),
             "ro",
-            "`ro` reads, `rw` also writes.",
+            "`ro` lets the code read, and `rw` lets it also write.",
         ),
         optional(
             "as",
             &Kind::Text,
             "",
-            "Absolute path that the code sees; default `/` and the folder's name.",
+            "The absolute path that the code sees. The default is `/` and the folder's name.",
         ),
         optional(
             "max_bytes",
             &SIZE_K,
             "256MiB",
-            "With `rw`: how much may be in the folder. More is refused while the call runs; a file counts by its length.",
+            "With `rw`: how much may be in the folder. The hub refuses more while the call runs. A file counts by its length.",
         ),
         optional(
             "max_files",
@@ -202,22 +220,22 @@ pub(super) static FILE_GRANT: Shape = Shape {
 pub(super) static STATE_GRANT: Shape = Shape {
     name: "state_grant",
     doc: "State that outlives a call.",
-    fields: &[required("max_bytes", &SIZE_K, "How much may be kept.")],
+    fields: &[required("max_bytes", &SIZE_K, "How much the code may keep.")],
 };
 
 pub(super) static LIMITS: Shape = Shape {
     name: "limits",
-    doc: "What one call may use; what is not given is the hub's default.",
+    doc: "What one call may use. Without a value, the hub's default holds.",
     fields: &[
-        optional("memory", &SIZE_K, "", "Memory of one call."),
-        optional("time", &DURATION_K, "", "Time of one call."),
-        optional("output", &SIZE_K, "", "Size of one call's answer."),
-        optional("concurrency", &COUNT, "", "Calls at once."),
+        optional("memory", &SIZE_K, "", "The memory of one call."),
+        optional("time", &DURATION_K, "", "The time of one call."),
+        optional("output", &SIZE_K, "", "The size of one call's answer."),
+        optional("concurrency", &COUNT, "", "How many calls may run at one time."),
         optional(
             "warm",
             &Kind::Int { min: 0, max: 1_000 },
             "0",
-            "Instances kept for the next call. 0 gives each call a fresh sandbox; with more, a call finds in memory what the one before left.",
+            "How many used instances are kept for the next calls. With 0 each call gets a fresh sandbox. With more, a call can read in memory what the call before left.",
         ),
     ],
 };

@@ -23,14 +23,19 @@ pub(super) static MCPS: Shape = Shape {
     ],
 };
 
-pub(super) const PROVIDER_NAME: &str = "Unique among MCPs and plugins; `aih`, `sse` and `messages` are the hub's own. Tools are `{name}__{tool}`, with `-` and `.` as `_`.";
+pub(super) const PROVIDER_NAME: &str = "The name. It must be unique among MCPs and plugins, and not `aih`, `sse` or `messages`. Tools are named `{name}__{tool}`, with `-` and `.` as `_`.";
 pub(super) const ENABLED: Field = optional(
     "enabled",
     &Kind::Bool,
     "true",
-    "`false` lists the entry without serving it.",
+    "`false` switches the entry off. The entry is still listed.",
 );
-pub(super) const TIMEOUT: Field = optional("timeout", &DURATION_K, "60s", "How long one call may take.");
+pub(super) const TIMEOUT: Field = optional(
+    "timeout",
+    &DURATION_K,
+    "60s",
+    "How long one call may take without progress.",
+);
 pub(super) const TOOLS: Field = optional(
     "tools",
     &TOOL_RULES_K,
@@ -41,13 +46,13 @@ pub(super) const SESSIONS: Field = optional(
     "sessions",
     &Kind::OneOf(&["auto", "shared", "per_client"]),
     "auto",
-    "Whether clients share a connection. `auto` gives a stateful server one for each client.",
+    "Whether clients share a connection. With `auto`, a stateful server has one connection for each client.",
 );
 pub(super) const PROTOCOL: Field = optional(
     "protocol",
     &Kind::OneOf(&["auto", "modern", "legacy"]),
     "auto",
-    "Era of MCP: `modern` is 2026-07-28 and later. `auto` finds out.",
+    "The era of MCP: `modern` is 2026-07-28 and later, `legacy` is before. With `auto` the hub finds out.",
 );
 
 pub(super) static EXTERNAL: Shape = Shape {
@@ -55,7 +60,11 @@ pub(super) static EXTERNAL: Shape = Shape {
     doc: "An MCP server reached over HTTP.",
     fields: &[
         required("name", &NAME_K, PROVIDER_NAME),
-        required("url", &HTTP_URL_K, "Its address. May hold `${VAR}`."),
+        required(
+            "url",
+            &HTTP_URL_K,
+            "The address of the server. May hold `${VAR}`.",
+        ),
         optional(
             "instances",
             &Kind::List(&HTTP_URL_K),
@@ -66,7 +75,7 @@ pub(super) static EXTERNAL: Shape = Shape {
             "transport",
             &Kind::OneOf(&["http", "sse", "auto"]),
             "auto",
-            "`http` is streamable HTTP, `sse` the transport of 2024-11-05. `auto` tries both.",
+            "`http` is streamable HTTP, and `sse` is the transport of 2024-11-05. `auto` tries both.",
         ),
         optional(
             "auth",
@@ -82,7 +91,7 @@ pub(super) static EXTERNAL: Shape = Shape {
             "headers",
             &Kind::Map(&HEADER_NAME, &ANY_VALUE_K),
             "{}",
-            "Sent with every request. Values may hold `${VAR}`.",
+            "Headers that the hub sends with every request. Values may hold `${VAR}`.",
         ),
         ENABLED,
         TIMEOUT,
@@ -94,12 +103,12 @@ pub(super) static EXTERNAL: Shape = Shape {
 
 pub(super) static TOKEN: Shape = Shape {
     name: "auth_token",
-    doc: "`Authorization: Bearer` with this token; `oauth` with a token is the same.",
+    doc: "The hub sends `Authorization: Bearer` with this token. `oauth` with a token does the same.",
     fields: &[
         required(
             "type",
             &Kind::OneOf(&["bearer", "oauth", "header"]),
-            "Kind of sign-in.",
+            "The kind of sign-in.",
         ),
         required("token", &VALUE_K, "The token. May hold `${VAR}`."),
     ],
@@ -107,15 +116,15 @@ pub(super) static TOKEN: Shape = Shape {
 
 pub(super) static HEADER: Shape = Shape {
     name: "auth_header",
-    doc: "A header of its own.",
+    doc: "The hub sends a header of your choice.",
     fields: &[
         required(
             "type",
             &Kind::OneOf(&["bearer", "oauth", "header"]),
-            "Kind of sign-in.",
+            "The kind of sign-in.",
         ),
-        required("name", &text_of(&HEADER_NAME), "Name of the header."),
-        required("value", &VALUE_K, "Its value. May hold `${VAR}`."),
+        required("name", &text_of(&HEADER_NAME), "The name of the header."),
+        required("value", &VALUE_K, "The value of the header. May hold `${VAR}`."),
     ],
 };
 
@@ -127,19 +136,19 @@ pub(super) static TOOL_RULES: Shape = Shape {
             "allow",
             &PATTERNS,
             "[]",
-            "Only these; `*` matches any text. Empty offers all.",
+            "Offer only these tools. `*` matches any text. An empty list offers all.",
         ),
         optional(
             "deny",
             &PATTERNS,
             "[]",
-            "Never these, also when `allow` names them.",
+            "Never offer these tools, also if `allow` names them.",
         ),
         optional(
             "rename",
             &Kind::Map(&SOME_TEXT, &text_of(&TOOL_NAME)),
             "{}",
-            "The server's name to the name that clients see.",
+            "The server's own name of a tool, and the name that clients see.",
         ),
     ],
 };
@@ -158,7 +167,7 @@ pub(super) static LOCAL: Shape = Shape {
             "args",
             &Kind::List(&ANY_VALUE_K),
             "[]",
-            "Its arguments. May hold `${VAR}`.",
+            "The arguments of the program. May hold `${VAR}`.",
         ),
         optional(
             "env",
@@ -166,7 +175,12 @@ pub(super) static LOCAL: Shape = Shape {
             "{}",
             "Further environment variables. Values may hold `${VAR}`.",
         ),
-        optional("cwd", &VALUE_K, ".", "Folder to start it in. May hold `${VAR}`."),
+        optional(
+            "cwd",
+            &VALUE_K,
+            ".",
+            "The folder in which the program starts. May hold `${VAR}`.",
+        ),
         optional(
             "instances",
             &Kind::Int { min: 1, max: 64 },

@@ -41,17 +41,22 @@ static COUNT: Kind = Kind::Int {
 /// The file as a whole.
 pub(crate) static ROOT: Shape = Shape {
     name: "config",
-    doc: "Everything that an AI Infrastructure Hub offers and allows.",
+    doc: "What an AI Infrastructure Hub offers and allows.",
     fields: &[
-        required("version", &Kind::OneOf(&["1.0"]), "Version of this format."),
-        optional("name", &Kind::Text, "ai-hub", "What the hub calls itself."),
+        required("version", &Kind::OneOf(&["1.0"]), "The version of this format."),
+        optional(
+            "name",
+            &Kind::Text,
+            "ai-hub",
+            "The name of the hub. Clients and hooks see it.",
+        ),
         optional(
             "server",
             &Kind::Object(&SERVER),
             "",
-            "Where the hub listens and who may come.",
+            "Where the hub listens, and who may connect.",
         ),
-        optional("store", &Kind::Object(&STORE), "", "Where state is kept."),
+        optional("store", &Kind::Object(&STORE), "", "Where the hub keeps state."),
         optional(
             "cache",
             &Kind::Object(&CACHE),
@@ -83,13 +88,13 @@ pub(crate) static ROOT: Shape = Shape {
             "configs",
             &Kind::Map(&NAME, &Kind::Object(&CLIENT_CONFIG)),
             "{}",
-            "Settings files of AI clients, by name.",
+            "Settings files of AI clients, each under a name.",
         ),
         optional(
             "secrets",
             &Kind::Object(&SECRETS),
             "",
-            "Where `${VAR}` comes from.",
+            "Where the values of `${VAR}` come from.",
         ),
         optional(
             "rate_limits",
@@ -124,18 +129,18 @@ static SKILL: Shape = Shape {
             "description",
             &Kind::Text,
             "",
-            "What it is for; default is the one in the file's front matter.",
+            "What the skill is for. The default is the description in the file's front matter.",
         ),
         required(
             "file",
             &PATH_K,
-            "Markdown file. One called `SKILL.md` stands for its whole folder.",
+            "A Markdown file. The file name `SKILL.md` means the whole folder of the file.",
         ),
         optional(
             "tags",
             &TEXTS,
             "[]",
-            "Words to find it by; default are those in the file's front matter.",
+            "Words for a search. The default is the tags in the file's front matter.",
         ),
     ],
 };

@@ -11,7 +11,7 @@ use crate::config::table::{Field, Kind, Shape, optional, required};
 
 pub(super) static SERVER: Shape = Shape {
     name: "server",
-    doc: "Where the hub listens and who may come.",
+    doc: "Where the hub listens, and who may connect.",
     fields: &[
         optional(
             "listen",
@@ -23,13 +23,13 @@ pub(super) static SERVER: Shape = Shape {
             "public_url",
             &HTTP_URL_K,
             "",
-            "How clients reach the hub from outside. May hold `${VAR}`.",
+            "The address at which clients reach the hub from outside. May hold `${VAR}`.",
         ),
         optional(
             "tls",
             &Kind::Object(&TLS),
             "",
-            "Certificate and key; without it the hub serves plain HTTP.",
+            "The certificate and the key. Without `tls` the hub serves plain HTTP.",
         ),
         optional(
             "allowed_hosts",
@@ -47,7 +47,7 @@ pub(super) static SERVER: Shape = Shape {
             "ip_allowlist",
             &Kind::List(&text_of(&NETWORK)),
             "[]",
-            "Client addresses and networks that may connect; empty lets all connect.",
+            "The client addresses and networks that may connect. An empty list lets all connect.",
         ),
         optional(
             "conversation_timeout",
@@ -60,16 +60,16 @@ pub(super) static SERVER: Shape = Shape {
 
 pub(super) static TLS: Shape = Shape {
     name: "tls",
-    doc: "PEM files.",
+    doc: "The PEM files for HTTPS.",
     fields: &[
-        required("cert", &PATH_K, "File with the certificate chain."),
-        required("key", &PATH_K, "File with the private key."),
+        required("cert", &PATH_K, "The file with the certificate chain."),
+        required("key", &PATH_K, "The file with the private key."),
     ],
 };
 
 pub(super) static STORE: Shape = Shape {
     name: "store",
-    doc: "Where state is kept.",
+    doc: "Where the hub keeps state.",
     fields: &[optional(
         "url",
         &text_of(&STORE_URL),
@@ -96,7 +96,7 @@ pub(super) static AUTH: Shape = Shape {
             "api_keys",
             &Kind::List(&Kind::Object(&API_KEY)),
             "[]",
-            "Keys of clients. A hub without any makes one at its first start.",
+            "The keys of clients. A hub without a key makes one at its first start.",
         ),
         optional("oauth", &Kind::Object(&OAUTH), "", "sign-in for people.")
             .without_effect("nobody can sign in with it"),
@@ -111,13 +111,13 @@ pub(super) static API_KEY: Shape = Shape {
         required(
             "key_hash",
             &text_of(&KEY_HASH),
-            "`sha256:` and the SHA-256 of the key; never the key.",
+            "`sha256:` and the SHA-256 of the key. Never write the key itself.",
         ),
         optional(
             "permissions",
             &Kind::List(&PERMISSION_K),
             "[]",
-            "Paths such as `mcps/stripe/create_*`, `skills/*`, `admin/*`; `*` matches any text, `!` in front takes away.",
+            "Paths such as `mcps/stripe/create_*`, `skills/*`, `admin/*`. `*` matches any text, and `!` in front takes away.",
         ),
     ],
 };
@@ -126,13 +126,21 @@ pub(super) static OAUTH: Shape = Shape {
     name: "oauth",
     doc: "sign-in for people.",
     fields: &[
-        required("provider", &Kind::OneOf(&["github"]), "Who signs people in."),
-        required("client_id", &VALUE_K, "Id of the OAuth app. May hold `${VAR}`."),
+        required(
+            "provider",
+            &Kind::OneOf(&["github"]),
+            "The service that signs people in.",
+        ),
+        required(
+            "client_id",
+            &VALUE_K,
+            "The id of the OAuth app. May hold `${VAR}`.",
+        ),
         optional(
             "client_secret",
             &VALUE_K,
             "",
-            "Secret of the OAuth app. May hold `${VAR}`.",
+            "The secret of the OAuth app. May hold `${VAR}`.",
         ),
         optional(
             "allowed_users",
@@ -145,32 +153,42 @@ pub(super) static OAUTH: Shape = Shape {
 
 pub(super) static SECRETS: Shape = Shape {
     name: "secrets",
-    doc: "Where `${VAR}` comes from.",
+    doc: "Where the values of `${VAR}` come from.",
     fields: &[
         optional(
             "provider",
             &Kind::OneOf(&["env", "file", "vault", "doppler"]),
             "env",
-            "`env` is the environment, then `.env` beside this file; `file` is `path`, then as `env`. The others are not available yet.",
+            "`env` reads the environment, then `.env` beside this file. `file` reads `path` first, then the same as `env`. The others are not available yet.",
         ),
         optional(
             "path",
             &PATH_K,
             "",
-            "For `file`: a folder with a file for each variable, such as /run/secrets, or a file of NAME=value lines.",
+            "For `file`: a folder with one file for each variable, such as /run/secrets, or a file of NAME=value lines.",
         ),
         optional(
             "mappings",
             &Kind::Map(&ENV_NAME, &ANY_VALUE_K),
             "{}",
-            "Names that stand for other variables.",
+            "Other names for variables.",
         ),
     ],
 };
 
-pub(super) const REQUESTS: Field = required("requests", &COUNT, "How many.");
-pub(super) const PER: Field = optional("per", &DURATION_K, "1m", "In how long.");
-pub(super) const BURST: Field = optional("burst", &COUNT, "", "How many at once; default `requests`.");
+pub(super) const REQUESTS: Field = required("requests", &COUNT, "The number of requests.");
+pub(super) const PER: Field = optional(
+    "per",
+    &DURATION_K,
+    "1m",
+    "The time in which this number of requests is allowed.",
+);
+pub(super) const BURST: Field = optional(
+    "burst",
+    &COUNT,
+    "",
+    "How many requests may come at once. The default is `requests`.",
+);
 
 pub(super) static RATE_LIMITS: Shape = Shape {
     name: "rate_limits",
@@ -253,15 +271,20 @@ pub(super) static GIT: Shape = Shape {
             "url",
             &text_of(&GIT_URL),
             "",
-            "Default is the remote of this file's folder. May hold `${VAR}`.",
+            "The address of the repository. The default is the remote of this file's folder. May hold `${VAR}`.",
         ),
         optional("branch", &SOME_TEXT_K, "main", "The branch."),
         optional(
             "interval",
             &DURATION_K,
             "",
-            "How often to pull by itself; default never.",
+            "How often the hub pulls by itself. The default is never.",
         ),
-        optional("token", &VALUE_K, "", "For https remotes. May hold `${VAR}`."),
+        optional(
+            "token",
+            &VALUE_K,
+            "",
+            "The token for https remotes. May hold `${VAR}`.",
+        ),
     ],
 };

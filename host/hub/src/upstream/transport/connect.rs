@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use secrecy::ExposeSecret as _;
 
 use super::{
-    Inbox, Transport, TransportError,
+    Cause, Inbox, Transport, TransportError,
     connector::{Connector, Way},
     http::HttpTransport,
     http_client::HttpClient,
@@ -50,10 +50,9 @@ impl Connector for RealConnector {
                 let url = endpoint.expose().clone();
                 let mut map = HeaderMap::with_capacity(headers.len());
                 for (name, value) in headers {
-                    let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
-                        TransportError::Connect(
-                            format!("the value of header `{name}` holds illegal characters").into(),
-                        )
+                    let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|error| {
+                        let text = format!("the value of header `{name}` holds illegal characters");
+                        TransportError::Connect(Cause::with_text(text, error))
                     })?;
                     value.set_sensitive(true);
                     map.append(name.clone(), value);
@@ -92,8 +91,8 @@ impl Connector for RealConnector {
 /// A command that came from a variable is not named in an error.
 fn without_secret(error: TransportError, command: &Text) -> TransportError {
     match error {
-        TransportError::Connect(text) if command.is_secret() => {
-            TransportError::Connect(text.replace(command.expose(), "[secret]").into())
+        TransportError::Connect(cause) if command.is_secret() => {
+            TransportError::Connect(cause.text().replace(command.expose(), "[secret]").into())
         }
         other => other,
     }

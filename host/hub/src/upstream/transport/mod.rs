@@ -18,6 +18,8 @@ pub mod stdio;
 use aih_mcp::{ErrorObject, Message, ParseError, ProtocolVersion, RawJson, headers::ParamHeader};
 use aih_redact as redact;
 use aih_redact::OutsideText;
+use std::{error::Error, fmt, sync::Arc};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -42,12 +44,77 @@ pub trait Inbox: Send + Sync {
     fn closed(&self, error: TransportError, unanswered: &[u64]);
 }
 
+/// What went wrong below a transport: the text that people read, without any secret, and the library's error where
+/// there is one.
+#[derive(Clone)]
+pub struct Cause {
+    text: OutsideText,
+    error: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Cause {
+    /// A library's error. The text is that of its innermost cause: those above it say nothing that a reader of
+    /// [`TransportError`] does not know.
+    pub fn of(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::with_text(innermost(&error), error)
+    }
+
+    /// A library's error, in these words.
+    pub fn with_text(text: impl Into<OutsideText>, error: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            text: text.into(),
+            error: Some(Arc::new(error)),
+        }
+    }
+
+    /// What people read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+impl<T: AsRef<str>> From<T> for Cause {
+    fn from(text: T) -> Self {
+        Self {
+            text: text.into(),
+            error: None,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The text alone: the error below may hold what the filter took out of it.
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.as_deref().map(|error| error as &(dyn Error + 'static))
+    }
+}
+
 /// Why a message did not get through.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TransportError {
     /// Nothing listens there, the name does not resolve, TLS failed, the command is missing.
     #[error("cannot connect: {0}")]
-    Connect(OutsideText),
+    Connect(#[source] Cause),
     /// The server answered with an HTTP status that is no answer; the body's start is in `detail`.
     #[error("HTTP {status}: {detail}")]
     Status {
@@ -65,9 +132,9 @@ pub enum TransportError {
         /// 401 or 403.
         status: u16,
     },
-    /// The server sent what is no MCP.
-    #[error("the server sent what is no MCP: {0}")]
-    Protocol(OutsideText),
+    /// The server sent something that is not MCP.
+    #[error("the server sent something that is not MCP: {0}")]
+    Protocol(#[source] Cause),
     /// An answer or a line above the limit.
     #[error("the server sent more than {limit} bytes in one message")]
     TooLarge {
@@ -76,7 +143,7 @@ pub enum TransportError {
     },
     /// The connection ended before the answer.
     #[error("the connection closed: {0}")]
-    Closed(OutsideText),
+    Closed(#[source] Cause),
     /// The server's process ended before the answer.
     #[error("the process {text}")]
     Exited {

@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inbox, Transport, TransportError,
+    Cause, Inbox, Transport, TransportError,
     command::{hint, look_up},
     guard,
     http::MAX_MESSAGE,
@@ -172,7 +172,8 @@ impl StdioTransport {
             process.current_dir(cwd);
         }
         let mut child = guard::spawn(process).map_err(|e| {
-            TransportError::Connect(format!("cannot start `{command}`: {e}{}", hint(command)).into())
+            let text = format!("cannot start `{command}`: {e}{}", hint(command));
+            TransportError::Connect(Cause::with_text(text, e))
         })?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
@@ -322,7 +323,7 @@ async fn read(
                 return Some(TransportError::TooLarge { limit: MAX_MESSAGE });
             }
             Ok(_) => {}
-            Err(e) => return Some(TransportError::Closed(e.to_string().into())),
+            Err(e) => return Some(TransportError::Closed(Cause::of(e))),
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;

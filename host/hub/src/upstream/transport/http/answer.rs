@@ -10,7 +10,7 @@ use super::{
     Core, MAX_MESSAGE, Outcome, Response, is_stream, passing,
     place::{Place, backoff},
 };
-use crate::upstream::transport::{TransportError, read};
+use crate::upstream::transport::{Cause, TransportError, read};
 
 /// How often in a row the rest of an answer is fetched without anything new in it.
 const MAX_EMPTY: u32 = 20;
@@ -66,7 +66,7 @@ impl Core {
     pub(super) fn sort(&self, id: u64, data: &Bytes) -> Result<Option<Outcome>, TransportError> {
         let message = read(data).map_err(|e| {
             let start = self.excerpt(data.get(..80).unwrap_or(data));
-            TransportError::Protocol(format!("{e}: {start}").into())
+            TransportError::Protocol(Cause::with_text(format!("{e}: {start}"), e))
         })?;
         match message {
             Message::Response {

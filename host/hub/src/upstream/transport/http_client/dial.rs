@@ -19,11 +19,10 @@ use tower::ServiceExt as _;
 use url::{Host, Url};
 
 use super::{
-    innermost,
     line::{Body, Io, Line},
     pool::Connected,
 };
-use crate::upstream::transport::TransportError;
+use crate::upstream::transport::{Cause, TransportError};
 
 /// How long a connection may take to open, handshakes included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -61,7 +60,7 @@ impl Origin {
 
     fn server_name(&self) -> Result<ServerName<'static>, TransportError> {
         match &self.host {
-            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|e| cannot(&e)),
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(cannot),
             Host::Ipv4(ip) => Ok(ServerName::IpAddress(IpAddr::from(std::net::IpAddr::from(*ip)))),
             Host::Ipv6(ip) => Ok(ServerName::IpAddress(IpAddr::from(std::net::IpAddr::from(*ip)))),
         }
@@ -137,7 +136,7 @@ impl Dialer {
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Connected, TransportError> {
-        let uri = origin.uri().map_err(|e| cannot(&e))?;
+        let uri = origin.uri().map_err(cannot)?;
         let io: Box<dyn Io> = match self.proxies.intercept(&uri) {
             None => self.tcp(uri).await?,
             Some(proxy) => {
@@ -150,19 +149,19 @@ impl Dialer {
             }
         };
         if !origin.tls {
-            return Ok(Connected::One(Line::open(io).await.map_err(|e| cannot(&e))?));
+            return Ok(Connected::One(Line::open(io).await.map_err(cannot)?));
         }
         let stream = self.tls.connect(origin.server_name()?, io).await;
-        let stream = stream.map_err(|e| cannot(&e))?;
+        let stream = stream.map_err(cannot)?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            let line = Line::open(Box::new(stream)).await.map_err(|e| cannot(&e))?;
+            let line = Line::open(Box::new(stream)).await.map_err(cannot)?;
             return Ok(Connected::One(line));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .handshake::<_, Body>(TokioIo::new(stream))
             .await
-            .map_err(|e| cannot(&e))?;
+            .map_err(cannot)?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(target: "aih::upstream", %error, "an HTTP/2 connection broke");
@@ -173,7 +172,7 @@ impl Dialer {
 
     async fn tcp(&self, uri: Uri) -> Result<Box<dyn Io>, TransportError> {
         let connected = self.tcp.clone().oneshot(uri).await;
-        Ok(Box::new(connected.map_err(|e| cannot(&e))?.into_inner()))
+        Ok(Box::new(connected.map_err(cannot)?.into_inner()))
     }
 
     async fn to_proxy(&self, proxy: &Uri) -> Result<Box<dyn Io>, TransportError> {
@@ -191,8 +190,8 @@ impl Dialer {
             return Ok(io);
         }
         let name = proxy.host().unwrap_or_default().trim_matches(['[', ']']);
-        let name = ServerName::try_from(name.to_owned()).map_err(|e| cannot(&e))?;
-        let stream = self.proxy_tls.connect(name, io).await.map_err(|e| cannot(&e))?;
+        let name = ServerName::try_from(name.to_owned()).map_err(cannot)?;
+        let stream = self.proxy_tls.connect(name, io).await.map_err(cannot)?;
         Ok(Box::new(stream))
     }
 }
@@ -208,21 +207,21 @@ async fn tunnel(
     if let Some(authorization) = authorization {
         request = request.header(header::PROXY_AUTHORIZATION, authorization);
     }
-    let request = request.body(Full::default()).map_err(|e| cannot(&e))?;
+    let request = request.body(Full::default()).map_err(cannot)?;
     let (mut sender, connection) = http1::handshake::<_, Body>(TokioIo::new(io))
         .await
-        .map_err(|e| cannot(&e))?;
+        .map_err(cannot)?;
     tokio::spawn(connection.with_upgrades());
-    let response = sender.send_request(request).await.map_err(|e| cannot(&e))?;
+    let response = sender.send_request(request).await.map_err(cannot)?;
     if !response.status().is_success() {
         return Err(TransportError::Connect(
             format!("the proxy answers {} to CONNECT", response.status()).into(),
         ));
     }
-    let upgraded = hyper::upgrade::on(response).await.map_err(|e| cannot(&e))?;
+    let upgraded = hyper::upgrade::on(response).await.map_err(cannot)?;
     Ok(Box::new(TokioIo::new(upgraded)))
 }
 
-fn cannot(error: &(dyn std::error::Error + 'static)) -> TransportError {
-    TransportError::Connect(innermost(error).into())
+fn cannot(error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+    TransportError::Connect(Cause::of(error))
 }

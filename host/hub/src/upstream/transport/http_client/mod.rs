@@ -30,7 +30,7 @@ use self::{
     pool::{Connected, Pool},
 };
 pub(super) use self::{excerpt::excerpt_without, response::Response};
-use super::TransportError;
+use super::{Cause, TransportError};
 
 /// How often in a row a redirect is followed.
 const MAX_REDIRECTS: usize = 4;
@@ -253,7 +253,7 @@ impl Target {
                 Err(mut error) => match error.take_message() {
                     // Nothing of it was sent: the server closed the connection just before.
                     Some(unsent) if used => request = unsent,
-                    _ => return Err(closed(error.error())),
+                    _ => return Err(closed(error.into_error())),
                 },
             }
         }
@@ -286,17 +286,8 @@ fn becomes_get(status: StatusCode, method: &Method) -> bool {
 }
 
 /// The error of a connection that broke after a request was, or may have been, sent over it.
-fn closed(error: &(dyn std::error::Error + 'static)) -> TransportError {
-    TransportError::Closed(innermost(error).into())
-}
-
-/// What went wrong at the bottom: the causes above it say nothing that the caller does not know.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    at.to_string()
+fn closed(error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+    TransportError::Closed(Cause::of(error))
 }
 
 #[cfg(test)]

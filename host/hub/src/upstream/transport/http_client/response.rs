@@ -96,7 +96,7 @@ impl Response {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(error)) => return Err(closed(&error)),
+                Some(Err(error)) => return Err(closed(error)),
             }
         }
     }

@@ -65,7 +65,7 @@ async fn a_proxy_gets_other_hosts_and_never_loopback() {
     let Err(TransportError::Connect(error)) = got else {
         panic!("no tunnel, no connection");
     };
-    assert!(error.contains("407"), "{error}");
+    assert!(error.text().contains("407"), "{error}");
 }
 
 #[test]
