@@ -1,6 +1,7 @@
 //! Repository tasks: `cargo xtask --help` lists them.
 
 mod cache;
+mod fuzz;
 mod guests;
 mod setup;
 mod step;
@@ -48,6 +49,14 @@ enum Task {
     },
     /// All that a change must pass: format, lints, dependencies, tests.
     Ci,
+    /// Run the fuzz targets with cargo-fuzz, where it and a nightly compiler are installed.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// These targets only; all if none is named.
+        targets: Vec<String>,
+    },
     /// Run a hub under a mixed load of well and ill behaviour, and check what it holds afterwards.
     Soak {
         /// How long the load lasts.
@@ -62,6 +71,8 @@ enum Task {
     },
 }
 
+/// How long each fuzz target runs in CI.
+const CI_FUZZ_SECONDS: u32 = 60;
 /// How long the soak lasts in CI.
 const CI_SOAK_MINUTES: f64 = 2.0;
 
@@ -74,6 +85,7 @@ fn main() -> ExitCode {
         Task::Vendor { check } => vendor::all(check),
         Task::Test { filter } => test(&filter, None),
         Task::Soak { minutes } => build(None).and_then(|()| soak(minutes)),
+        Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets),
         Task::Ci => ci(),
         Task::Bench { arguments } => bench(&arguments),
     };
@@ -173,6 +185,7 @@ fn ci() -> anyhow::Result<()> {
         step::say("dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)");
     }
     test(&[], cache.as_ref()).context("tests")?;
+    fuzz::where_it_can_be(CI_FUZZ_SECONDS)?;
     soak(CI_SOAK_MINUTES)
 }
 

@@ -49,6 +49,8 @@ pub mod cli;
 pub mod components;
 pub mod config;
 pub mod data;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gateway;
 pub mod hooks;
 pub mod hub;

@@ -6,6 +6,8 @@
 
 mod dial;
 mod excerpt;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod line;
 mod pool;
 mod proxy;
