@@ -29,6 +29,9 @@ pub(crate) fn run(seconds: u32, targets: &[String]) -> anyhow::Result<()> {
             all.join(", ")
         );
     }
+    // The dependencies are those of the workspace; cargo adds what the targets need besides.
+    let lock = folder.join("Cargo.lock");
+    fs::copy(root().join("Cargo.lock"), &lock).with_context(|| format!("cannot write {}", lock.display()))?;
     for target in if targets.is_empty() { &all } else { targets } {
         let corpus = folder.join("corpus").join(target);
         fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
@@ -86,9 +89,11 @@ fn nightly() -> Command {
     let mut command = step::program("cargo");
     command.arg("+nightly");
     // This task runs under a toolchain of its own, which would count before the one that is named.
-    for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "CARGO_TARGET_DIR"] {
+    for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
         command.env_remove(name);
     }
+    // Another compiler and other flags: it shares nothing with the other builds.
+    command.env("CARGO_TARGET_DIR", step::target().join("fuzz"));
     command
 }
 
