@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::{
     BuildCache, BuildError, BuildOptions, CompileError, Digest, Progress, Protections, Source,
     cache::read_made,
-    digest::{self, Known},
+    digest::{self, KnownDigests},
     job::{CODE, COMPONENT, Compile, Input, Job, Message, Task},
     scratch::Scratch,
     supervise::{self, Event, Usage},
@@ -28,10 +28,10 @@ const ATTEMPTS: usize = 3;
 pub struct Builder {
     cache: BuildCache,
     options: BuildOptions,
-    known: Known,
+    known: KnownDigests,
     /// A lock for each digest that is being built.
     busy: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
-    places: Semaphore,
+    permits: Semaphore,
     /// Apart from those of builds: a component that is there need not wait for a source that takes long.
     compiling: Semaphore,
 }
@@ -70,14 +70,14 @@ struct Finished {
 impl Builder {
     /// A builder with its cache.
     pub fn new(cache: BuildCache, options: BuildOptions) -> Self {
-        let places = || Semaphore::new(options.parallel.max(1));
-        let (places, compiling) = (places(), places());
+        let permits = || Semaphore::new(options.parallel.max(1));
+        let (permits, compiling) = (permits(), permits());
         Self {
             cache,
             options,
-            known: Known::default(),
+            known: KnownDigests::default(),
             busy: Mutex::default(),
-            places,
+            permits,
             compiling,
         }
     }
@@ -145,7 +145,7 @@ impl Builder {
     /// [`CompileError`].
     pub async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
         // It is never closed.
-        let _place = self.compiling.acquire().await;
+        let _permit = self.compiling.acquire().await;
         let folder = Scratch::new(&self.options)?;
         tokio::fs::write(folder.path().join(COMPONENT), component)
             .await
@@ -183,7 +183,7 @@ impl Builder {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(Digest, Finished), BuildError> {
         // It is never closed.
-        let _place = self.places.acquire().await;
+        let _permit = self.permits.acquire().await;
         for _ in 0..ATTEMPTS {
             let finished = run(source, scan, &self.options, progress).await?;
             if let Some(digest) = digest::digest(source, &finished.inputs)? {
@@ -261,9 +261,9 @@ async fn child(
     let mut protections = None;
     while let Some(event) = events.recv().await {
         match event {
-            Event::Message(Message::Confined(told)) => protections = protections.or(Some(told)),
-            Event::Message(Message::Inputs(told)) => inputs = inputs.or(Some(told)),
-            Event::Message(Message::Progress(told)) => progress(told),
+            Event::Message(Message::Confined(message)) => protections = protections.or(Some(message)),
+            Event::Message(Message::Inputs(message)) => inputs = inputs.or(Some(message)),
+            Event::Message(Message::Progress(message)) => progress(message),
             Event::Message(Message::Done | Message::Failed(_)) => {}
             Event::Ended(ended) => {
                 let (usage, folder) = ended?;

@@ -104,9 +104,9 @@ type Remembered = (Digest, Vec<(PathBuf, Stamp)>);
 
 /// Digests that are known.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<HashMap<Source, Remembered>>);
+pub(crate) struct KnownDigests(Mutex<HashMap<Source, Remembered>>);
 
-impl Known {
+impl KnownDigests {
     /// The digest of a source of which nothing has changed since [`Self::keep`].
     pub(crate) fn get(&self, source: &Source) -> Option<(Digest, Vec<PathBuf>)> {
         let (digest, stamps) = self

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A place in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct SourcePosition {
     /// The file, relative to the project's folder where it lies in it.
     pub file: String,
     /// From 1; 0 where only the file is known.
@@ -15,7 +15,7 @@ pub struct Place {
     pub column: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if self.line > 0 {
@@ -42,38 +42,38 @@ pub enum BuildError {
         why: String,
     },
     /// The source is not valid in its language.
-    #[error("{place}: {message}")]
+    #[error("{position}: {message}")]
     Syntax {
         /// Where.
-        place: Place,
+        position: SourcePosition,
         /// What the parser says.
         message: String,
     },
     /// An import that is not there.
-    #[error("{place}: cannot find `{name}`: {hint}")]
+    #[error("{position}: cannot find `{name}`: {hint}")]
     MissingImport {
         /// The file that imports it.
-        place: Place,
+        position: SourcePosition,
         /// What is imported, as written.
         name: String,
         /// How to install it.
         hint: String,
     },
     /// A module of Node, or a package with native code: a sandbox has neither.
-    #[error("{place}: `{name}` cannot be used in a sandbox: {hint}")]
+    #[error("{position}: `{name}` cannot be used in a sandbox: {hint}")]
     Unsupported {
         /// The file that imports it.
-        place: Place,
+        position: SourcePosition,
         /// What is imported.
         name: String,
         /// What to use in its place.
         hint: String,
     },
     /// The top level of the source, which runs while it is built, failed.
-    #[error("{place}: {message} (while its top level ran, which happens once, when it is built)")]
+    #[error("{position}: {message} (while its top level ran, which happens once, when it is built)")]
     TopLevel {
         /// The place nearest to the failure that is known.
-        place: Place,
+        position: SourcePosition,
         /// What was thrown.
         message: String,
     },

@@ -41,7 +41,7 @@ pub use builder::{Builder, Built, build};
 pub use cache::{BuildCache, Digest};
 pub use child::{CHILD_ARGUMENT, Compiler, child_main, is_child};
 pub use confine::Protections;
-pub use error::{BuildError, CompileError, MachineError, Place};
+pub use error::{BuildError, CompileError, MachineError, SourcePosition};
 pub use job::Progress;
 pub use source::{Language, Source, World};
 pub use supervise::BuildOptions;

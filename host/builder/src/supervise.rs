@@ -173,16 +173,16 @@ fn run(
     let status = child
         .wait()
         .map_err(|e| BuildError::io("cannot wait for the build", &e))?;
-    let heard = listener.join().unwrap_or_default();
+    let last_message = listener.join().unwrap_or_default();
     let words = words.join().unwrap_or_default();
     let memory = watched?;
-    match heard {
-        Heard::Failed(error) => Err(error),
-        Heard::Done if status.success() => Ok(Usage {
+    match last_message {
+        LastMessage::Failed(error) => Err(error),
+        LastMessage::Done if status.success() => Ok(Usage {
             memory,
             time: started.elapsed(),
         }),
-        Heard::Done | Heard::Nothing => Err(death(status, &words, options)),
+        LastMessage::Done | LastMessage::Nothing => Err(death(status, &words, options)),
     }
 }
 
@@ -289,28 +289,28 @@ fn system_value(what: nix::unistd::SysconfVar, otherwise: u64) -> u64 {
 
 /// The last that a child has said of its job.
 #[derive(Default)]
-enum Heard {
+enum LastMessage {
     #[default]
     Nothing,
     Done,
     Failed(BuildError),
 }
 
-fn listen(from: impl Read, events: &mpsc::UnboundedSender<Event>) -> Heard {
-    let mut heard = Heard::Nothing;
+fn listen(from: impl Read, events: &mpsc::UnboundedSender<Event>) -> LastMessage {
+    let mut last_message = LastMessage::Nothing;
     for line in BufReader::new(from.take(MAX_MESSAGES)).lines() {
         let Ok(message) = line.and_then(|line| Ok(serde_json::from_str::<Message>(&line)?)) else {
             continue;
         };
         match message {
-            Message::Done => heard = Heard::Done,
-            Message::Failed(error) => heard = Heard::Failed(error),
+            Message::Done => last_message = LastMessage::Done,
+            Message::Failed(error) => last_message = LastMessage::Failed(error),
             message => {
                 let _ = events.send(Event::Message(message));
             }
         }
     }
-    heard
+    last_message
 }
 
 /// Reads to the end, so that the child never has to wait, and keeps the beginning.

@@ -2,7 +2,7 @@
 //!
 //! One `aih serve` works on a data folder. `aih stdio` may run beside it, as often as clients start it: these processes
 //! share the store, whose writes are transactions. What must be done once for all of them, running background hooks and
-//! keeping schedules, is done by the one that holds [`Election`]'s lock; `aih serve` goes first.
+//! keeping schedules, is done by the one that holds [`LeaderElection`]'s lock; `aih serve` goes first.
 //!
 //! All locks are `flock`s: the kernel gives them back when a process ends, however it ends. They hold on the file systems
 //! of one machine.
@@ -94,8 +94,8 @@ impl DataFolder {
             Role::Serve => {
                 let mut file = open(&path.join(SERVE_LOCK)).map_err(io)?;
                 match lock_soon(&file).map_err(io)? {
-                    Held::Mine | Held::NoLocks => {}
-                    Held::Others => {
+                    LockHolder::Mine | LockHolder::NoLocks => {}
+                    LockHolder::Others => {
                         return Err(DataFolderError::Taken {
                             folder: path,
                             pid: text_of(&mut file).trim().parse().ok(),
@@ -120,8 +120,8 @@ impl DataFolder {
     }
 
     /// Who of those that use the folder runs the background hooks.
-    pub(crate) fn election(&self) -> Election {
-        Election {
+    pub(crate) fn election(&self) -> LeaderElection {
+        LeaderElection {
             folder: self.path.clone(),
             role: self.role,
         }
@@ -139,9 +139,9 @@ impl Claim for DataFolder {
         loop {
             match lock(&file)? {
                 // Nobody is there: this folder's processes are those who use it.
-                Held::Mine => write(&mut file, &me.to_string())?,
-                Held::NoLocks => return Ok(Ok(file)),
-                Held::Others => {}
+                LockHolder::Mine => write(&mut file, &me.to_string())?,
+                LockHolder::NoLocks => return Ok(Ok(file)),
+                LockHolder::Others => {}
             }
             match file.try_lock_shared() {
                 Ok(()) => {
@@ -206,18 +206,18 @@ impl std::fmt::Display for Member {
 
 /// Chooses the one process of a data folder that runs background hooks and keeps schedules.
 #[derive(Clone, Debug)]
-pub(crate) struct Election {
+pub(crate) struct LeaderElection {
     folder: PathBuf,
     role: Role,
 }
 
 /// This process runs the background hooks, for as long as the value is there.
 #[derive(Debug)]
-pub(crate) struct Elected {
+pub(crate) struct Leadership {
     _lock: Option<File>,
 }
 
-impl Election {
+impl LeaderElection {
     /// Whether this is the hub of the folder, and not one beside it.
     pub(crate) fn serves(&self) -> bool {
         self.role == Role::Serve
@@ -225,10 +225,10 @@ impl Election {
 
     /// Waits until this process is chosen: `aih serve` as soon as the one before has ended, another one where there is no
     /// `aih serve`.
-    pub(crate) async fn won(&self) -> Elected {
+    pub(crate) async fn won(&self) -> Leadership {
         loop {
-            if let Some(elected) = self.stand() {
-                return elected;
+            if let Some(leadership) = self.try_win() {
+                return leadership;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -245,20 +245,20 @@ impl Election {
     }
 
     /// One attempt.
-    fn stand(&self) -> Option<Elected> {
+    fn try_win(&self) -> Option<Leadership> {
         if !self.serves() && self.is_served() {
             return None;
         }
         let attempt = || -> io::Result<Option<File>> {
             let file = open(&self.folder.join(HOOKS_LOCK))?;
             Ok(match lock(&file)? {
-                Held::Others => None,
-                Held::Mine | Held::NoLocks => Some(file),
+                LockHolder::Others => None,
+                LockHolder::Mine | LockHolder::NoLocks => Some(file),
             })
         };
         match attempt() {
             Ok(None) => None,
-            Ok(lock) => Some(Elected { _lock: lock }),
+            Ok(lock) => Some(Leadership { _lock: lock }),
             Err(error) => {
                 let folder = self.folder.display();
                 tracing::warn!(target: "aih::hook", "background hooks do not run: the file {folder}/{HOOKS_LOCK} cannot be opened: {error}");
@@ -275,7 +275,7 @@ impl Election {
 }
 
 /// Who holds a lock.
-enum Held {
+enum LockHolder {
     Mine,
     Others,
     /// The file system has no locks.
@@ -292,23 +292,23 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn lock(file: &File) -> io::Result<Held> {
+fn lock(file: &File) -> io::Result<LockHolder> {
     match file.try_lock() {
-        Ok(()) => Ok(Held::Mine),
-        Err(TryLockError::WouldBlock) => Ok(Held::Others),
+        Ok(()) => Ok(LockHolder::Mine),
+        Err(TryLockError::WouldBlock) => Ok(LockHolder::Others),
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
             tracing::warn!(target: "aih", "the file system of the data folder has no locks; let no second hub use it");
-            Ok(Held::NoLocks)
+            Ok(LockHolder::NoLocks)
         }
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-fn lock_soon(file: &File) -> io::Result<Held> {
+fn lock_soon(file: &File) -> io::Result<LockHolder> {
     let until = Instant::now() + PATIENCE;
     loop {
         match lock(file)? {
-            Held::Others if Instant::now() < until => std::thread::sleep(SOON),
+            LockHolder::Others if Instant::now() < until => std::thread::sleep(SOON),
             held => return Ok(held),
         }
     }
@@ -445,19 +445,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = |role| DataFolder::open(dir.path().to_owned(), role).unwrap();
         let (first, second) = (open(Role::Stdio), open(Role::Stdio));
-        let elected = first.election().stand().unwrap();
-        assert!(second.election().stand().is_none());
+        let leadership = first.election().try_win().unwrap();
+        assert!(second.election().try_win().is_none());
         let hub = open(Role::Serve);
         assert!(
-            hub.election().stand().is_none(),
+            hub.election().try_win().is_none(),
             "not before the other gave it up"
         );
         first.election().lost().await;
-        drop(elected);
-        assert!(second.election().stand().is_none(), "there is a hub");
+        drop(leadership);
+        assert!(second.election().try_win().is_none(), "there is a hub");
         let serves = hub.election().won().await;
         drop((serves, hub));
-        assert!(second.election().stand().is_some());
+        assert!(second.election().try_win().is_some());
     }
 
     #[test]
@@ -469,7 +469,7 @@ mod tests {
             anyhow::Error::new(no_space()).context("the keys cannot be written"),
             anyhow::Error::new(StoreError::DiskFull),
             anyhow::Error::new(OpenError {
-                place: "s.db".to_owned(),
+                location: "s.db".to_owned(),
                 kind: OpenErrorKind::File(no_space()),
             }),
             anyhow::Error::new(DataFolderError::Io {

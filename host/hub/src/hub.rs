@@ -9,17 +9,17 @@ use tokio::task::JoinHandle;
 
 use crate::{
     access::{KeyEntry, KeyRing, PermissionSet, Principal, RELOAD, first_key},
-    builtin::HubProvider,
+    builtin::BuiltinProvider,
     calls::{Calls, nested::ComponentCalls, record::Records},
     catalogue::Catalogue,
-    components::{ServerCalls, Surroundings, Workshop, read_grants},
+    components::{ComponentLoader, HostContext, ServerCalls, read_grants},
     config::{LoadedConfig, Problem, Problems, files},
     data::DataFolder,
     gateway::Gateway,
     hooks::Hooks,
     plugins::PluginServer,
     provider::{ChangeSignal, Provider},
-    registry::{HubContent, Inventory},
+    registry::{BuiltinContent, Inventory},
     upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
 };
 
@@ -34,12 +34,12 @@ pub struct Hub {
     /// What is registered.
     pub inventory: Arc<Inventory>,
     /// The hub's own tools, skills and configs.
-    pub own: Arc<HubProvider>,
+    pub own: Arc<BuiltinProvider>,
     /// What runs on events.
     pub hooks: Arc<Hooks>,
     /// What it remembers.
     pub store: Store,
-    house: Vec<JoinHandle<()>>,
+    background_tasks: Vec<JoinHandle<()>>,
     /// Given back last.
     _folder: DataFolder,
 }
@@ -52,29 +52,29 @@ impl Hub {
     pub async fn start(loaded: LoadedConfig, folder: DataFolder) -> anyhow::Result<Self> {
         let config = Arc::new(loaded);
         let reading = config.clone();
-        let content = tokio::task::spawn_blocking(move || HubContent::load(&reading)).await?;
+        let content = tokio::task::spawn_blocking(move || BuiltinContent::load(&reading)).await?;
         let url = config.config.store.url.expose_secret();
         let store = Store::open_with(url, &config.base_dir, &folder).await?;
         let signal = ChangeSignal::default();
         // Plugins and hooks call servers through the catalogue that holds the plugins: it is made first, and filled last.
         let catalogue = Catalogue::new(signal.clone());
-        let workshop = workshop(&config).await?;
+        let loader = loader(&config).await?;
         let records = Records::to_log();
-        let hooks = match &workshop {
-            Some(workshop) if !config.config.hooks.is_empty() => {
-                Hooks::start(&config, workshop, &store, |hooks| {
+        let hooks = match &loader {
+            Some(loader) if !config.config.hooks.is_empty() => {
+                Hooks::start(&config, loader, &store, |hooks| {
                     ComponentCalls::new(&catalogue, Calls::new(hooks, records.clone()))
                 })?
             }
             _ => Hooks::none(),
         };
         let inventory = Inventory::new(content, &catalogue, hooks.clone());
-        let own = HubProvider::new(inventory.clone(), signal.clone());
+        let own = BuiltinProvider::new(inventory.clone(), signal.clone());
         let mut providers: Vec<Arc<dyn Provider>> = vec![own.clone()];
-        if let Some(workshop) = &workshop {
+        if let Some(loader) = &loader {
             let calls = Calls::new(Arc::downgrade(&hooks), records.clone());
             let servers: Arc<dyn ServerCalls> = ComponentCalls::new(&catalogue, calls);
-            providers.extend(plugins(&config, workshop, &store, &servers, &signal)?);
+            providers.extend(plugins(&config, loader, &store, &servers, &signal)?);
         }
         let client = upstream::http_client().context("the HTTP client cannot be set up")?;
         let mcps = &config.config.mcps;
@@ -92,7 +92,7 @@ impl Hub {
             records,
             config.config.server.conversation_timeout,
         );
-        let house = vec![
+        let background_tasks = vec![
             tokio::spawn(catalogue.clone().run()),
             tokio::spawn(gateway.clone().run()),
         ];
@@ -104,7 +104,7 @@ impl Hub {
             own,
             hooks,
             store,
-            house,
+            background_tasks,
             _folder: folder,
         })
     }
@@ -124,7 +124,7 @@ impl Hub {
         self.hooks.stop(grace).await;
         let providers = self.catalogue.providers();
         futures::future::join_all(providers.iter().map(|p| p.shutdown(Duration::from_secs(3)))).await;
-        for task in self.house {
+        for task in self.background_tasks {
             task.abort();
         }
         self.store.close().await;
@@ -132,21 +132,21 @@ impl Hub {
 }
 
 /// What plugins and hooks are made with. A hub without either sets no runtime up.
-async fn workshop(config: &LoadedConfig) -> anyhow::Result<Option<Workshop>> {
+async fn loader(config: &LoadedConfig) -> anyhow::Result<Option<ComponentLoader>> {
     if config.config.plugins.is_empty() && config.config.hooks.is_empty() {
         return Ok(None);
     }
     let cache = config.data_dir().join("cache");
-    let workshop = tokio::task::spawn_blocking(move || Workshop::new(&cache, None))
+    let loader = tokio::task::spawn_blocking(move || ComponentLoader::new(&cache, None))
         .await?
         .context("plugins and hooks cannot be run on this machine")?;
-    Ok(Some(workshop))
+    Ok(Some(loader))
 }
 
 /// The plugins of the configuration.
 fn plugins(
     config: &LoadedConfig,
-    workshop: &Workshop,
+    loader: &ComponentLoader,
     store: &Store,
     servers: &Arc<dyn ServerCalls>,
     signal: &ChangeSignal,
@@ -154,7 +154,7 @@ fn plugins(
     let reserved = Arc::new(files::reserved(config));
     let mut plugins: Vec<Arc<dyn Provider>> = Vec::new();
     for entry in &config.config.plugins {
-        let around = Surroundings {
+        let around = HostContext {
             name: entry.name.as_str().into(),
             owner: format!("plugin/{}", entry.name).into(),
             mcps: Arc::new(
@@ -168,7 +168,7 @@ fn plugins(
         plugins.push(PluginServer::start(
             entry,
             around,
-            workshop.clone(),
+            loader.clone(),
             &reserved,
             signal.clone(),
         ));

@@ -26,9 +26,9 @@ pub const REQUESTS: usize = 256 * MIB;
 /// The same for one key.
 pub const REQUESTS_PER_KEY: usize = 64 * MIB;
 /// Bytes of requests without a key (webhooks), in all.
-pub const STRANGERS: usize = 16 * MIB;
+pub const UNAUTHENTICATED: usize = 16 * MIB;
 /// The same for one address.
-pub const STRANGERS_PER_ADDRESS: usize = 8 * MIB;
+pub const UNAUTHENTICATED_PER_ADDRESS: usize = 8 * MIB;
 /// Bytes of answers and questions that wait for a client, over all keys.
 pub const ANSWERS: usize = 256 * MIB;
 /// The same for one key.
@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// There is no room for so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{wanted} bytes find no room: {used} of the {limit} bytes that {whose} may hold are in use")]
-pub struct NoRoom {
+pub struct OutOfBudget {
     /// Whose limit it is.
     pub whose: &'static str,
     /// Bytes that were asked for.
@@ -116,7 +116,7 @@ impl Account {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn add(&self, wanted: usize) -> Result<(), NoRoom> {
+    fn add(&self, wanted: usize) -> Result<(), OutOfBudget> {
         for (depth, account) in self.chain().enumerate() {
             let fits = |used: usize| used.checked_add(wanted).filter(|sum| *sum <= account.limit);
             let added = account
@@ -126,7 +126,7 @@ impl Account {
                 for below in self.chain().take(depth) {
                     below.used.fetch_sub(wanted, Ordering::AcqRel);
                 }
-                return Err(NoRoom {
+                return Err(OutOfBudget {
                     whose: account.whose,
                     wanted,
                     used,
@@ -151,7 +151,7 @@ impl Account {
     ///
     /// # Errors
     /// There is no room here or in an account above.
-    pub fn take(self: &Arc<Self>, bytes: usize) -> Result<Permit, NoRoom> {
+    pub fn take(self: &Arc<Self>, bytes: usize) -> Result<Permit, OutOfBudget> {
         let mut permit = self.permit();
         permit.grow(bytes)?;
         Ok(permit)
@@ -196,7 +196,7 @@ impl Permit {
     ///
     /// # Errors
     /// There is no room; the permit stays as it was.
-    pub fn grow(&mut self, more: usize) -> Result<(), NoRoom> {
+    pub fn grow(&mut self, more: usize) -> Result<(), OutOfBudget> {
         self.account.add(more)?;
         self.bytes = self.bytes.saturating_add(more);
         Ok(())
@@ -206,11 +206,11 @@ impl Permit {
     ///
     /// # Errors
     /// There was no room for some seconds.
-    pub async fn grow_soon(&mut self, more: usize) -> Result<(), NoRoom> {
+    pub async fn grow_soon(&mut self, more: usize) -> Result<(), OutOfBudget> {
         self.grow_within(more, PATIENCE).await
     }
 
-    async fn grow_within(&mut self, more: usize, patience: Duration) -> Result<(), NoRoom> {
+    async fn grow_within(&mut self, more: usize, patience: Duration) -> Result<(), OutOfBudget> {
         if self.grow(more).is_ok() {
             return Ok(());
         }
@@ -310,7 +310,7 @@ pub(crate) fn count_dropped_event() {
 
 /// Where the bytes of a stream are accounted for.
 #[derive(Clone)]
-pub struct Room {
+pub struct StreamBudget {
     /// Answers and questions that wait for the client.
     pub waiting: Arc<Account>,
     /// Notifications that wait for it. Apart, so that they never take the place of an answer.
@@ -319,7 +319,7 @@ pub struct Room {
     pub kept: Option<Arc<Account>>,
 }
 
-impl Room {
+impl StreamBudget {
     /// The room of a stream that cannot be picked up again.
     #[must_use]
     pub fn once(&self) -> Self {
@@ -349,8 +349,8 @@ pub struct Memory {
 impl Memory {
     /// The room of a new session of this key.
     #[must_use]
-    pub fn session(&self, key: KeyId) -> Room {
-        Room {
+    pub fn session(&self, key: KeyId) -> StreamBudget {
+        StreamBudget {
             waiting: self.answers.of(key).below("this session", ANSWERS_PER_SESSION),
             notes: self.notes.of(key).below("this session", NOTES_PER_SESSION),
             kept: Some(self.kept.of(key).below("this session", KEPT_PER_SESSION)),
@@ -359,8 +359,8 @@ impl Memory {
 
     /// The room of a request without a session of this key.
     #[must_use]
-    pub fn once(&self, key: KeyId) -> Room {
-        Room {
+    pub fn once(&self, key: KeyId) -> StreamBudget {
+        StreamBudget {
             waiting: self.answers.of(key),
             notes: self.notes.of(key).below("this request", NOTES_PER_SESSION),
             kept: None,
@@ -372,7 +372,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             requests: Accounts::new(REQUESTS, "this key", REQUESTS_PER_KEY),
-            strangers: Accounts::new(STRANGERS, "this address", STRANGERS_PER_ADDRESS),
+            strangers: Accounts::new(UNAUTHENTICATED, "this address", UNAUTHENTICATED_PER_ADDRESS),
             answers: Accounts::new(ANSWERS, "this key", ANSWERS_PER_KEY),
             notes: Accounts::new(NOTES, "this key", NOTES_PER_KEY),
             kept: Accounts::new(KEPT, "this key", KEPT_PER_KEY),

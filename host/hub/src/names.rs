@@ -24,7 +24,7 @@ pub const MAX_NAMESPACE: usize = 30;
 pub const SEPARATOR: &str = "__";
 
 /// The namespace of the hub's own tools, skills and configs. No provider may take it.
-pub const HUB: &str = "aih";
+pub const BUILTIN: &str = "aih";
 
 /// The file at the root of a folder skill.
 pub const SKILL_MD: &str = "SKILL.md";
@@ -50,7 +50,7 @@ fn short_hash(text: &str) -> String {
 ///
 /// Only `[A-Za-z0-9_]`; never empty, never more than [`MAX_NAMESPACE`] characters, no `__` inside, no `_` at
 /// either end. Two providers can fall together (`my-mcp`, `my_mcp`): the check of the configuration refuses
-/// that, and the hub's own namespace, [`HUB`].
+/// that, and the hub's own namespace, [`BUILTIN`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Namespace(Arc<str>);
 
@@ -84,9 +84,9 @@ impl Namespace {
         Self(out.into())
     }
 
-    /// The hub's own namespace, [`HUB`].
+    /// The hub's own namespace, [`BUILTIN`].
     pub fn hub() -> Self {
-        Self(HUB.into())
+        Self(BUILTIN.into())
     }
 
     /// The namespace as text.

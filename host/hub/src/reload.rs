@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 
 use crate::{
     access::{AccessState, Principal},
-    builtin::HubProvider,
+    builtin::BuiltinProvider,
     config::{Config, LoadedConfig, Problems},
     hooks::Hooks,
     hub::{Hub, Keys},
-    registry::HubContent,
+    registry::BuiltinContent,
 };
 
 /// What a reload did.
@@ -43,7 +43,7 @@ pub struct Reloader {
     started: Arc<LoadedConfig>,
     /// Keeps two reloads apart.
     one_at_a_time: tokio::sync::Mutex<()>,
-    own: Arc<HubProvider>,
+    own: Arc<BuiltinProvider>,
     hooks: Arc<Hooks>,
     access: Arc<AccessState>,
 }
@@ -128,12 +128,15 @@ impl Reloader {
 }
 
 /// A hub that asks for no key reads none.
-fn read(path: &std::path::Path, no_auth: bool) -> Result<(LoadedConfig, Option<Keys>, HubContent), Problems> {
+fn read(
+    path: &std::path::Path,
+    no_auth: bool,
+) -> Result<(LoadedConfig, Option<Keys>, BuiltinContent), Problems> {
     let loaded = Config::load(path)?;
     let keys = match no_auth {
         true => None,
         false => Some(Keys::reload(&loaded)?),
     };
-    let content = HubContent::load(&loaded);
+    let content = BuiltinContent::load(&loaded);
     Ok((loaded, keys, content))
 }

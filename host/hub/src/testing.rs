@@ -44,10 +44,10 @@ pub(crate) fn client(version: ProtocolVersion, permissions: &[&str], peer: Arc<d
 }
 
 /// Hears nothing and answers nothing.
-pub(crate) struct Deaf;
+pub(crate) struct SilentPeer;
 
 #[async_trait]
-impl Peer for Deaf {
+impl Peer for SilentPeer {
     fn notify(&self, _: &str, _: &str, _: Option<RawJson>) {}
 
     async fn ask(&self, _: &str, _: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
@@ -56,13 +56,13 @@ impl Peer for Deaf {
 }
 
 /// An MCP server that lists what it is given and answers every request with an error.
-pub(crate) struct Lister {
+pub(crate) struct ListingProvider {
     name: &'static str,
     status: Mutex<ProviderStatus>,
     offers: Mutex<Arc<Offers>>,
 }
 
-impl Lister {
+impl ListingProvider {
     /// A server that is up.
     pub(crate) fn new(name: &'static str, offers: Offers) -> Arc<Self> {
         Arc::new(Self {
@@ -96,7 +96,7 @@ impl Lister {
 }
 
 #[async_trait]
-impl Provider for Lister {
+impl Provider for ListingProvider {
     fn name(&self) -> &str {
         self.name
     }

@@ -147,7 +147,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
                 "children get the limit that the hub was started with",
             ),
             ("provider", "a server is a provider"),
-            ("quiet", "polls connections without waking a thread"),
+            ("coalesce", "polls connections without waking a thread"),
             ("secrets", "what children may see of the environment"),
         ],
     ),
@@ -198,7 +198,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
             ("config", "certificate and key of `server.tls`"),
             ("memory", "bodies are accounted for"),
             ("open_files", "how many connections there may be"),
-            ("quiet", "polls connections without waking a thread"),
+            ("coalesce", "polls connections without waking a thread"),
         ],
     ),
     ("memory", &[("access", "what is held is held for a key")]),
@@ -216,7 +216,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
     ("names", &[]),
     ("observe", &[]),
     ("open_files", &[]),
-    ("quiet", &[]),
+    ("coalesce", &[]),
     ("secrets", &[]),
 ];
 

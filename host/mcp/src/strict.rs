@@ -68,7 +68,7 @@ pub(crate) enum Kind {
 
 /// Where an object stands, as far as the hub reads its members.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ObjectContext {
     Envelope,
     Params,
     Reference,
@@ -81,7 +81,7 @@ enum Place {
 }
 
 struct Frame {
-    place: Place,
+    context: ObjectContext,
     is_object: bool,
     /// Where its names begin in the table of all open objects.
     names_from: usize,
@@ -98,7 +98,7 @@ struct Scan<'t> {
     /// The names of open objects with many members, with the depth of each.
     many: Vec<(usize, HashSet<Cow<'t, str>>)>,
     /// Where the object would stand that may begin next.
-    next: Place,
+    next: ObjectContext,
     in_params: bool,
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn check(text: &str, kind: Kind, max_nesting: usize) -> Result<(), Fa
         frames: Vec::with_capacity(16),
         names: Vec::with_capacity(32),
         many: Vec::new(),
-        next: Place::Envelope,
+        next: ObjectContext::Envelope,
         in_params: false,
     };
     scan.run().map_err(|why| Fault {
@@ -181,13 +181,17 @@ impl<'t> Scan<'t> {
             self.in_params = false;
             return Err(format!("it nests deeper than {} levels", self.max_nesting));
         }
-        let place = if is_object { self.next } else { Place::Elsewhere };
+        let context = if is_object {
+            self.next
+        } else {
+            ObjectContext::Elsewhere
+        };
         self.frames.push(Frame {
-            place,
+            context,
             is_object,
             names_from: self.names.len(),
         });
-        self.next = Place::Elsewhere;
+        self.next = ObjectContext::Elsewhere;
         Ok(())
     }
 
@@ -199,7 +203,7 @@ impl<'t> Scan<'t> {
         if self.many.last().is_some_and(|(of, _)| *of == depth) {
             self.many.pop();
         }
-        self.next = Place::Elsewhere;
+        self.next = ObjectContext::Elsewhere;
     }
 
     /// Steps over a string; answers what stands between its quotes.
@@ -260,23 +264,23 @@ impl<'t> Scan<'t> {
         let Some(frame) = self.frames.last() else {
             return Ok(());
         };
-        let (place, from) = (frame.place, frame.names_from);
-        if place == Place::Envelope {
+        let (context, from) = (frame.context, frame.names_from);
+        if context == ObjectContext::Envelope {
             self.in_params = name == "params";
         }
         if name.contains('\0') {
             return Err("the name of a member holds the character U+0000".to_owned());
         }
-        let read: &[&str] = match place {
-            Place::Envelope => ENVELOPE,
-            Place::Params if self.kind == Kind::Known => READ_MEMBERS,
-            Place::Params => OF_UNKNOWN_METHODS,
-            Place::Reference => REFERENCE,
-            Place::Argument => ARGUMENT,
-            Place::Notifications => NOTIFICATIONS,
-            Place::Meta => META,
-            Place::Capabilities => CAPABILITIES,
-            Place::Elsewhere => &[],
+        let read: &[&str] = match context {
+            ObjectContext::Envelope => ENVELOPE,
+            ObjectContext::Params if self.kind == Kind::Known => READ_MEMBERS,
+            ObjectContext::Params => OF_UNKNOWN_METHODS,
+            ObjectContext::Reference => REFERENCE,
+            ObjectContext::Argument => ARGUMENT,
+            ObjectContext::Notifications => NOTIFICATIONS,
+            ObjectContext::Meta => META,
+            ObjectContext::Capabilities => CAPABILITIES,
+            ObjectContext::Elsewhere => &[],
         };
         if !read.contains(&&*name)
             && let Some(like) = read.iter().find(|known| differs_in_case_only(&name, known))
@@ -287,15 +291,15 @@ impl<'t> Scan<'t> {
             ));
         }
         self.once(&name, from)?;
-        self.next = match (place, &*name) {
-            (Place::Envelope, "params") => Place::Params,
-            (Place::Params, "_meta") => Place::Meta,
-            (Place::Params, "ref") => Place::Reference,
-            (Place::Params, "argument") => Place::Argument,
-            (Place::Params, "notifications") => Place::Notifications,
-            (Place::Params, "capabilities") => Place::Capabilities,
-            (Place::Meta, meta::CLIENT_CAPABILITIES) => Place::Capabilities,
-            _ => Place::Elsewhere,
+        self.next = match (context, &*name) {
+            (ObjectContext::Envelope, "params") => ObjectContext::Params,
+            (ObjectContext::Params, "_meta") => ObjectContext::Meta,
+            (ObjectContext::Params, "ref") => ObjectContext::Reference,
+            (ObjectContext::Params, "argument") => ObjectContext::Argument,
+            (ObjectContext::Params, "notifications") => ObjectContext::Notifications,
+            (ObjectContext::Params, "capabilities") => ObjectContext::Capabilities,
+            (ObjectContext::Meta, meta::CLIENT_CAPABILITIES) => ObjectContext::Capabilities,
+            _ => ObjectContext::Elsewhere,
         };
         self.names.push(name);
         Ok(())

@@ -18,10 +18,10 @@ use crate::error::LoadError;
 
 /// See the module.
 pub struct CompileCache {
-    place: Option<Place>,
+    cache_folder: Option<CacheFolder>,
 }
 
-struct Place {
+struct CacheFolder {
     folder: PathBuf,
     seal: Seal,
     /// What this engine's code is compatible with.
@@ -35,7 +35,7 @@ impl CompileCache {
     /// The folder cannot be made.
     pub(crate) fn open(folder: Option<&Path>, engine: &Engine) -> Result<Self, LoadError> {
         let Some(folder) = folder else {
-            return Ok(Self { place: None });
+            return Ok(Self { cache_folder: None });
         };
         let fault = |what: String| move |source| LoadError::Io { what, source };
         fs::DirBuilder::new()
@@ -49,7 +49,7 @@ impl CompileCache {
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
-            place: Some(Place {
+            cache_folder: Some(CacheFolder {
                 folder: folder.to_owned(),
                 seal,
                 engine: format!("{:016x}", hasher.finish()),
@@ -63,19 +63,21 @@ impl CompileCache {
     /// The bytes are no component.
     pub(crate) fn find(&self, engine: &Engine, wasm: &[u8]) -> Result<Option<Component>, LoadError> {
         check_kind(wasm)?;
-        let Some(place) = &self.place else {
+        let Some(cache_folder) = &self.cache_folder else {
             return Ok(None);
         };
         let component = blake3::hash(wasm);
-        let file = place.file(&component);
-        Ok(place.load(engine, &file, &component).unwrap_or_else(|why| {
-            tracing::warn!(
-                target: "aih::plugin",
-                file = %file.display(),
-                "a compiled component is not used and made anew: {why}"
-            );
-            None
-        }))
+        let file = cache_folder.file(&component);
+        Ok(cache_folder
+            .load(engine, &file, &component)
+            .unwrap_or_else(|why| {
+                tracing::warn!(
+                    target: "aih::plugin",
+                    file = %file.display(),
+                    "a compiled component is not used and made anew: {why}"
+                );
+                None
+            }))
     }
 
     /// The component of code that was made a moment ago from `wasm`, which is kept for the next time.
@@ -92,11 +94,11 @@ impl CompileCache {
         wasm: &[u8],
         code: &[u8],
     ) -> Result<Component, LoadError> {
-        if let Some(place) = &self.place {
+        if let Some(cache_folder) = &self.cache_folder {
             let component = blake3::hash(wasm);
-            let file = place.file(&component);
+            let file = cache_folder.file(&component);
             // A full disk costs the next start some seconds, nothing else.
-            if let Err(error) = place.seal.keep(&file, &place.of(&component), code) {
+            if let Err(error) = cache_folder.seal.keep(&file, &cache_folder.of(&component), code) {
                 tracing::warn!(
                     target: "aih::plugin",
                     file = %file.display(),
@@ -109,7 +111,7 @@ impl CompileCache {
     }
 }
 
-impl Place {
+impl CacheFolder {
     /// The file of a component's code.
     fn file(&self, component: &blake3::Hash) -> PathBuf {
         self.folder
@@ -185,8 +187,10 @@ mod tests {
             assert!(cache.find(&engine, component).unwrap().is_some());
         }
         // The files of the two, exchanged in pairs.
-        let place = cache.place.as_ref().unwrap();
-        let [one, other] = components.each_ref().map(|wasm| place.file(&blake3::hash(wasm)));
+        let cache_folder = cache.cache_folder.as_ref().unwrap();
+        let [one, other] = components
+            .each_ref()
+            .map(|wasm| cache_folder.file(&blake3::hash(wasm)));
         for kind in ["cwasm", "mark"] {
             let aside = folder.path().join("aside");
             fs::rename(one.with_extension(kind), &aside).unwrap();

@@ -17,7 +17,7 @@ use crate::{
         hook::{Hook, HookPre},
         plugin::{Plugin, PluginPre},
     },
-    compute::{self, Habits, Share},
+    compute::{self, ComputeHistory, TurnOwner},
     egress::Egress,
     engine::{Inner, Runtime, blocking},
     error::{CallError, LoadError, Stop},
@@ -104,11 +104,11 @@ struct LoadedInner {
     spec: Arc<Spec>,
     exports: Exports,
     /// What calls are made with.
-    full: Held,
+    full: SandboxParts,
     /// What tools are listed with: no grants.
-    bare: Held,
+    bare: SandboxParts,
     gate: Arc<Semaphore>,
-    habits: Arc<Habits>,
+    history: Arc<ComputeHistory>,
     /// Instances that calls left, for further ones: see [`Limits::warm`].
     warm: Mutex<Vec<Live>>,
     /// An instance that no call used, for the next one.
@@ -116,7 +116,7 @@ struct LoadedInner {
 }
 
 /// What sandboxes are made with, held for as long as the component is loaded.
-pub(crate) struct Held {
+pub(crate) struct SandboxParts {
     pub(crate) spec: Arc<Spec>,
     pub(crate) egress: Egress,
     /// The granted folders, open.
@@ -172,7 +172,7 @@ impl Loaded {
             World::Plugin => Exports::Plugin(PluginPre::new(pre).map_err(fault)?),
             World::Hook => Exports::Hook(HookPre::new(pre).map_err(fault)?),
         };
-        let full = Held {
+        let full = SandboxParts {
             egress: Egress::new(&spec.grants.http, runtime.tls.clone()),
             folders: folders.into(),
             spec: Arc::new(spec),
@@ -181,7 +181,7 @@ impl Loaded {
             grants: Grants::default(),
             ..Spec::clone(&full.spec)
         };
-        let bare = Held {
+        let bare = SandboxParts {
             egress: Egress::new(&[], runtime.tls.clone()),
             folders: Arc::default(),
             spec: Arc::new(bare),
@@ -195,7 +195,7 @@ impl Loaded {
                 spec,
                 exports,
                 bare,
-                habits: Arc::default(),
+                history: Arc::default(),
                 warm: Mutex::default(),
                 spare: Mutex::default(),
             }),
@@ -256,7 +256,7 @@ impl Loaded {
     /// Does work of the host for this component on a compute thread, where it keeps nobody else waiting: what takes longer
     /// than a few milliseconds, such as reading a large answer. The work is not done where its caller gives up first.
     pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        self.inner.runtime.compute.work(self.inner.share(), work).await
+        self.inner.runtime.compute.work(self.inner.owner(), work).await
     }
 
     /// Runs in a task of its own: a caller that goes away does not tear the guest down in the middle.
@@ -269,7 +269,7 @@ impl Loaded {
 }
 
 /// A place of the component's own and one of all.
-type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+type ConcurrencyPermits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// What a guest is asked.
 enum Job {
@@ -304,19 +304,19 @@ impl LoadedInner {
         let (came, patience) = (Instant::now(), context.patience);
         let limit = self.spec.limits.time;
         let cancel = context.cancel.clone();
-        let places = self.places(came, patience.unwrap_or(limit), &cancel).await?;
+        let permits = self.permits(came, patience.unwrap_or(limit), &cancel).await?;
         let time = match patience {
             Some(_) => limit,
             None => limit.saturating_sub(came.elapsed()),
         };
         let watch = Arc::new(Stopwatch::begin(time, patience, came.elapsed()));
         let kind = job.kind();
-        let share = match &context.principal {
-            Some(principal) => Share::Principal(principal.clone()),
-            None => self.share(),
+        let owner = match &context.principal {
+            Some(principal) => TurnOwner::Principal(principal.clone()),
+            None => self.owner(),
         };
-        let guest = Box::pin(self.clone().guest(job, context, watch.clone(), came, places));
-        let running = self.runtime.compute.run(guest, kind, self.habits.clone(), share);
+        let guest = Box::pin(self.clone().guest(job, context, watch.clone(), came, permits));
+        let running = self.runtime.compute.run(guest, kind, self.history.clone(), owner);
         tokio::select! {
             biased;
             done = running => done,
@@ -342,7 +342,7 @@ impl LoadedInner {
         context: Context,
         watch: Arc<Stopwatch>,
         came: Instant,
-        _places: Places,
+        _permits: ConcurrencyPermits,
     ) -> Result<Done, CallError> {
         let listing = matches!(job, Job::ListTools);
         let mut job = Some(job);
@@ -397,30 +397,30 @@ impl LoadedInner {
     }
 
     /// The share of its calls that are made in nobody's name.
-    fn share(&self) -> Share {
-        Share::Component(std::ptr::from_ref(self).addr())
+    fn owner(&self) -> TurnOwner {
+        TurnOwner::Component(std::ptr::from_ref(self).addr())
     }
 
     /// One place of the component's own and one of all.
-    async fn places(
+    async fn permits(
         &self,
         came: Instant,
         patience: Duration,
         cancel: &CancellationToken,
-    ) -> Result<Places, CallError> {
+    ) -> Result<ConcurrencyPermits, CallError> {
         let both = async {
             let own = self.gate.clone().acquire_owned().await;
             let shared = self.runtime.slots.clone().acquire_owned().await;
             // The semaphores are never closed.
             own.ok().zip(shared.ok())
         };
-        let places = tokio::select! {
+        let permits = tokio::select! {
             biased;
-            places = both => places,
+            permits = both => permits,
             () = tokio::time::sleep_until((came + patience).into()) => None,
             () = cancel.cancelled() => return Err(CallError::Cancelled),
         };
-        places.ok_or_else(|| CallError::Busy {
+        permits.ok_or_else(|| CallError::Busy {
             waited: came.elapsed(),
         })
     }
@@ -439,7 +439,7 @@ impl LoadedInner {
         (self.fresh(&self.full, begin), None)
     }
 
-    fn fresh(&self, held: &Held, begin: Begin) -> Store<Sandbox> {
+    fn fresh(&self, held: &SandboxParts, begin: Begin) -> Store<Sandbox> {
         let sandbox = Sandbox::new(held, begin);
         let mut store = Store::new(&self.runtime.engine, sandbox);
         store.limiter_async(Sandbox::limiter);
@@ -496,7 +496,7 @@ impl LoadedInner {
         if !idle::attended() || self.spec.limits.warm > 0 {
             return;
         }
-        let Some(place) = held(&self.spare)
+        let Some(permit) = held(&self.spare)
             .is_none()
             .then(|| self.runtime.spare())
             .flatten()
@@ -515,7 +515,7 @@ impl LoadedInner {
         let made = pin!(self.instantiate(&mut store)).poll(&mut task::Context::from_waker(Waker::noop()));
         // What fails here fails again in the call, which tells of it.
         if let Poll::Ready(Ok(instance)) = made {
-            *held(&self.spare) = Some((Live { store, instance }, place));
+            *held(&self.spare) = Some((Live { store, instance }, permit));
         }
     }
 

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     bindings::base::{Base, aih::host},
-    component::{Held, Spec},
+    component::{SandboxParts, Spec},
     egress::{Egress, WasiEgress},
     filesystem::{self, Files},
     grants::ClientFeature,
@@ -66,7 +66,7 @@ pub(crate) struct Begin {
 
 impl Sandbox {
     /// The data of a fresh store.
-    pub(crate) fn new(held: &Held, begin: Begin) -> Self {
+    pub(crate) fn new(held: &SandboxParts, begin: Begin) -> Self {
         let (spec, egress) = (held.spec.clone(), held.egress.clone());
         let log = Arc::new(CallLog::new(begin.host.clone()));
         let stdout = Printed::new(log.clone(), host::log::Level::Info);

@@ -62,11 +62,11 @@ impl CallLog {
 pub(crate) struct Printed {
     log: Arc<CallLog>,
     level: Level,
-    line: Arc<Mutex<Line>>,
+    line: Arc<Mutex<PartialLine>>,
 }
 
 #[derive(Default)]
-struct Line {
+struct PartialLine {
     begun: Vec<u8>,
     last: String,
 }
@@ -103,7 +103,7 @@ impl Printed {
         }
     }
 
-    fn emit(&self, line: &mut Line) {
+    fn emit(&self, line: &mut PartialLine) {
         let text = String::from_utf8_lossy(&line.begun);
         self.log.write(self.level, &text, None);
         if !text.trim().is_empty() {

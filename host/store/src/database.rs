@@ -79,12 +79,12 @@ impl Database {
     /// Opens what `url` names, relative to `base`, makes it where it is not there, and brings its schema up
     /// to date. With `claim` it is used by those alone whom that lets in.
     pub(super) async fn open(url: &str, base: &Path, claim: Option<&dyn Claim>) -> Result<Self, OpenError> {
-        let place = Place::parse(url, base)?;
+        let location = StoreLocation::parse(url, base)?;
         let named = |kind| OpenError {
-            place: place.to_string(),
+            location: location.to_string(),
             kind,
         };
-        let Place::File(path) = &place else {
+        let StoreLocation::File(path) = &location else {
             return Self::connect_memory().await.map_err(named);
         };
         let wanted = path.clone();
@@ -289,20 +289,20 @@ async fn migrate(connection: &mut AnyConnection) -> Result<(), OpenErrorKind> {
 
 /// The file that `url` names, relative to `base`; `None` where it is none of SQLite's or not on disk.
 pub fn file_of(url: &str, base: &Path) -> Option<PathBuf> {
-    match Place::parse(url, base) {
-        Ok(Place::File(path)) => Some(path),
-        Ok(Place::Memory) | Err(_) => None,
+    match StoreLocation::parse(url, base) {
+        Ok(StoreLocation::File(path)) => Some(path),
+        Ok(StoreLocation::Memory) | Err(_) => None,
     }
 }
 
 /// Where a store is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum StoreLocation {
     Memory,
     File(PathBuf),
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Memory => f.write_str("in memory"),
@@ -311,12 +311,12 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl Place {
+impl StoreLocation {
     /// Understands `sqlite://PATH`, `sqlite:PATH` and `sqlite::memory:`. In a path `%` escapes, as in any URL.
     pub(super) fn parse(url: &str, base: &Path) -> Result<Self, OpenError> {
         let scheme = url.split(':').next().unwrap_or_default();
         let bad = |kind| OpenError {
-            place: format!("{scheme}:…"),
+            location: format!("{scheme}:…"),
             kind,
         };
         let Some(rest) = url.strip_prefix("sqlite:") else {

@@ -8,10 +8,10 @@ use sqlx::migrate::MigrateError;
 
 /// The store did not open. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
-#[error("the store {place} cannot be opened: {kind}")]
+#[error("the store {location} cannot be opened: {kind}")]
 pub struct OpenError {
     /// The path of the file, or the scheme of the URL.
-    pub place: String,
+    pub location: String,
     /// Why, and what to do.
     #[source]
     pub kind: OpenErrorKind,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     OpenError, OpenErrorKind, Store, StoreError,
-    database::{Database, Place, files, known_schema},
+    database::{Database, StoreLocation, files, known_schema},
 };
 
 fn mode(path: &Path) -> u32 {
@@ -20,15 +20,18 @@ async fn refused(url: &str, base: &Path) -> OpenError {
 
 #[test]
 fn urls_name_files_below_the_configuration() {
-    let place = |url| Place::parse(url, Path::new("/base"));
-    let file = |path: &str| Place::File(path.into());
-    assert_eq!(place("sqlite://data/aih.db").unwrap(), file("/base/data/aih.db"));
-    assert_eq!(place("sqlite:data/aih.db").unwrap(), file("/base/data/aih.db"));
+    let location = |url| StoreLocation::parse(url, Path::new("/base"));
+    let file = |path: &str| StoreLocation::File(path.into());
     assert_eq!(
-        place("sqlite:///var/a%20b%3f.db?mode=rwc").unwrap(),
+        location("sqlite://data/aih.db").unwrap(),
+        file("/base/data/aih.db")
+    );
+    assert_eq!(location("sqlite:data/aih.db").unwrap(), file("/base/data/aih.db"));
+    assert_eq!(
+        location("sqlite:///var/a%20b%3f.db?mode=rwc").unwrap(),
         file("/var/a b?.db")
     );
-    assert_eq!(place("sqlite::memory:").unwrap(), Place::Memory);
+    assert_eq!(location("sqlite::memory:").unwrap(), StoreLocation::Memory);
     for bad in [
         "sqlite:",
         "sqlite://",
@@ -37,10 +40,10 @@ fn urls_name_files_below_the_configuration() {
         "sqlite:%ff",
         "mysql://a",
     ] {
-        let error = place(bad).unwrap_err();
+        let error = location(bad).unwrap_err();
         assert!(matches!(error.kind, OpenErrorKind::Url(_)), "{bad}: {error}");
     }
-    let error = place("postgres://user:hunter2@host/db").unwrap_err();
+    let error = location("postgres://user:hunter2@host/db").unwrap_err();
     assert!(matches!(error.kind, OpenErrorKind::Unsupported));
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 }

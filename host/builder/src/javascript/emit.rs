@@ -8,7 +8,7 @@ use super::{
     parse::{Parsed, Range},
     resolve::Target,
 };
-use crate::{BuildError, Place, World};
+use crate::{BuildError, SourcePosition, World};
 
 /// The name of the `import` that stands for an `import(…)`.
 const DYNAMIC: &str = "__aih_dynamic_";
@@ -227,15 +227,15 @@ fn apply(text: &str, mut edits: Vec<(Range, String)>) -> String {
 
 /// Why a `require` or an `import(…)` fails when it is reached.
 pub(super) fn why_not(module: &Module, name: &str, target: Option<&Target>) -> String {
-    let place = Place {
+    let position = SourcePosition {
         file: module.name.clone(),
         line: 0,
         column: 0,
     };
     match target {
-        Some(Target::Node) => node(place, name).to_string(),
-        Some(Target::Missing(why)) => missing(place, name, why.as_deref()).to_string(),
-        _ => missing(place, name, None).to_string(),
+        Some(Target::Node) => node(position, name).to_string(),
+        Some(Target::Missing(why)) => missing(position, name, why.as_deref()).to_string(),
+        _ => missing(position, name, None).to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     parse::{self, Hint, Kind, Parsed, Wanted},
     resolve::{PACKAGE_FOLDERS, Resolver, Target, package_of},
 };
-use crate::{BuildError, Place, child::read_input, digest::hash_of, job::Input};
+use crate::{BuildError, SourcePosition, child::read_input, digest::hash_of, job::Input};
 
 /// Most modules of one source.
 const MAX_MODULES: usize = 10_000;
@@ -131,7 +131,7 @@ impl Graph {
             .to_string();
         let content = self.read(path)?;
         let source = String::from_utf8(content).map_err(|_| BuildError::Syntax {
-            place: at_file(&shown),
+            position: at_file(&shown),
             message: "the file is not UTF-8 text: save it as UTF-8".to_owned(),
         })?;
         let (content, node_mode) = if path.extension().is_some_and(|e| e == "json") {
@@ -241,14 +241,14 @@ impl Graph {
         let mut imports = BTreeMap::new();
         for (name, (line, column)) in requests {
             let target = self.resolver.resolve(&path, &name, false);
-            let place = Place {
+            let position = SourcePosition {
                 file: shown.clone(),
                 line,
                 column,
             };
             match &target {
-                Target::Missing(why) => return Err(missing(place, &name, why.as_deref())),
-                Target::Node => return Err(node(place, &name)),
+                Target::Missing(why) => return Err(missing(position, &name, why.as_deref())),
+                Target::Node => return Err(node(position, &name)),
                 _ => {}
             }
             imports.insert(name, target);
@@ -300,7 +300,7 @@ fn json(shown: &str, source: String) -> Result<String, BuildError> {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(e) => Err(BuildError::Syntax {
-            place: Place {
+            position: SourcePosition {
                 file: shown.to_owned(),
                 line: u32::try_from(e.line()).unwrap_or(0),
                 column: u32::try_from(e.column()).unwrap_or(0),
@@ -310,8 +310,8 @@ fn json(shown: &str, source: String) -> Result<String, BuildError> {
     }
 }
 
-fn at_file(shown: &str) -> Place {
-    Place {
+fn at_file(shown: &str) -> SourcePosition {
+    SourcePosition {
         file: shown.to_owned(),
         line: 0,
         column: 0,
@@ -319,7 +319,7 @@ fn at_file(shown: &str) -> Place {
 }
 
 /// An import that leads nowhere.
-pub(super) fn missing(place: Place, name: &str, why: Option<&str>) -> BuildError {
+pub(super) fn missing(position: SourcePosition, name: &str, why: Option<&str>) -> BuildError {
     let hint = match (why, package_of(name)) {
         (Some(why), _) => why.to_owned(),
         (None, Some("aih-plugin")) => "the SDK has no such module".to_owned(),
@@ -329,14 +329,14 @@ pub(super) fn missing(place: Place, name: &str, why: Option<&str>) -> BuildError
         (None, None) => "there is no such file; check the path".to_owned(),
     };
     BuildError::MissingImport {
-        place,
+        position,
         name: name.to_owned(),
         hint,
     }
 }
 
 /// A module of Node.
-pub(super) fn node(place: Place, name: &str) -> BuildError {
+pub(super) fn node(position: SourcePosition, name: &str) -> BuildError {
     let hint = match name.strip_prefix("node:").unwrap_or(name) {
         "fs" | "fs/promises" => {
             "it has no file system; keep data in the SDK's `state`, or import a JSON file"
@@ -348,12 +348,12 @@ pub(super) fn node(place: Place, name: &str) -> BuildError {
         "os" => "it runs in no operating system",
         _ => "it is part of Node; use a package that runs in browsers or workers",
     };
-    let hint = match package_at(&place.file) {
+    let hint = match package_at(&position.file) {
         Some(package) => format!("{hint}. The package `{package}` needs it: use another"),
         None => hint.to_owned(),
     };
     BuildError::Unsupported {
-        place,
+        position,
         name: name.to_owned(),
         hint,
     }
@@ -376,7 +376,7 @@ fn unsupported_file(shown: &str, name: &str, extension: &str) -> BuildError {
         _ => "only JavaScript, TypeScript and JSON files can be imported",
     };
     BuildError::Unsupported {
-        place: at_file(shown),
+        position: at_file(shown),
         name: name.to_owned(),
         hint: hint.to_owned(),
     }

@@ -16,7 +16,7 @@ mod resolve;
 use componentize_qjs::{ComponentizeOpts, Runtime, componentize};
 
 use crate::{
-    BuildError, Place, World, embedded,
+    BuildError, SourcePosition, World, embedded,
     job::{Input, Job},
 };
 
@@ -105,11 +105,11 @@ fn export(world: World) -> &'static str {
 /// What the engine says when the top level failed: a message, and perhaps a stack with places in the stage.
 fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
     let text = format!("{error:#}");
-    let place = text
+    let position = text
         .lines()
-        .filter_map(place_in)
-        .find(|place| !place.file.starts_with(OURS))
-        .unwrap_or_else(|| Place {
+        .filter_map(position_in)
+        .find(|position| !position.file.starts_with(OURS))
+        .unwrap_or_else(|| SourcePosition {
             file: entry_name(job),
             line: 0,
             column: 0,
@@ -132,7 +132,7 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
         let (file, rest) = said.split_once(": `")?;
         let (name, hint) = rest.split_once("` cannot be used in a sandbox: ")?;
         Some(BuildError::Unsupported {
-            place: Place {
+            position: SourcePosition {
                 file: file.to_owned(),
                 line: 0,
                 column: 0,
@@ -146,12 +146,12 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
     }
     if let Some(message) = message.strip_prefix("SyntaxError: ") {
         return BuildError::Syntax {
-            place,
+            position,
             message: message.chars().take(500).collect(),
         };
     }
     BuildError::TopLevel {
-        place,
+        position,
         message: message.chars().take(500).collect(),
     }
 }
@@ -179,7 +179,7 @@ const ENGINE_SAYS: [&str; 5] = [
 ];
 
 /// The place in a line such as `    at f (/plugin.js:3:7)`.
-fn place_in(line: &str) -> Option<Place> {
+fn position_in(line: &str) -> Option<SourcePosition> {
     let inner = line.trim().strip_prefix("at ")?;
     let inner = inner
         .rsplit_once('(')
@@ -191,7 +191,7 @@ fn place_in(line: &str) -> Option<Place> {
         None => (middle, last.parse().ok()?, 0),
     };
     let file = file.strip_prefix('/')?;
-    Some(Place {
+    Some(SourcePosition {
         file: file.to_owned(),
         line,
         column,
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_place_is_read_from_a_stack() {
-        let place = place_in("    at f (/lib/a.js:3:7)").unwrap();
-        assert_eq!(place.to_string(), "lib/a.js:3:7");
-        assert_eq!(place_in("    at /a.js:12").unwrap().to_string(), "a.js:12");
-        assert!(place_in("TypeError: not a function").is_none());
-        assert!(place_in("    at <eval> (native)").is_none());
+        let position = position_in("    at f (/lib/a.js:3:7)").unwrap();
+        assert_eq!(position.to_string(), "lib/a.js:3:7");
+        assert_eq!(position_in("    at /a.js:12").unwrap().to_string(), "a.js:12");
+        assert!(position_in("TypeError: not a function").is_none());
+        assert!(position_in("    at <eval> (native)").is_none());
     }
 }

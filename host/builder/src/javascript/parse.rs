@@ -21,7 +21,7 @@ use oxc::{
     transformer::{EnvOptions, TransformOptions, Transformer},
 };
 
-use crate::{BuildError, Place};
+use crate::{BuildError, SourcePosition};
 
 /// How a module takes and gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(super) struct Wanted {
 }
 
 /// Line and column, from 1, of requests by their names.
-pub(super) type Places = BTreeMap<String, (u32, u32)>;
+pub(super) type SourcePositions = BTreeMap<String, (u32, u32)>;
 
 /// A module that was read.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(super) struct Parsed {
     pub(super) text: String,
     pub(super) requests: Vec<Request>,
     /// Where requests stand in the file, if `text` is not what stands there.
-    pub(super) written: Places,
+    pub(super) written: SourcePositions,
     pub(super) wants: Vec<(String, Wanted)>,
     pub(super) dynamic: Vec<Dynamic>,
     pub(super) metas: Vec<Range>,
@@ -157,7 +157,7 @@ fn collect(
         kind: if is_module { Kind::Module } else { Kind::CommonJs },
         text: text.to_owned(),
         requests: Vec::new(),
-        written: Places::new(),
+        written: SourcePositions::new(),
         wants: Vec::new(),
         dynamic: Vec::new(),
         metas: record.import_metas.iter().map(|span| range(*span)).collect(),
@@ -272,7 +272,7 @@ fn strip_types(
     path: &Path,
     name: &str,
     source: &str,
-) -> Result<(String, Places), BuildError> {
+) -> Result<(String, SourcePositions), BuildError> {
     let parsed = Parser::new(allocator, source, SourceType::ts()).parse();
     let fail = |problem: &OxcDiagnostic| Err(syntax(name, source, problem));
     if let Some(problem) = parsed.diagnostics.first() {
@@ -314,7 +314,7 @@ fn syntax(name: &str, source: &str, problem: &OxcDiagnostic) -> BuildError {
         message = format!("{message} ({help})");
     }
     BuildError::Syntax {
-        place: Place {
+        position: SourcePosition {
             file: name.to_owned(),
             line,
             column,
@@ -511,7 +511,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_says_where() {
-        for (name, source, place) in [
+        for (name, source, position) in [
             ("a.js", "let a = 1;\nlet b = ;\n", "a.js:2:9"),
             ("a.js", "let a;\nlet a;\n", "a.js:1:5"),
             ("a.ts", "const a: = 1;\n", "a.ts:1:10"),
@@ -527,10 +527,10 @@ mod tests {
         ] {
             match parse(Path::new(name), name, source, Hint::Open) {
                 Err(BuildError::Syntax {
-                    place: found,
+                    position: found,
                     message,
                 }) => {
-                    assert_eq!(found.to_string(), place, "{source}: {message}");
+                    assert_eq!(found.to_string(), position, "{source}: {message}");
                 }
                 other => panic!("{source}: {other:?}"),
             }

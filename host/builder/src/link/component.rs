@@ -13,7 +13,7 @@ use wasmparser::{
 };
 
 use super::{
-    Apart, Result, at, copy,
+    CannotLink, Result, at, copy,
     library::{Sort, count},
     merge::{Export, IMPORTS, Merge},
     part, raw_module,
@@ -162,7 +162,7 @@ impl<'a> Inner<'a> {
             Instance::Bag(items) => {
                 let (sort, index) = items
                     .get(name)
-                    .ok_or_else(|| Apart::because(format!("nothing is exported as `{name}`")))?;
+                    .ok_or_else(|| CannotLink::because(format!("nothing is exported as `{name}`")))?;
                 self.meaning(*sort, *index)
             }
         }
@@ -189,10 +189,10 @@ impl<'a> Inner<'a> {
     /// Where an import of an instance comes from.
     pub(super) fn import(&self, instance: u32, import: &Import<'a>) -> Result<Source<'a>> {
         let Instance::Of { args, .. } = at(&self.instances, instance)? else {
-            return Err(Apart::because("it is no instance of a module"));
+            return Err(CannotLink::because("it is no instance of a module"));
         };
         let from = args.get(import.module);
-        let from = from.ok_or_else(|| Apart::because(format!("nobody gives `{}`", import.module)))?;
+        let from = from.ok_or_else(|| CannotLink::because(format!("nobody gives `{}`", import.module)))?;
         self.export(*from, import.name)
     }
 
@@ -247,7 +247,7 @@ impl<'a> Inner<'a> {
 
 fn no_module(is: bool) -> Result<()> {
     if is {
-        return Err(Apart::because("a module comes from elsewhere or goes there"));
+        return Err(CannotLink::because("a module comes from elsewhere or goes there"));
     }
     Ok(())
 }
@@ -285,7 +285,7 @@ impl Numbers {
 
     fn new_of(&self, old: u32) -> Result<u32> {
         let found = self.map.get(&old).copied();
-        found.ok_or_else(|| Apart::because(format!("item {old} is wanted before it is there")))
+        found.ok_or_else(|| CannotLink::because(format!("item {old} is wanted before it is there")))
     }
 }
 
@@ -492,28 +492,28 @@ impl<'w, 'a> Writer<'w, 'a> {
         self.items.entry(sort).or_default().new_of(old)
     }
 
-    fn reencoded(&mut self, sort: Sort, old: u32) -> std::result::Result<u32, reencode::Error<Apart>> {
+    fn reencoded(&mut self, sort: Sort, old: u32) -> std::result::Result<u32, reencode::Error<CannotLink>> {
         self.index(sort, old).map_err(reencode::Error::UserError)
     }
 }
 
 /// Of the canonical functions; all else is written above.
 impl Reencode for Writer<'_, '_> {
-    type Error = Apart;
+    type Error = CannotLink;
 
-    fn function_index(&mut self, func: u32) -> std::result::Result<u32, reencode::Error<Apart>> {
+    fn function_index(&mut self, func: u32) -> std::result::Result<u32, reencode::Error<CannotLink>> {
         self.reencoded(Sort::Func, func)
     }
 
-    fn memory_index(&mut self, memory: u32) -> std::result::Result<u32, reencode::Error<Apart>> {
+    fn memory_index(&mut self, memory: u32) -> std::result::Result<u32, reencode::Error<CannotLink>> {
         self.reencoded(Sort::Memory, memory)
     }
 
-    fn table_index(&mut self, table: u32) -> std::result::Result<u32, reencode::Error<Apart>> {
+    fn table_index(&mut self, table: u32) -> std::result::Result<u32, reencode::Error<CannotLink>> {
         self.reencoded(Sort::Table, table)
     }
 
-    fn global_index(&mut self, global: u32) -> std::result::Result<u32, reencode::Error<Apart>> {
+    fn global_index(&mut self, global: u32) -> std::result::Result<u32, reencode::Error<CannotLink>> {
         self.reencoded(Sort::Global, global)
     }
 }

@@ -9,7 +9,7 @@ use wasmparser::{
     RecGroup, SectionLimited, TableType, TypeRef,
 };
 
-use super::{Apart, Result, at};
+use super::{CannotLink, Result, at};
 
 /// The custom section of a module that is to be linked dynamically.
 const DYNAMIC: &str = "dylink.0";
@@ -30,7 +30,7 @@ impl Sort {
             ExternalKind::Table => Ok(Self::Table),
             ExternalKind::Memory => Ok(Self::Memory),
             ExternalKind::Global => Ok(Self::Global),
-            _ => Err(Apart::because("it has what this linker does not know")),
+            _ => Err(CannotLink::because("it has what this linker does not know")),
         }
     }
 }
@@ -165,7 +165,7 @@ impl<'a> Library<'a> {
     pub(super) fn export(&self, sort: Sort, name: &str) -> Result<u32> {
         match self.exports.get(name) {
             Some((found, index)) if *found == sort => Ok(*index),
-            _ => Err(Apart::because(format!(
+            _ => Err(CannotLink::because(format!(
                 "there is no export `{name}` of that sort"
             ))),
         }
@@ -203,7 +203,7 @@ impl<'a> Library<'a> {
             None => func_type(at(&self.imported_funcs, func)?)?,
         };
         let known = at(&self.types, ty)?.as_ref();
-        known.ok_or_else(|| Apart::because("a function's type is none"))
+        known.ok_or_else(|| CannotLink::because("a function's type is none"))
     }
 
     /// The value of one of its own globals, where it begins as a number.
@@ -222,10 +222,10 @@ impl<'a> Library<'a> {
             return Ok(None);
         };
         let ElementItems::Functions(funcs) = &element.items else {
-            return Err(Apart::because("a table holds more than functions"));
+            return Err(CannotLink::because("a table holds more than functions"));
         };
         let offset = constant(offset_expr, base).and_then(|offset| u32::try_from(offset).ok());
-        let offset = offset.ok_or_else(|| Apart::because("a place in a table is not known"))?;
+        let offset = offset.ok_or_else(|| CannotLink::because("a place in a table is not known"))?;
         let funcs = funcs.clone().into_iter().collect::<std::result::Result<_, _>>()?;
         Ok(Some((offset, funcs)))
     }
@@ -254,7 +254,7 @@ impl<'a> Library<'a> {
                     | Operator::TableFill { .. }
                     | Operator::TableCopy { .. }
                     | Operator::TableInit { .. } => {
-                        return Err(Apart::because("a library changes its table"));
+                        return Err(CannotLink::because("a library changes its table"));
                     }
                     _ => {}
                 }
@@ -302,7 +302,7 @@ impl<'a> Library<'a> {
     pub(super) fn holds_only_trampolines(&self) -> Result<()> {
         let own = self.imported_tables.is_empty() && self.tables.len() == 1 && self.elements.is_empty();
         if self.strange || !own {
-            return Err(Apart::because(
+            return Err(CannotLink::because(
                 "the module with the memory has more than expected",
             ));
         }
@@ -319,7 +319,7 @@ impl<'a> Library<'a> {
                         | Operator::TableGet { .. }
                 );
                 if looks {
-                    return Err(Apart::because(
+                    return Err(CannotLink::because(
                         "the module with the memory does more than expected",
                     ));
                 }
@@ -339,7 +339,7 @@ fn take_all<'a, T: FromReader<'a>>(items: &mut Vec<T>, section: SectionLimited<'
 pub(super) fn func_type(import: &Import<'_>) -> Result<u32> {
     match import.ty {
         TypeRef::Func(ty) => Ok(ty),
-        _ => Err(Apart::because("an import is no function")),
+        _ => Err(CannotLink::because("an import is no function")),
     }
 }
 

@@ -11,11 +11,11 @@ use wasm_encoder::{
 use wasmparser::{ElementKind, Import, TypeRef};
 
 use super::{
-    Apart, Result, at,
+    CannotLink, Result, at,
     component::{Inner, Source},
     library::{Library, Sort, count, func_type},
     past,
-    plan::{Brought, Imports, Plan, Target},
+    plan::{Imports, LibraryImports, Plan, Target},
 };
 
 /// The module's imports are all of this name, and called by their number.
@@ -56,12 +56,14 @@ impl<'i, 'a> Merge<'i, 'a> {
     pub(super) fn new(inner: &'i Inner<'a>) -> Result<Self> {
         let (libs, mut others) = parts(inner)?;
         let (Some(first), Some(last)) = (libs.first(), libs.last()) else {
-            return Err(Apart::because("no library is instantiated"));
+            return Err(CannotLink::because("no library is instantiated"));
         };
         let (first, last) = (first.instance, last.instance);
         let between = |part: &Part<'a>| (first..last).contains(&part.instance);
         if others.iter().any(|part| part.library.starts && between(part)) {
-            return Err(Apart::because("something runs before the last library is there"));
+            return Err(CannotLink::because(
+                "something runs before the last library is there",
+            ));
         }
         let (memory, table) = ground(inner, &libs)?;
         let home = |source| match source {
@@ -70,7 +72,7 @@ impl<'i, 'a> Merge<'i, 'a> {
         };
         let env = match (home(memory), home(table)) {
             (Some(env), Some(same)) if env == same => others.swap_remove(env),
-            _ => return Err(Apart::because("memory and table are not of one module")),
+            _ => return Err(CannotLink::because("memory and table are not of one module")),
         };
         env.library.holds_only_trampolines()?;
         let mut merge = Self {
@@ -111,15 +113,17 @@ impl<'i, 'a> Merge<'i, 'a> {
         let only_fills = module.is_passive() && module.exports.is_empty() && part.instance > last;
         let has_one_table = module.imported_tables.len() == 1 && module.tables.is_empty();
         if self.filler.is_some() || !only_fills || !has_one_table {
-            return Err(Apart::because("more than one module uses the libraries' table"));
+            return Err(CannotLink::because(
+                "more than one module uses the libraries' table",
+            ));
         }
         for element in &module.elements {
             let Some((first, funcs)) = module.written(element, &|_| None)? else {
                 continue;
             };
-            for (place, func) in (first..).zip(funcs) {
+            for (location, func) in (first..).zip(funcs) {
                 let source = self.source(&part, at(&module.imported_funcs, func)?)?;
-                self.slots.insert(place, source);
+                self.slots.insert(location, source);
             }
         }
         self.filler = Some(part);
@@ -144,12 +148,12 @@ impl<'i, 'a> Merge<'i, 'a> {
 
     /// Notes that a function is called from outside the libraries, so that its trampoline must lead somewhere.
     pub(super) fn call(&mut self, source: Source<'a>) -> Result<()> {
-        self.called.extend(self.place(source)?);
+        self.called.extend(self.location(source)?);
         Ok(())
     }
 
     /// The place in the table that a trampoline leads to.
-    fn place(&self, source: Source<'a>) -> Result<Option<u32>> {
+    fn location(&self, source: Source<'a>) -> Result<Option<u32>> {
         match source {
             Source::Export { instance, name } if instance == self.env.instance => {
                 match self.env.library.exports.get(name) {
@@ -209,7 +213,7 @@ impl<'i, 'a> Merge<'i, 'a> {
     fn part(&self, lib: usize) -> Result<&Part<'a>> {
         self.libs
             .get(lib)
-            .ok_or_else(|| Apart::because("there is no such library"))
+            .ok_or_else(|| CannotLink::because("there is no such library"))
     }
 
     /// What an export of an instance is in the end.
@@ -223,7 +227,10 @@ impl<'i, 'a> Merge<'i, 'a> {
                 return Ok(Target::Outside(source));
             };
             let Some(lib) = self.lib(instance) else {
-                match self.place(source)?.and_then(|place| self.slots.get(&place)) {
+                match self
+                    .location(source)?
+                    .and_then(|location| self.slots.get(&location))
+                {
                     Some(behind) if self.fits(source, *behind)? => source = *behind,
                     _ => return Ok(Target::Outside(source)),
                 }
@@ -243,7 +250,7 @@ impl<'i, 'a> Merge<'i, 'a> {
                 }
             }
         }
-        Err(Apart::because("functions stand for each other in a circle"))
+        Err(CannotLink::because("functions stand for each other in a circle"))
     }
 
     /// Whether what is behind a trampoline has its type: otherwise a call of it traps, and is to do so.
@@ -271,7 +278,7 @@ impl<'i, 'a> Merge<'i, 'a> {
     pub(super) fn plan(&self) -> Result<Plan<'a>> {
         let mut imports = Imports::default();
         let mut types = 0;
-        let mut brought = Vec::new();
+        let mut imported = Vec::new();
         for part in &self.libs {
             let library = &part.library;
             let first_type = types;
@@ -280,7 +287,7 @@ impl<'i, 'a> Merge<'i, 'a> {
             for import in &library.imported_funcs {
                 let target = self.target(Sort::Func, self.source(part, import)?)?;
                 let ty = EntityType::Function(past(first_type, func_type(import)?)?);
-                funcs.push(imports.place(Sort::Func, target, ty));
+                funcs.push(imports.location(Sort::Func, target, ty));
             }
             let mut globals = Vec::new();
             for import in &library.imported_globals {
@@ -288,7 +295,7 @@ impl<'i, 'a> Merge<'i, 'a> {
                     continue;
                 };
                 let target = self.target(Sort::Global, self.source(part, import)?)?;
-                globals.push(imports.place(Sort::Global, target, EntityType::Global(ty.try_into()?)));
+                globals.push(imports.location(Sort::Global, target, EntityType::Global(ty.try_into()?)));
             }
             for import in &library.imported_memories {
                 if let TypeRef::Memory(ty) = import.ty {
@@ -296,14 +303,14 @@ impl<'i, 'a> Merge<'i, 'a> {
                     imports.number(Sort::Memory, self.source(part, import)?, ty);
                 }
             }
-            brought.push(Brought {
+            imported.push(LibraryImports {
                 library,
                 types: first_type,
                 funcs,
                 globals,
             });
         }
-        Plan::new(imports, brought)
+        Plan::new(imports, imported)
     }
 
     /// The one module.
@@ -353,12 +360,12 @@ impl<'i, 'a> Merge<'i, 'a> {
             }
         }
         // What the filler writes, after the libraries as before; what the module's own table is not prepared with comes last.
-        let own = self.slots.keys().map(|place| (own_table, *place));
-        for (table, place) in own.chain(shared.into_iter().map(|place| (0, place))) {
-            let source = self.slots.get(&place);
-            let source = *source.ok_or_else(|| Apart::because("a trampoline leads nowhere"))?;
+        let own = self.slots.keys().map(|location| (own_table, *location));
+        for (table, location) in own.chain(shared.into_iter().map(|location| (0, location))) {
+            let source = self.slots.get(&location);
+            let source = *source.ok_or_else(|| CannotLink::because("a trampoline leads nowhere"))?;
             let func = plan.index(Sort::Func, self.target(Sort::Func, source)?)?;
-            write(&mut elements, table, place, &[func])?;
+            write(&mut elements, table, location, &[func])?;
         }
 
         let mut exported = ExportSection::new();
@@ -403,24 +410,24 @@ impl<'i, 'a> Merge<'i, 'a> {
 
     /// The places of the table of `env` that must lead to a function: then the module imports that table.
     fn shared(&self, plan: &mut Plan<'a>) -> Result<BTreeSet<u32>> {
-        let mut places = self.called.clone();
+        let mut locations = self.called.clone();
         for (_, source, _) in &plan.imports.items {
-            places.extend(self.place(*source)?);
+            locations.extend(self.location(*source)?);
         }
-        places.retain(|place| self.slots.contains_key(place));
-        if !places.is_empty() {
+        locations.retain(|location| self.slots.contains_key(location));
+        if !locations.is_empty() {
             let ty = *at(&self.env.library.tables, 0)?;
             let ty = ty.try_into()?;
             plan.imports
                 .number(Sort::Table, self.table, EntityType::Table(ty));
         }
-        Ok(places)
+        Ok(locations)
     }
 }
 
 /// Writes functions into a table at the start.
 fn write(elements: &mut ElementSection, table: u32, first: u32, funcs: &[u32]) -> Result<()> {
-    let first = i32::try_from(first).map_err(|_| Apart::because("a table is too large"))?;
+    let first = i32::try_from(first).map_err(|_| CannotLink::because("a table is too large"))?;
     let table = (table != 0).then_some(table);
     elements.active(
         table,
@@ -442,7 +449,7 @@ fn parts<'a>(inner: &Inner<'a>) -> Result<(Vec<Part<'a>>, Vec<Part<'a>>)> {
         } else if seen.insert(module) {
             libs.push(part);
         } else {
-            return Err(Apart::because("a library is instantiated twice"));
+            return Err(CannotLink::because("a library is instantiated twice"));
         }
     }
     Ok((libs, others))
@@ -454,10 +461,12 @@ fn ground<'a>(inner: &Inner<'a>, libs: &[Part<'a>]) -> Result<(Source<'a>, Sourc
     for part in libs {
         let library = &part.library;
         if library.strange || library.starts || library.memories > 0 || !library.tables.is_empty() {
-            return Err(Apart::because("a library has what this linker does not know"));
+            return Err(CannotLink::because(
+                "a library has what this linker does not know",
+            ));
         }
         if library.imported_memories.len() > 1 || library.imported_tables.len() > 1 {
-            return Err(Apart::because("a library has two memories or tables"));
+            return Err(CannotLink::because("a library has two memories or tables"));
         }
         for import in &library.imported_memories {
             memories.insert(inner.import(part.instance, import)?);
@@ -471,7 +480,7 @@ fn ground<'a>(inner: &Inner<'a>, libs: &[Part<'a>]) -> Result<(Source<'a>, Sourc
         Vec::from_iter(tables).as_slice(),
     ) {
         ([memory], [table]) => Ok((*memory, *table)),
-        _ => Err(Apart::because(
+        _ => Err(CannotLink::because(
             "the libraries do not share one memory and one table",
         )),
     }

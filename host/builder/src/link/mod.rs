@@ -9,7 +9,7 @@
 //! become constants.
 //!
 //! What is done is what the component model's rules of instantiation would do, so nothing changes for who
-//! calls the component. Whatever does not look as expected is left as it is: see [`Apart`].
+//! calls the component. Whatever does not look as expected is left as it is: see [`CannotLink`].
 
 mod component;
 mod library;
@@ -25,21 +25,21 @@ use library::Library;
 /// Why the libraries of a component stay apart.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Apart(String);
+pub(crate) struct CannotLink(String);
 
-impl Apart {
+impl CannotLink {
     fn because(why: impl Into<String>) -> Self {
         Self(why.into())
     }
 }
 
-impl From<wasmparser::Error> for Apart {
+impl From<wasmparser::Error> for CannotLink {
     fn from(error: wasmparser::Error) -> Self {
         Self(error.to_string())
     }
 }
 
-impl From<reencode::Error<Self>> for Apart {
+impl From<reencode::Error<Self>> for CannotLink {
     fn from(error: reencode::Error<Self>) -> Self {
         match error {
             reencode::Error::UserError(apart) => apart,
@@ -48,13 +48,13 @@ impl From<reencode::Error<Self>> for Apart {
     }
 }
 
-impl From<reencode::Error> for Apart {
+impl From<reencode::Error> for CannotLink {
     fn from(error: reencode::Error) -> Self {
         Self(error.to_string())
     }
 }
 
-type Result<T> = std::result::Result<T, Apart>;
+type Result<T> = std::result::Result<T, CannotLink>;
 
 /// The component with its libraries as one module.
 ///
@@ -62,7 +62,7 @@ type Result<T> = std::result::Result<T, Apart>;
 /// Why it must stay as it is.
 pub(crate) fn together(component: &[u8]) -> Result<Vec<u8>> {
     let linked = rewritten(Parser::new(0), component, component, 0)?
-        .ok_or_else(|| Apart::because("it has no libraries"))?
+        .ok_or_else(|| CannotLink::because("it has no libraries"))?
         .finish();
     // No slip of this module may become a component that does something else.
     Validator::new_with_features(WasmFeatures::all()).validate_all(&linked)?;
@@ -75,7 +75,7 @@ const DEPTH: usize = 8;
 /// A component again, with the libraries in it, or in one that it contains, together; `None` when there are none.
 fn rewritten(parser: Parser, data: &[u8], whole: &[u8], depth: usize) -> Result<Option<Component>> {
     if depth > DEPTH {
-        return Err(Apart::because("components lie too deep in each other"));
+        return Err(CannotLink::because("components lie too deep in each other"));
     }
     let sections = sections(parser.clone(), data)?;
     for section in &sections {
@@ -109,7 +109,7 @@ fn sections<'a>(mut parser: Parser, mut data: &'a [u8]) -> Result<Vec<Payload<'a
     while !data.is_empty() {
         let (consumed, payload) = match parser.parse(data, true)? {
             Chunk::Parsed { consumed, payload } => (consumed, payload),
-            Chunk::NeedMoreData(_) => return Err(Apart::because("it is cut off")),
+            Chunk::NeedMoreData(_) => return Err(CannotLink::because("it is cut off")),
         };
         let inside = match &payload {
             Payload::ModuleSection { unchecked_range, .. }
@@ -118,7 +118,7 @@ fn sections<'a>(mut parser: Parser, mut data: &'a [u8]) -> Result<Vec<Payload<'a
         };
         data = data
             .get(consumed + inside..)
-            .ok_or_else(|| Apart::because("it is cut off"))?;
+            .ok_or_else(|| CannotLink::because("it is cut off"))?;
         sections.push(payload);
     }
     match sections.first() {
@@ -126,7 +126,7 @@ fn sections<'a>(mut parser: Parser, mut data: &'a [u8]) -> Result<Vec<Payload<'a
             encoding: wasmparser::Encoding::Component,
             ..
         }) => Ok(sections),
-        _ => Err(Apart::because("it is no component")),
+        _ => Err(CannotLink::because("it is no component")),
     }
 }
 
@@ -151,7 +151,7 @@ fn raw_module(component: &mut Component, module: &[u8]) {
 fn part<'a>(whole: &'a [u8], range: &std::ops::Range<usize>) -> Result<&'a [u8]> {
     whole
         .get(range.clone())
-        .ok_or_else(|| Apart::because("it is cut off"))
+        .ok_or_else(|| CannotLink::because("it is cut off"))
 }
 
 /// What an index means, or that it means nothing.
@@ -159,14 +159,14 @@ fn at<T>(items: &[T], index: u32) -> Result<&T> {
     usize::try_from(index)
         .ok()
         .and_then(|index| items.get(index))
-        .ok_or_else(|| Apart::because(format!("there is no item {index}")))
+        .ok_or_else(|| CannotLink::because(format!("there is no item {index}")))
 }
 
 /// An index behind others.
 fn past(first: u32, index: u32) -> Result<u32> {
     first
         .checked_add(index)
-        .ok_or_else(|| Apart::because(format!("there is no item {index}")))
+        .ok_or_else(|| CannotLink::because(format!("there is no item {index}")))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use wasm_encoder::{
 use wasmparser::Operator;
 
 use super::{
-    Apart, Result, at,
+    CannotLink, Result, at,
     component::Source,
     library::{Library, Sort, count},
     past,
@@ -37,11 +37,11 @@ impl<'a> Imports<'a> {
     }
 
     /// Where an import of a library is, which becomes one of the module's when it comes from outside.
-    pub(super) fn place(&mut self, sort: Sort, target: Target<'a>, ty: EntityType) -> Place {
+    pub(super) fn location(&mut self, sort: Sort, target: Target<'a>, ty: EntityType) -> ImportLocation {
         match target {
-            Target::Own { lib, index } => Place::Own { lib, index },
-            Target::Constant(value) => Place::Constant(value),
-            Target::Outside(source) => Place::Import(self.number(sort, source, ty)),
+            Target::Own { lib, index } => ImportLocation::Own { lib, index },
+            Target::Constant(value) => ImportLocation::Constant(value),
+            Target::Outside(source) => ImportLocation::Import(self.number(sort, source, ty)),
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Imports<'a> {
 
 /// Where a library's import is.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum ImportLocation {
     Import(u32),
     Own { lib: usize, index: u32 },
     Constant(i32),
@@ -73,23 +73,23 @@ pub(super) struct Plan<'a> {
 }
 
 /// What a library brings: where its imports are, and what it has itself.
-pub(super) struct Brought<'l, 'a> {
+pub(super) struct LibraryImports<'l, 'a> {
     pub(super) library: &'l Library<'a>,
     pub(super) types: u32,
-    pub(super) funcs: Vec<Place>,
-    pub(super) globals: Vec<Place>,
+    pub(super) funcs: Vec<ImportLocation>,
+    pub(super) globals: Vec<ImportLocation>,
 }
 
 impl<'a> Plan<'a> {
     /// Numbers what the libraries bring, one library after the other, behind the imports.
-    pub(super) fn new(imports: Imports<'a>, brought: Vec<Brought<'_, 'a>>) -> Result<Self> {
+    pub(super) fn new(imports: Imports<'a>, imported: Vec<LibraryImports<'_, 'a>>) -> Result<Self> {
         let mut next = View {
             first_func: imports.count(Sort::Func),
             first_global: imports.count(Sort::Global),
             ..View::default()
         };
         let mut views = Vec::new();
-        for Brought { library, types, .. } in &brought {
+        for LibraryImports { library, types, .. } in &imported {
             views.push(View {
                 types: *types,
                 ..next.clone()
@@ -102,17 +102,21 @@ impl<'a> Plan<'a> {
         let mut plan = Self { imports, views };
         for (
             lib,
-            Brought {
+            LibraryImports {
                 library,
                 funcs,
                 globals,
                 ..
             },
-        ) in brought.into_iter().enumerate()
+        ) in imported.into_iter().enumerate()
         {
-            let funcs = funcs.into_iter().map(|place| plan.meaning(Sort::Func, place));
+            let funcs = funcs
+                .into_iter()
+                .map(|location| plan.meaning(Sort::Func, location));
             let mut funcs = funcs.collect::<Result<Vec<_>>>()?;
-            let globals = globals.into_iter().map(|place| plan.meaning(Sort::Global, place));
+            let globals = globals
+                .into_iter()
+                .map(|location| plan.meaning(Sort::Global, location));
             let mut globals = globals.collect::<Result<Vec<_>>>()?;
             let Some(view) = plan.views.get_mut(lib) else {
                 continue;
@@ -128,11 +132,13 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    fn meaning(&self, sort: Sort, place: Place) -> Result<Meaning> {
-        match place {
-            Place::Import(number) => Ok(Meaning::Index(number)),
-            Place::Own { lib, index } => self.index(sort, Target::Own { lib, index }).map(Meaning::Index),
-            Place::Constant(value) => Ok(Meaning::Constant(value)),
+    fn meaning(&self, sort: Sort, location: ImportLocation) -> Result<Meaning> {
+        match location {
+            ImportLocation::Import(number) => Ok(Meaning::Index(number)),
+            ImportLocation::Own { lib, index } => {
+                self.index(sort, Target::Own { lib, index }).map(Meaning::Index)
+            }
+            ImportLocation::Constant(value) => Ok(Meaning::Constant(value)),
         }
     }
 
@@ -143,18 +149,18 @@ impl<'a> Plan<'a> {
                 let view = self
                     .views
                     .get(lib)
-                    .ok_or_else(|| Apart::because("there is no such library"))?;
+                    .ok_or_else(|| CannotLink::because("there is no such library"))?;
                 match sort {
                     Sort::Func => past(view.first_func, index),
                     Sort::Global => past(view.first_global, index),
-                    _ => Err(Apart::because("a library has a table or a memory")),
+                    _ => Err(CannotLink::because("a library has a table or a memory")),
                 }
             }
             Target::Outside(source) => {
                 let found = self.imports.find(sort, source);
-                found.ok_or_else(|| Apart::because("an export is of none of the libraries"))
+                found.ok_or_else(|| CannotLink::because("an export is of none of the libraries"))
             }
-            Target::Constant(_) => Err(Apart::because("an export is a number")),
+            Target::Constant(_) => Err(CannotLink::because("an export is a number")),
         }
     }
 }
@@ -190,12 +196,12 @@ impl View {
     }
 }
 
-type Reencoded<T> = std::result::Result<T, reencode::Error<Apart>>;
+type Reencoded<T> = std::result::Result<T, reencode::Error<CannotLink>>;
 
 fn index(meanings: &[Meaning], index: u32) -> Reencoded<u32> {
     match at(meanings, index).map_err(reencode::Error::UserError)? {
         Meaning::Index(index) => Ok(*index),
-        Meaning::Constant(_) => Err(reencode::Error::UserError(Apart::because(
+        Meaning::Constant(_) => Err(reencode::Error::UserError(CannotLink::because(
             "a constant is changed",
         ))),
     }
@@ -206,7 +212,7 @@ fn moved(first: u32, index: u32) -> Reencoded<u32> {
 }
 
 impl Reencode for View {
-    type Error = Apart;
+    type Error = CannotLink;
 
     fn type_index(&mut self, ty: u32) -> Reencoded<u32> {
         moved(self.types, ty)

@@ -105,8 +105,8 @@ fn component(text: &str) -> Vec<u8> {
 }
 
 /// The text with something more at a place.
-fn with(place: &str, more: &str) -> Vec<u8> {
-    let mark = format!(";; {place}\n");
+fn with(location: &str, more: &str) -> Vec<u8> {
+    let mark = format!(";; {location}\n");
     assert!(LINKED.contains(&mark));
     component(&LINKED.replace(&mark, &format!("{more}\n")))
 }
@@ -188,14 +188,14 @@ fn the_one_module_has_a_table_of_its_own_with_nothing_left_to_compute() {
     // `host` alone: the trampoline of `later` is gone.
     assert_eq!(module.imported_funcs.len(), 1);
     let written = |element| module.written(element, &|_| None).unwrap().unwrap();
-    let places: Vec<_> = module.elements.iter().map(|element| written(element).0).collect();
+    let locations: Vec<_> = module.elements.iter().map(|element| written(element).0).collect();
     // The libraries' and the filler's, and then the place that the other module calls, in the shared table.
-    assert_eq!(places, [1, 3, 5, 6, 6]);
+    assert_eq!(locations, [1, 3, 5, 6, 6]);
 }
 
 #[test]
 fn what_is_not_as_expected_stays_apart() {
-    for (place, more, why) in [
+    for (location, more, why) in [
         ("A", "(func $begin) (start $begin)", "does not know"),
         (
             "A",
@@ -230,7 +230,7 @@ fn what_is_not_as_expected_stays_apart() {
             "more than one module uses",
         ),
     ] {
-        let component = with(place, more);
+        let component = with(location, more);
         let said = apart(&component);
         assert!(said.contains(why), "{more}: {said}");
     }

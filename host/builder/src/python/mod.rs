@@ -3,7 +3,7 @@
 //! The engine imports modules from folders while it is snapshotted. Those folders are copies, made here, of
 //! what the source can reach: the modules beside it and the packages that were installed for it.
 
-mod lasting;
+mod immortal;
 mod packages;
 mod stage;
 
@@ -13,7 +13,7 @@ use componentize_py::ComponentGenerator;
 use serde::Deserialize;
 
 use crate::{
-    BuildError, Place, embedded,
+    BuildError, SourcePosition, embedded,
     job::{Input, Job},
 };
 
@@ -33,12 +33,12 @@ const REPORT: &str = "failure.json";
 const MAX_REPORT: u64 = 64 << 10;
 /// Where it writes which objects are there, in the same folder.
 const OBJECTS: &str = "objects";
-/// Most bytes of that: those of two million objects, where `lasting.py` stops.
+/// Most bytes of that: those of two million objects, where `immortal.py` stops.
 const MAX_OBJECTS: u64 = 16 << 20;
 
 /// Copies what the source can reach into the build folder.
 pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
-    let reached = stage::reach(job)?;
+    let reachable = stage::reach(job)?;
     if !job.scan {
         let stage = job.folder.join(STAGE);
         let write = || {
@@ -48,26 +48,26 @@ pub(crate) fn stage(job: &Job) -> Result<Vec<Input>, BuildError> {
             embedded::unpack(embedded::PYTHON_SDK, &stage.join("sdk/aih_plugin"))?;
             embedded::unpack(embedded::WIT, &job.folder.join("wit"))?;
             let entry = stage.join("entry");
-            let user = include_str!("user.py").replace("\"@FILE@\"", &python_string(&reached.entry));
+            let user = include_str!("user.py").replace("\"@FILE@\"", &python_string(&reachable.entry));
             std::fs::write(entry.join("_aih_user.py"), user)?;
-            std::fs::write(entry.join("_aih_lasting.py"), include_str!("lasting.py"))?;
+            std::fs::write(entry.join("_aih_immortal.py"), include_str!("immortal.py"))?;
             std::fs::write(entry.join("_aih_dense.py"), include_str!("dense.py"))?;
-            let world = if reached.uses_sdk { job.world.name() } else { "" };
+            let world = if reachable.uses_sdk { job.world.name() } else { "" };
             let start = include_str!("entry.py").replace("\"@WORLD@\"", &python_string(world));
             std::fs::write(entry.join(format!("{ENTRY}.py")), start)?;
-            for (path, content) in &reached.files {
+            for (path, content) in &reachable.files {
                 let path = stage.join(path);
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder)?;
                 }
                 std::fs::write(path, content)?;
             }
-            let native = serde_json::to_vec(&reached.native)?;
+            let native = serde_json::to_vec(&reachable.native)?;
             std::fs::write(stage.join("native.json"), native)
         };
         write().map_err(|e| BuildError::io("cannot write into the build folder", &e))?;
     }
-    Ok(reached.inputs)
+    Ok(reachable.inputs)
 }
 
 /// A text as a Python string literal.
@@ -112,7 +112,7 @@ pub(crate) async fn build(job: &Job) -> Result<Vec<u8>, BuildError> {
             let mut component = read.map_err(|e| BuildError::io("cannot read the component", &e))?;
             // Without the list, or where it is of no use, calls are slower and no more.
             if let Ok(list) = crate::cache::read_made(&stage.join("entry").join(OBJECTS), MAX_OBJECTS) {
-                let immortal = lasting::immortalize(&mut component, &list);
+                let immortal = immortal::immortalize(&mut component, &list);
                 tracing::debug!(?immortal, "objects of the snapshot");
             }
             Ok(component)
@@ -158,7 +158,7 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
         }
         let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
         return BuildError::TopLevel {
-            place: Place {
+            position: SourcePosition {
                 file: own,
                 line: 0,
                 column: 0,
@@ -170,7 +170,7 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
                 .collect(),
         };
     };
-    let place = Place {
+    let position = SourcePosition {
         file: report.file.as_deref().map_or(own, shown),
         line: report.line.unwrap_or(0),
         column: report.column.unwrap_or(0),
@@ -178,26 +178,31 @@ fn failure(job: &Job, error: &anyhow::Error) -> BuildError {
     let message: String = report.message.chars().take(500).collect();
     match (report.kind.as_str(), report.name) {
         ("MemoryError", _) => BuildError::OutOfMemory(job.max_memory),
-        ("SyntaxError" | "IndentationError" | "TabError", _) => BuildError::Syntax { place, message },
+        ("SyntaxError" | "IndentationError" | "TabError", _) => BuildError::Syntax { position, message },
         ("ModuleNotFoundError" | "ImportError", Some(name)) => missing(
             job,
-            place,
+            position,
             &name.chars().take(200).collect::<String>(),
             report.standard,
         )
-        .unwrap_or_else(|place| BuildError::TopLevel {
-            place,
+        .unwrap_or_else(|position| BuildError::TopLevel {
+            position,
             message: format!("{}: {message}", report.kind),
         }),
         (kind, _) => BuildError::TopLevel {
-            place,
+            position,
             message: format!("{kind}: {message}"),
         },
     }
 }
 
 /// A failed import, or its place when the module itself is there and something of it is not.
-fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildError, Place> {
+fn missing(
+    job: &Job,
+    position: SourcePosition,
+    name: &str,
+    standard: bool,
+) -> Result<BuildError, SourcePosition> {
     let top = name.split('.').next().unwrap_or(name).to_owned();
     let native: HashMap<String, String> = std::fs::read(job.folder.join(STAGE).join("native.json"))
         .ok()
@@ -205,7 +210,7 @@ fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildE
         .unwrap_or_default();
     if let Some(file) = native.get(&top) {
         return Ok(BuildError::Unsupported {
-            place,
+            position,
             name: top,
             hint: format!(
                 "it has native code ({file}), which cannot run; look for a package in plain Python"
@@ -214,7 +219,7 @@ fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildE
     }
     if standard {
         return Ok(BuildError::Unsupported {
-            place,
+            position,
             name: name.to_owned(),
             hint: "this part of Python's library needs an operating system; use the SDK in its place"
                 .to_owned(),
@@ -226,10 +231,10 @@ fn missing(job: &Job, place: Place, name: &str, standard: bool) -> Result<BuildE
         path.is_dir() || path.with_extension("py").is_file()
     });
     if is_there && !name.contains('.') {
-        return Err(place);
+        return Err(position);
     }
     Ok(BuildError::MissingImport {
-        place,
+        position,
         hint: format!(
             "run `pip install {top} --target site-packages` in the plugin's folder (or put its wheel into `wheels`), and build again"
         ),

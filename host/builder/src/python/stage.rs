@@ -34,7 +34,7 @@ const NOT_MODULES: [&str; 6] = [
 
 /// What goes into the component.
 #[derive(Default)]
-pub(super) struct Reached {
+pub(super) struct ReachableModules {
     /// The entry's name in the folder `source`.
     pub(super) entry: String,
     /// Paths in the stage, and what is in them.
@@ -57,7 +57,7 @@ enum Found {
 
 struct Walk<'a> {
     root: &'a Path,
-    reached: Reached,
+    reachable: ReachableModules,
     /// All modules that could be meant, by their names.
     known: HashMap<String, Found>,
     wheels: Vec<Wheel>,
@@ -68,13 +68,13 @@ struct Walk<'a> {
 }
 
 /// Finds everything that the source can reach.
-pub(super) fn reach(job: &Job) -> Result<Reached, BuildError> {
+pub(super) fn reach(job: &Job) -> Result<ReachableModules, BuildError> {
     let folder = job.file.parent().unwrap_or(&job.root);
     let mut walk = Walk {
         root: &job.root,
-        reached: Reached {
+        reachable: ReachableModules {
             entry: name_of(&job.file).to_owned(),
-            ..Reached::default()
+            ..ReachableModules::default()
         },
         known: HashMap::new(),
         wheels: Vec::new(),
@@ -91,7 +91,7 @@ pub(super) fn reach(job: &Job) -> Result<Reached, BuildError> {
             walk.take(&name, &found)?;
         }
     }
-    Ok(walk.reached)
+    Ok(walk.reachable)
 }
 
 impl Walk<'_> {
@@ -143,7 +143,7 @@ impl Walk<'_> {
             self.known.entry(module.to_owned()).or_insert(found);
         } else if is_native(name) {
             let module = name.split('.').next().unwrap_or(name);
-            self.reached
+            self.reachable
                 .native
                 .entry(module.to_owned())
                 .or_insert_with(|| name.to_owned());
@@ -195,7 +195,7 @@ impl Walk<'_> {
             if path.is_dir() {
                 self.folder(package, &path, &to, deepest - 1)?;
             } else if is_native(name) {
-                self.reached
+                self.reachable
                     .native
                     .entry(package.to_owned())
                     .or_insert_with(|| name.to_owned());
@@ -225,7 +225,7 @@ impl Walk<'_> {
                 limit: MAX_TOTAL,
             });
         }
-        self.reached.inputs.push(Input {
+        self.reachable.inputs.push(Input {
             path: path.strip_prefix(self.root).unwrap_or(path).to_owned(),
             hash: hash_of(content),
         });
@@ -239,14 +239,14 @@ impl Walk<'_> {
             let mut seen = BTreeSet::new();
             for word in words {
                 if !word.is_empty() && seen.insert(word) {
-                    self.reached.uses_sdk |= word == "aih_plugin";
+                    self.reachable.uses_sdk |= word == "aih_plugin";
                     if self.known.contains_key(word) && !self.taken.contains(word) {
                         self.named.push(word.to_owned());
                     }
                 }
             }
         }
-        self.reached.files.push((to.to_owned(), content));
+        self.reachable.files.push((to.to_owned(), content));
         Ok(())
     }
 }
@@ -275,14 +275,14 @@ mod tests {
     use super::*;
     use crate::{Language, World};
 
-    fn names(reached: &Reached) -> Vec<&str> {
-        let paths = reached.files.iter().map(|(path, _)| path.to_str().unwrap());
+    fn names(reachable: &ReachableModules) -> Vec<&str> {
+        let paths = reachable.files.iter().map(|(path, _)| path.to_str().unwrap());
         let mut names: Vec<_> = paths.collect();
         names.sort_unstable();
         names
     }
 
-    fn reach_of(folder: &Path) -> Reached {
+    fn reach_of(folder: &Path) -> ReachableModules {
         reach(&Job {
             file: folder.join("my-plugin.py"),
             root: folder.to_owned(),
@@ -317,9 +317,9 @@ mod tests {
             fs::write(root.join(name), text).unwrap();
         }
         std::os::unix::fs::symlink("/etc/passwd", root.join("site-packages/pkg/passwd")).unwrap();
-        let reached = reach_of(&root);
+        let reachable = reach_of(&root);
         assert_eq!(
-            names(&reached),
+            names(&reachable),
             [
                 "packages/pkg-1.0.dist-info/METADATA",
                 "packages/pkg/__init__.py",
@@ -329,8 +329,8 @@ mod tests {
                 "source/my-plugin.py",
             ]
         );
-        assert!(reached.native.contains_key("pkg"));
-        assert!(!reached.uses_sdk);
+        assert!(reachable.native.contains_key("pkg"));
+        assert!(!reachable.uses_sdk);
     }
 
     #[test]
@@ -354,16 +354,16 @@ mod tests {
         }
         wheel.finish().unwrap();
         fs::write(root.join("my-plugin.py"), "import aih_plugin, thing").unwrap();
-        let reached = reach_of(&root);
+        let reachable = reach_of(&root);
         assert_eq!(
-            names(&reached),
+            names(&reachable),
             [
                 "packages/thing-2.0.dist-info/METADATA",
                 "packages/thing/__init__.py",
                 "source/my-plugin.py"
             ]
         );
-        assert!(reached.uses_sdk);
-        assert_eq!(reached.inputs.len(), 2);
+        assert!(reachable.uses_sdk);
+        assert_eq!(reachable.inputs.len(), 2);
     }
 }

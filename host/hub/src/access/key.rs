@@ -207,12 +207,12 @@ pub struct Principal {
     permissions: PermissionSet,
     /// What sessions and limits are bound to.
     pub id: KeyId,
-    term: Arc<Term>,
+    lifetime: Arc<PrincipalLifetime>,
 }
 
 /// For how long a principal counts. Clones of a principal share it.
 #[derive(Debug)]
-struct Term {
+struct PrincipalLifetime {
     generation: u64,
     /// The same as `ended`, to be read without a lock.
     over: AtomicBool,
@@ -232,7 +232,7 @@ impl Principal {
             name: name.into(),
             permissions,
             id,
-            term: Arc::new(Term {
+            lifetime: Arc::new(PrincipalLifetime {
                 generation: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
                 over: AtomicBool::new(false),
                 ended: CancellationToken::new(),
@@ -268,30 +268,30 @@ impl Principal {
     /// Whether its key counts and may still what it might when the principal began.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        !self.term.over.load(Ordering::Acquire)
+        !self.lifetime.over.load(Ordering::Acquire)
     }
 
     /// The number of this principal: unique in the process. What is cached for a key is cached under this number, so
     /// that a key with other permissions never gets it.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.term.generation
+        self.lifetime.generation
     }
 
     /// Returns when the principal has ended.
     pub async fn ended(&self) {
-        self.term.ended.cancelled().await;
+        self.lifetime.ended.cancelled().await;
     }
 
     /// The same as an owned future.
     pub(super) fn until_ended(&self) -> WaitForCancellationFutureOwned {
-        self.term.ended.clone().cancelled_owned()
+        self.lifetime.ended.clone().cancelled_owned()
     }
 
     /// Ends it, for good.
     pub(super) fn end(&self) {
-        self.term.over.store(true, Ordering::Release);
-        self.term.ended.cancel();
+        self.lifetime.over.store(true, Ordering::Release);
+        self.lifetime.ended.cancel();
     }
 }
 

@@ -224,19 +224,19 @@ fn while_current(body: Body, principal: &Principal) -> Body {
     if body.size_hint().exact().is_some() {
         return body;
     }
-    Body::new(WhileCurrent {
+    Body::new(RevocableBody {
         body: Some(body),
         ended: Box::pin(principal.until_ended()),
     })
 }
 
-struct WhileCurrent {
+struct RevocableBody {
     /// Dropped at the end, and with it what makes the answers.
     body: Option<Body>,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl HttpBody for WhileCurrent {
+impl HttpBody for RevocableBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -279,9 +279,9 @@ fn changes(key: &ApiKey) -> Vec<(&'static str, KeyRing, u16)> {
 }
 
 /// Whether a handler that is dropped was told so.
-struct Told(tokio::sync::mpsc::UnboundedSender<()>);
+struct DropNotice(tokio::sync::mpsc::UnboundedSender<()>);
 
-impl Drop for Told {
+impl Drop for DropNotice {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
@@ -293,30 +293,30 @@ async fn what_is_under_way_ends_with_its_principal() {
     for (what, after, expected) in changes(&key) {
         let before = KeyRing::new([entry("me", &key, &["mcps/*"])]).unwrap();
         let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false, None).unwrap();
-        let (dropped, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (dropped, mut dropped_notice) = tokio::sync::mpsc::unbounded_channel();
         let waiting = dropped.clone();
         let router = Router::new()
             .route("/body", axum::routing::post(async |_: Caller, _: Bytes| "read"))
             .route(
                 "/wait",
                 get(move || {
-                    let told = Told(waiting.clone());
+                    let dropped_notice = DropNotice(waiting.clone());
                     async move {
                         std::future::pending::<()>().await;
-                        drop(told);
+                        drop(dropped_notice);
                     }
                 }),
             )
             .route(
                 "/stream",
                 get(move || {
-                    let told = Told(dropped.clone());
+                    let dropped_notice = DropNotice(dropped.clone());
                     let first = futures::stream::iter([Ok::<_, io::Error>("first")]);
                     let rest = futures::stream::pending();
                     async move {
                         Body::from_stream(futures::StreamExt::map(
                             futures::StreamExt::chain(first, rest),
-                            move |item| (&told, item).1,
+                            move |item| (&dropped_notice, item).1,
                         ))
                     }
                 }),
@@ -351,7 +351,7 @@ async fn what_is_under_way_ends_with_its_principal() {
         }
         assert!(futures::StreamExt::next(&mut stream).await.is_none(), "{what}");
         for _ in 0..2 {
-            told.recv().await.expect("both were dropped");
+            dropped_notice.recv().await.expect("both were dropped");
         }
     }
 }

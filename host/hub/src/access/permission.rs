@@ -112,12 +112,12 @@ struct Glob {
     head: Box<str>,
     /// Texts between two `*`, in order.
     middle: Box<[Box<str>]>,
-    tail: Tail,
+    end_of_pattern: PatternEnd,
 }
 
 /// How a pattern ends.
 #[derive(Clone, PartialEq, Eq)]
-enum Tail {
+enum PatternEnd {
     /// No wildcard before the end: after `head` comes the end, or a `/` and anything.
     Exact,
     /// After the last wildcard comes `text` and then the end, or `text_slash` and anything.
@@ -235,7 +235,7 @@ impl Pattern {
                     .strip_prefix(folder)
                     .is_some_and(|rest| rest.starts_with('/'))
         };
-        if matches!(self.glob.tail, Tail::Exact) {
+        if matches!(self.glob.end_of_pattern, PatternEnd::Exact) {
             return self.matches(folder) || below(&self.glob.head);
         }
         // The first wildcard can swallow whatever of the folder is left.
@@ -248,10 +248,10 @@ impl Glob {
         let mut parts = base.split('*').map(Box::<str>::from);
         let head = parts.next().unwrap_or_default();
         let mut middle: Vec<Box<str>> = parts.collect();
-        let tail = match middle.pop() {
-            None => Tail::Exact,
-            Some(text) if text.is_empty() => Tail::Open,
-            Some(text) => Tail::Subtree {
+        let end_of_pattern = match middle.pop() {
+            None => PatternEnd::Exact,
+            Some(text) if text.is_empty() => PatternEnd::Open,
+            Some(text) => PatternEnd::Subtree {
                 text_slash: format!("{text}/").into(),
                 text,
             },
@@ -259,7 +259,7 @@ impl Glob {
         Self {
             head,
             middle: middle.into(),
-            tail,
+            end_of_pattern,
         }
     }
 
@@ -274,10 +274,12 @@ impl Glob {
             };
             rest = behind;
         }
-        match &self.tail {
-            Tail::Exact => rest.is_empty() || rest.starts_with('/'),
-            Tail::Subtree { text, text_slash } => rest.ends_with(&**text) || rest.contains(&**text_slash),
-            Tail::Open => true,
+        match &self.end_of_pattern {
+            PatternEnd::Exact => rest.is_empty() || rest.starts_with('/'),
+            PatternEnd::Subtree { text, text_slash } => {
+                rest.ends_with(&**text) || rest.contains(&**text_slash)
+            }
+            PatternEnd::Open => true,
         }
     }
 }

@@ -126,13 +126,13 @@ fn parts(uri: &str) -> Vec<String> {
     let text_of_c = path.split("%00").next().unwrap_or_default();
     for text in [uri, bare, path, text_of_c] {
         add(text.to_owned());
-        let split = Split::of(text.as_bytes());
+        let split = UriParts::of(text.as_bytes());
         let user = split.authority.and_then(|authority| {
             let at = authority.iter().rposition(|byte| *byte == b'@')?;
             authority.get(at + 1..)
         });
         if let Some(host) = user {
-            let whole = Split {
+            let whole = UriParts {
                 authority: Some(host),
                 ..split
             };
@@ -144,7 +144,7 @@ fn parts(uri: &str) -> Vec<String> {
 
 /// The parts of a URI (RFC 3986, appendix B), without the marks between them.
 #[derive(Clone, Copy)]
-struct Split<'a> {
+struct UriParts<'a> {
     scheme: Option<&'a [u8]>,
     authority: Option<&'a [u8]>,
     path: &'a [u8],
@@ -172,7 +172,7 @@ fn is_scheme(text: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'*'))
 }
 
-impl<'a> Split<'a> {
+impl<'a> UriParts<'a> {
     fn of(uri: &'a [u8]) -> Self {
         let (rest, fragment) = cut(uri, b'#');
         let (rest, query) = cut(rest, b'?');
@@ -233,7 +233,7 @@ pub(super) fn normal(uri: &[u8]) -> String {
         .filter(|byte| !matches!(byte, b'\t' | b'\r' | b'\n'))
         .map(|byte| if *byte == b'\\' { b'/' } else { *byte })
         .collect();
-    let split = Split::of(&read);
+    let split = UriParts::of(&read);
     let scheme = split.scheme.map(<[u8]>::to_ascii_lowercase);
     let scheme_name = scheme.as_deref().unwrap_or_default();
     let mut path = without_dots(&percent(split.path));
@@ -257,7 +257,7 @@ pub(super) fn normal(uri: &[u8]) -> String {
         }
     }
     let (query, fragment) = (split.query.map(percent), split.fragment.map(percent));
-    Split {
+    UriParts {
         scheme: scheme.as_deref(),
         authority: authority.as_deref().map(str::as_bytes),
         path: path.as_bytes(),

@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     access::{Caller, Principal},
-    hooks::{FireError, Fired, Knock, KnockError, Knocked, Report, event, rest_call},
+    hooks::{
+        FireError, Fired, Report, WebhookOutcome, WebhookRequest, WebhookRequestError, event, rest_call,
+    },
     listener::body::{declared, read},
     registry,
 };
@@ -166,7 +168,7 @@ pub(super) async fn webhook(
     let account = state.memory.strangers.of(peer.unwrap_or(IpAddr::from([0; 4])));
     let mut permit = account.permit();
     let body = read(body, declared(&headers), MAX_BODY, &mut permit).await?;
-    let knock = Knock {
+    let request = WebhookRequest {
         method: method.as_str(),
         query: query.as_deref().unwrap_or_default(),
         headers: &headers,
@@ -177,23 +179,23 @@ pub(super) async fn webhook(
         *response.status_mut() = code;
         Ok(response)
     };
-    match state.inventory.hooks().knock(&name, knock).await {
-        Ok(Knocked::Ran(None)) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Ok(Knocked::Ran(Some(result))) => respond::fresh(&result),
-        Ok(Knocked::Denied(reason)) => Err(Problem::new(StatusCode::FORBIDDEN, reason)),
-        Ok(Knocked::Queued(id)) => taken("queued", Some(id), StatusCode::ACCEPTED),
-        Ok(Knocked::Repeated) => taken("repeated", None, StatusCode::OK),
-        Ok(Knocked::Failed) => Err(Problem::new(
+    match state.inventory.hooks().receive_webhook(&name, request).await {
+        Ok(WebhookOutcome::Ran(None)) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(WebhookOutcome::Ran(Some(result))) => respond::fresh(&result),
+        Ok(WebhookOutcome::Denied(reason)) => Err(Problem::new(StatusCode::FORBIDDEN, reason)),
+        Ok(WebhookOutcome::Queued(id)) => taken("queued", Some(id), StatusCode::ACCEPTED),
+        Ok(WebhookOutcome::Repeated) => taken("repeated", None, StatusCode::OK),
+        Ok(WebhookOutcome::Failed) => Err(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the hook failed; send the request again",
         )),
-        Err(KnockError::Refused(error)) => {
+        Err(WebhookRequestError::Refused(error)) => {
             let path = format!("/api/v1/hooks/{name}/webhook");
             tracing::warn!(target: "aih::access", peer = peer.map(tracing::field::display), ?path, "refused: {error}");
             state.inventory.hooks().refused(&error.to_string(), peer, &path);
             Err(Problem::new(StatusCode::UNAUTHORIZED, error.to_string()))
         }
-        Err(KnockError::Fire(error)) => Err(unfired(&name, error)),
+        Err(WebhookRequestError::Fire(error)) => Err(unfired(&name, error)),
     }
 }
 

@@ -12,16 +12,16 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     access::Caller,
-    builtin::HubProvider,
+    builtin::BuiltinProvider,
     catalogue::{configs::ConfigSet, skills::SkillSet},
     hooks::Hooks,
     observe::{LogLevel, LogRow},
     provider::{ChangeSignal, Offers, ProviderState},
-    registry::{HubContent, PluginInfo},
-    testing::{Lister, config, hook, principal, skill, tools, write_files},
+    registry::{BuiltinContent, PluginInfo},
+    testing::{ListingProvider, config, hook, principal, skill, tools, write_files},
 };
 
-fn content(dir: &Path) -> HubContent {
+fn content(dir: &Path) -> BuiltinContent {
     write_files(dir);
     fs::create_dir_all(dir.join("notes/parts")).unwrap();
     fs::write(dir.join("notes/parts/a b.html"), "<p>").unwrap();
@@ -29,7 +29,7 @@ fn content(dir: &Path) -> HubContent {
     fs::write(dir.join(".env"), "SECRET=1\n").unwrap();
     let skill = |name: &str, file: &str| skill(dir, name, file);
     let config = |key: &str, file: &str| config(dir, key, file);
-    HubContent {
+    BuiltinContent {
         name: "test-hub".into(),
         skills: SkillSet::load([
             skill("review", "review.md"),
@@ -63,7 +63,7 @@ fn hub() -> Hub {
 fn hub_with(store: Option<Store>) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let signal = ChangeSignal::default();
-    let stripe = Lister::new(
+    let stripe = ListingProvider::new(
         "my stripe",
         Offers {
             tools: tools(["create_link", "delete_link"]),
@@ -74,7 +74,7 @@ fn hub_with(store: Option<Store>) -> Hub {
     stripe.set(ProviderState::Down, Some("connection refused"));
     let catalogue = Catalogue::new(signal.clone());
     let inventory = Inventory::new(content(dir.path()), &catalogue, Hooks::none());
-    catalogue.replace(vec![HubProvider::new(inventory.clone(), signal), stripe]);
+    catalogue.replace(vec![BuiltinProvider::new(inventory.clone(), signal), stripe]);
     let logs = LogBuffer::new();
     let mut state = ApiState::new(catalogue, inventory, logs.clone());
     if let Some(store) = store {

@@ -24,7 +24,7 @@ use crate::{
         Answer, Call, ChangeSignal, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState,
         ProviderStatus,
     },
-    registry::{self, HubContent, Inventory},
+    registry::{self, BuiltinContent, Inventory},
 };
 
 /// Most values of one completion (the specification's limit).
@@ -45,14 +45,14 @@ const CONTEXT_DESCRIPTION: &str =
     "What this hub's hooks want you to know at the beginning of a conversation.";
 
 /// The hub's own tools, prompts and resources.
-pub struct HubProvider {
+pub struct BuiltinProvider {
     inventory: Arc<Inventory>,
     offers: ArcSwap<Offers>,
     changes: ChangeSignal,
     subscriptions: Mutex<BTreeMap<(ClientKey, String), Arc<Client>>>,
 }
 
-impl HubProvider {
+impl BuiltinProvider {
     /// A provider of what `inventory` holds. `changes` is marked when its content is replaced.
     pub fn new(inventory: Arc<Inventory>, changes: ChangeSignal) -> Arc<Self> {
         let offers = offers(&inventory.content(), inventory.hooks().have_context());
@@ -70,12 +70,12 @@ impl HubProvider {
     }
 
     /// What the hub holds now.
-    pub fn content(&self) -> Arc<HubContent> {
+    pub fn content(&self) -> Arc<BuiltinContent> {
         self.inventory.content()
     }
 
     /// Serves `content` from now on: lists change, and who subscribed to a resource that is another now is told.
-    pub fn replace(&self, content: HubContent) {
+    pub fn replace(&self, content: BuiltinContent) {
         let offers = offers(&content, self.hooks().have_context());
         let new = Arc::new(content);
         let old = self.inventory.replace(new.clone());
@@ -87,7 +87,7 @@ impl HubProvider {
                 let params = RawJson::of(&json!({ "uri": uri }));
                 client
                     .peer
-                    .notify(names::HUB, method::RESOURCE_UPDATED, Some(params));
+                    .notify(names::BUILTIN, method::RESOURCE_UPDATED, Some(params));
             }
         }
     }
@@ -210,7 +210,7 @@ fn prompt_request(arguments: &Value) -> Result<Option<String>, ErrorObject> {
     }
 }
 
-fn read(content: &HubContent, uri: &str, principal: &Principal) -> Option<Value> {
+fn read(content: &BuiltinContent, uri: &str, principal: &Principal) -> Option<Value> {
     if uri.starts_with(configs::SCHEME) {
         content
             .configs
@@ -221,7 +221,7 @@ fn read(content: &HubContent, uri: &str, principal: &Principal) -> Option<Value>
 }
 
 /// Names of skills or configs for the argument `name`; no values for anything else.
-fn complete(content: &HubContent, params: &RawObject<'_>, principal: &Principal) -> Value {
+fn complete(content: &BuiltinContent, params: &RawObject<'_>, principal: &Principal) -> Value {
     let reference: Value = params.read("ref").unwrap_or_default();
     let argument: Value = params.read("argument").unwrap_or_default();
     let member = |object: &Value, key: &str| {
@@ -263,17 +263,17 @@ fn complete(content: &HubContent, params: &RawObject<'_>, principal: &Principal)
 }
 
 /// Whether there is a prompt with what hooks say. A skill of that name goes first.
-fn offers_context(content: &HubContent, have_context: bool) -> bool {
+fn offers_context(content: &BuiltinContent, have_context: bool) -> bool {
     have_context && content.skills.entry(CONTEXT).is_none()
 }
 
-fn offers(content: &HubContent, have_context: bool) -> Offers {
+fn offers(content: &BuiltinContent, have_context: bool) -> Offers {
     let raw = |items: Vec<Value>| items.iter().map(RawJson::of).collect();
     let mut resources = skills_mcp::resources(&content.skills, |_| true);
     resources.extend(content.configs.resources(|_| true));
     let templates = vec![
         json!({
-            "uriTemplate": format!("{}{}/{{name}}/SKILL.md", skills_mcp::SCHEME, names::HUB),
+            "uriTemplate": format!("{}{}/{{name}}/SKILL.md", skills_mcp::SCHEME, names::BUILTIN),
             "name": "skill",
             "title": "Skill by name",
             "mimeType": "text/markdown",
@@ -301,7 +301,7 @@ fn offers(content: &HubContent, have_context: bool) -> Offers {
             "extensions": { skills_mcp::EXTENSION: skills_mcp::capability() },
         }))),
         server_info: Some(RawJson::of(&json!({
-            "name": names::HUB,
+            "name": names::BUILTIN,
             "title": content.name,
             "version": registry::VERSION,
         }))),
@@ -310,14 +310,14 @@ fn offers(content: &HubContent, have_context: bool) -> Offers {
 }
 
 #[async_trait]
-impl Provider for HubProvider {
+impl Provider for BuiltinProvider {
     fn name(&self) -> &str {
-        names::HUB
+        names::BUILTIN
     }
 
     fn status(&self) -> ProviderStatus {
         ProviderStatus {
-            name: names::HUB.to_owned(),
+            name: names::BUILTIN.to_owned(),
             kind: ProviderKind::Hub,
             state: ProviderState::Up,
             last_error: None,

@@ -11,10 +11,10 @@ use crate::{
 };
 
 #[derive(Default)]
-struct Ear(Mutex<Vec<String>>);
+struct RecordingPeer(Mutex<Vec<String>>);
 
 #[async_trait]
-impl Peer for Ear {
+impl Peer for RecordingPeer {
     fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
         let line = format!("{provider} {method} {}", params.unwrap().text());
         self.0.lock().unwrap().push(line);
@@ -25,13 +25,13 @@ impl Peer for Ear {
     }
 }
 
-fn content(dir: &std::path::Path) -> HubContent {
+fn content(dir: &std::path::Path) -> BuiltinContent {
     write_files(dir);
     fs::write(dir.join("notes/a b.txt"), "template").unwrap();
     fs::write(dir.join("logo"), [0, 1, 2]).unwrap();
     let skill = |name: &str, file: &str| skill(dir, name, file);
     let config = |key: &str, file: &str| config(dir, key, file);
-    HubContent {
+    BuiltinContent {
         name: "test-hub".into(),
         skills: SkillSet::load([
             skill("review", "review.md"),
@@ -51,7 +51,7 @@ fn content(dir: &std::path::Path) -> HubContent {
 
 struct Fixture {
     _dir: tempfile::TempDir,
-    hub: Arc<HubProvider>,
+    hub: Arc<BuiltinProvider>,
     catalogue: Arc<Catalogue>,
 }
 
@@ -60,7 +60,7 @@ fn fixture() -> Fixture {
     let signal = ChangeSignal::default();
     let catalogue = Catalogue::new(signal.clone());
     let inventory = Inventory::new(content(dir.path()), &catalogue, Hooks::none());
-    let hub = HubProvider::new(inventory, signal);
+    let hub = BuiltinProvider::new(inventory, signal);
     catalogue.replace(vec![hub.clone()]);
     Fixture {
         _dir: dir,
@@ -71,7 +71,7 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     async fn ask(&self, permissions: &[&str], method: &str, params: Value) -> Result<Value, ErrorObject> {
-        let peer: Arc<dyn Peer> = Arc::new(Ear::default());
+        let peer: Arc<dyn Peer> = Arc::new(RecordingPeer::default());
         let call = Call {
             client: client(ProtocolVersion::LATEST_LEGACY, permissions, peer.clone()),
             peer,
@@ -253,14 +253,18 @@ async fn errors_fit_the_client() {
         (ProtocolVersion::LATEST_LEGACY, ErrorCode::RESOURCE_NOT_FOUND),
         (ProtocolVersion::LATEST, ErrorCode::INVALID_PARAMS),
     ] {
-        let client = client(version, &["*"], Arc::new(Ear::default()));
+        let client = client(version, &["*"], Arc::new(RecordingPeer::default()));
         let error = f
             .hub
             .answer("resources/read", Some(&params), &client)
             .unwrap_err();
         assert_eq!(error.code, code);
     }
-    let client = client(ProtocolVersion::LATEST, &["*"], Arc::new(Ear::default()));
+    let client = client(
+        ProtocolVersion::LATEST,
+        &["*"],
+        Arc::new(RecordingPeer::default()),
+    );
     let list = f.hub.answer("skills/list", None, &client).unwrap();
     assert_eq!(list["cacheScope"], "private");
     let error = f.hub.answer("tasks/get", None, &client).unwrap_err();
@@ -293,8 +297,8 @@ async fn names_are_completed() {
 #[tokio::test]
 async fn subscribers_hear_of_what_changed_and_of_nothing_else() {
     let f = fixture();
-    let ear = Arc::new(Ear::default());
-    let reader = client(ProtocolVersion::LATEST_LEGACY, &["*"], ear.clone());
+    let peer = Arc::new(RecordingPeer::default());
+    let reader = client(ProtocolVersion::LATEST_LEGACY, &["*"], peer.clone());
     f.hub.subscribe("config://claude_md", &reader).await.unwrap();
     f.hub.subscribe("config://logo", &reader).await.unwrap();
     assert!(f.hub.subscribe("config://none", &reader).await.is_err());
@@ -307,12 +311,12 @@ async fn subscribers_hear_of_what_changed_and_of_nothing_else() {
     ]);
     f.hub.replace(changed);
     assert_eq!(
-        *ear.0.lock().unwrap(),
+        *peer.0.lock().unwrap(),
         [r#"aih notifications/resources/updated {"uri":"config://claude_md"}"#]
     );
     f.hub.release(&reader.key);
-    f.hub.replace(HubContent::default());
-    assert_eq!(ear.0.lock().unwrap().len(), 1);
+    f.hub.replace(BuiltinContent::default());
+    assert_eq!(peer.0.lock().unwrap().len(), 1);
 }
 
 #[test]
@@ -325,7 +329,7 @@ fn the_configuration_becomes_content() {
                 trigger: conversation.start\n    action: ./hooks/gone.js\n";
     fs::write(&file, yaml).unwrap();
     let loaded = crate::config::Config::load(&file).unwrap();
-    let content = HubContent::load(&loaded);
+    let content = BuiltinContent::load(&loaded);
     let all = Principal::anonymous_admin();
     let skills = registry::skills(&content, &all);
     let files: Vec<_> = skills.iter().map(|skill| skill.file.as_str()).collect();

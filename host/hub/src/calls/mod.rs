@@ -25,7 +25,7 @@ use record::{Ended, Item, Record, Records};
 
 /// Why a call has no answer.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CallFailure {
     /// The caller may not use what the call names. It is to be answered like a call of something that does not exist.
     NotPermitted,
     /// The provider's error, or the hub's.
@@ -34,7 +34,7 @@ pub(crate) enum Failure {
 
 /// A call that was answered.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct CompletedCall {
     /// The answer, in the era of the client where it made the call itself.
     pub(crate) answer: Answer,
     /// The arguments that the provider got; `None` where it got none, or was not asked.
@@ -58,13 +58,13 @@ impl Calls {
     /// Makes one call. `through` names the plugin or hook that makes it; `None` is the client itself.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`CallFailure`].
     pub(crate) async fn make(
         &self,
         request: ProviderRequest,
         call: &Call,
         through: Option<&str>,
-    ) -> Result<Made, Failure> {
+    ) -> Result<CompletedCall, CallFailure> {
         let begun = Instant::now();
         let (offering, target) = (request.offering.clone(), request.target.clone());
         let method = request.method.clone();
@@ -81,12 +81,12 @@ impl Calls {
         };
         if !offering.permits(&target, &call.client.principal) {
             record(Ended::Refused("the API key's permissions do not allow it"));
-            return Err(Failure::NotPermitted);
+            return Err(CallFailure::NotPermitted);
         }
         // Without them the call would pass by every guard.
         let Some(hooks) = self.hooks.upgrade() else {
             let stopping = ErrorObject::new(ErrorCode::UPSTREAM_UNAVAILABLE, "the hub is stopping");
-            return Err(Failure::Error(stopping));
+            return Err(CallFailure::Error(stopping));
         };
         let mut arguments = None;
         let sent = &mut arguments;
@@ -100,14 +100,14 @@ impl Calls {
             Ok(answer) => Ended::Answered(answer),
             Err(error) => Ended::Failed(error),
         });
-        let mut answer = outcome.map_err(Failure::Error)?;
+        let mut answer = outcome.map_err(CallFailure::Error)?;
         if through.is_none() && call.client.era() == Era::Modern && answer.era == Era::Legacy {
             answer = Answer {
                 result: bridge::as_modern(&method, &answer.result),
                 era: Era::Modern,
             };
         }
-        Ok(Made { answer, arguments })
+        Ok(CompletedCall { answer, arguments })
     }
 
     /// Writes down what became of a call that did not come as far as [`Calls::make`]: what it names was not found, or

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Calls, Failure,
+    CallFailure, Calls,
     record::{Ended, Item, Record},
 };
 use crate::{
@@ -148,15 +148,15 @@ impl ServerCalls for ComponentCalls {
                 server: Some(server),
                 item: Item::Tool(tool),
                 through: Some(through),
-                result: Ended::Refused(said(refused)),
+                result: Ended::Refused(message_of(refused)),
                 took: begun.elapsed(),
             });
         })?;
         let offering = request.offering.clone();
         match self.calls.make(request, &nested, Some(through)).await {
             Ok(made) => Ok(made.answer.result.text().into_owned()),
-            Err(Failure::Error(failed)) => Err(error(failed)),
-            Err(Failure::NotPermitted) => Err(not_there(&offering, tool)),
+            Err(CallFailure::Error(failed)) => Err(error(failed)),
+            Err(CallFailure::NotPermitted) => Err(not_there(&offering, tool)),
         }
     }
 }
@@ -178,7 +178,7 @@ fn granted(grants: &PermissionSet, server: &str, names: &ToolNames) -> bool {
 }
 
 /// The text of a refusal, for the log.
-fn said(error: &McpError) -> &str {
+fn message_of(error: &McpError) -> &str {
     match error {
         McpError::NotGranted(why)
         | McpError::NotFound(why)

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::{
         provider::Offers,
-        testing::{Lister, principal, tools},
+        testing::{ListingProvider, principal, tools},
     };
 
     #[tokio::test]
@@ -204,7 +204,7 @@ mod tests {
             tools: tools(names.iter().copied()),
             ..Offers::default()
         };
-        let server = Lister::new("one", offers(&["open", "secret"]));
+        let server = ListingProvider::new("one", offers(&["open", "secret"]));
         let catalogue = Catalogue::of(vec![server.clone()], ChangeSignal::default());
         let mut changes = catalogue.changes();
         let (all, few) = (principal(&["mcps"]), principal(&["mcps", "!mcps/one/secret*"]));
@@ -228,7 +228,7 @@ mod tests {
             tools: tools(names.iter().copied()),
             ..Offers::default()
         };
-        let server = Lister::new("one", offers(&["old"]));
+        let server = ListingProvider::new("one", offers(&["old"]));
         let catalogue = Catalogue::of(vec![server.clone()], ChangeSignal::default());
         let mut changes = catalogue.changes();
         let shown = || {
@@ -247,9 +247,9 @@ mod tests {
         // The same once more is nothing new, and no reason to make pictures for ever.
         server.list(offers(&["old", "new"]));
         catalogue.catch_up();
-        let picture = catalogue.snapshot_full();
+        let snapshot = catalogue.snapshot_full();
         catalogue.catch_up();
-        assert!(Arc::ptr_eq(&picture, &catalogue.snapshot_full()));
+        assert!(Arc::ptr_eq(&snapshot, &catalogue.snapshot_full()));
         assert!(changes.try_recv().is_err());
     }
 }

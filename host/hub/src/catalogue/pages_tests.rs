@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     catalogue::{Offering, Scope, Snapshot},
     provider::Offers,
-    testing::{Lister, principal, tools},
+    testing::{ListingProvider, principal, tools},
 };
 
 /// A snapshot of servers that list tools of these names, in this order.
@@ -15,7 +15,7 @@ fn snapshot(servers: &[(&'static str, Vec<String>)]) -> Snapshot {
             tools: tools(names),
             ..Offers::default()
         };
-        Arc::new(Offering::new(Lister::new(name, offers)))
+        Arc::new(Offering::new(ListingProvider::new(name, offers)))
     };
     Snapshot::new(servers.iter().map(offering).collect())
 }

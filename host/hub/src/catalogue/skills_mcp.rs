@@ -20,7 +20,7 @@ use super::{
     media,
     skills::{Skill, SkillSet, encode_segment},
 };
-use crate::names::{HUB, SKILL_MD};
+use crate::names::{BUILTIN, SKILL_MD};
 
 /// The extension's key in `capabilities.extensions`.
 pub const EXTENSION: &str = "io.modelcontextprotocol/skills";
@@ -73,9 +73,9 @@ pub fn resources(skills: &SkillSet, allowed: impl Fn(&str) -> bool) -> Vec<Value
 
 /// The result of `resources/read` for a file of a skill.
 pub fn read(skills: &SkillSet, uri: &str, allowed: impl Fn(&str) -> bool) -> Option<Value> {
-    let (name, path) = match Place::parse(uri)? {
-        Place::Below(name, path) => (name, path),
-        Place::Root => return None,
+    let (name, path) = match SkillLocation::parse(uri)? {
+        SkillLocation::Below(name, path) => (name, path),
+        SkillLocation::Root => return None,
     };
     let skill = skills.get(&name).filter(|skill| allowed(&skill.name))?;
     let content = if path == SKILL_MD {
@@ -90,11 +90,11 @@ pub fn read(skills: &SkillSet, uri: &str, allowed: impl Fn(&str) -> bool) -> Opt
 /// The result of `resources/directory/read`: the direct children of a folder of a skill, of a skill, or of
 /// `skill://aih` (all skills). `None` also for a file.
 pub fn read_directory(skills: &SkillSet, uri: &str, allowed: impl Fn(&str) -> bool) -> Option<Value> {
-    let children = match Place::parse(uri)? {
-        Place::Root => visible(skills, allowed)
+    let children = match SkillLocation::parse(uri)? {
+        SkillLocation::Root => visible(skills, allowed)
             .map(|skill| folder(&skill_uri(skill), &skill.name))
             .collect(),
-        Place::Below(name, path) => {
+        SkillLocation::Below(name, path) => {
             let skill = skills.get(&name).filter(|skill| allowed(&skill.name))?;
             children(skill, path.trim_end_matches('/'))?
         }
@@ -159,7 +159,7 @@ fn permission(skill: &Skill) -> String {
 }
 
 fn skill_uri(skill: &Skill) -> String {
-    format!("{SCHEME}{HUB}/{}", encode_segment(&skill.name))
+    format!("{SCHEME}{BUILTIN}/{}", encode_segment(&skill.name))
 }
 
 fn file_uri(skill: &Skill, path: &str) -> String {
@@ -172,14 +172,14 @@ fn file_uri(skill: &Skill, path: &str) -> String {
 }
 
 /// What a URI of ours points at, decoded: any spelling of the escapes finds the same file.
-enum Place {
+enum SkillLocation {
     Root,
     Below(String, String),
 }
 
-impl Place {
+impl SkillLocation {
     fn parse(uri: &str) -> Option<Self> {
-        let rest = uri.strip_prefix(SCHEME)?.strip_prefix(HUB)?;
+        let rest = uri.strip_prefix(SCHEME)?.strip_prefix(BUILTIN)?;
         if rest.is_empty() || rest == "/" {
             return Some(Self::Root);
         }

@@ -438,14 +438,14 @@ impl Snapshot {
     /// Whether a key may use it is for [`Offering::permits`] to say.
     pub fn find_resource(&self, exposed: &str) -> Option<(&Arc<Offering>, String)> {
         if let Some((namespace, original)) = uri::parse(exposed)
-            && namespace != crate::names::HUB
+            && namespace != crate::names::BUILTIN
         {
             let offering = self.offerings.get(*self.by_namespace.get(namespace)?)?;
             return Some((offering, original));
         }
         let hub = self
             .by_namespace
-            .get(crate::names::HUB)
+            .get(crate::names::BUILTIN)
             .and_then(|i| self.offerings.get(*i))?;
         Some((hub, exposed.to_owned()))
     }

@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
             Some(error) => Some(error.to_string()),
             None => error.downcast_ref::<DataFolderError>().map(ToString::to_string),
         };
-        let told = match (error.downcast_ref::<FullDisk>(), known) {
+        let message = match (error.downcast_ref::<FullDisk>(), known) {
             (None, None) => {
                 report::error(&format!("error: {error:#}"));
                 return ExitCode::FAILURE;
@@ -106,7 +106,7 @@ pub fn main() -> ExitCode {
             (Some(_), None) => format!("{error:#}"),
             (Some(full), Some(known)) => format!("{full}: {known}"),
         };
-        report::error(&format!("error: {told}; nothing was started"));
+        report::error(&format!("error: {message}; nothing was started"));
         ExitCode::from(2)
     })
 }

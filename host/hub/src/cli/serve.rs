@@ -214,7 +214,7 @@ Claude Code:
 async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
     let mut marks = catalogue.marks();
     let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
-    let mut told = std::collections::HashSet::new();
+    let mut reported = std::collections::HashSet::new();
     loop {
         let statuses: Vec<_> = catalogue
             .providers()
@@ -229,7 +229,7 @@ async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
                 ProviderState::Up => listed,
                 ProviderState::Down | ProviderState::Disabled => true,
             };
-            if !settled || !told.insert(status.name.clone()) {
+            if !settled || !reported.insert(status.name.clone()) {
                 continue;
             }
             let (name, why) = (
@@ -248,7 +248,7 @@ async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
                 ),
             }
         }
-        if told.len() + 1 >= statuses.len() {
+        if reported.len() + 1 >= statuses.len() {
             return;
         }
         tokio::select! {

@@ -26,7 +26,7 @@ use crate::{
 
 /// What does not change between the calls of one component.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct HostContext {
     /// The component's name in the configuration.
     pub(crate) name: Arc<str>,
     /// Whose state it is: `plugin/NAME` or `hook/NAME`.
@@ -48,7 +48,7 @@ pub(crate) struct Surroundings {
 pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
     let folder = entry.file.parent().unwrap_or(std::path::Path::new("."));
     let store = Store::in_memory().await?;
-    let around = Surroundings {
+    let host = HostContext {
         name: entry.name.as_str().into(),
         owner: format!("plugin/{}", entry.name).into(),
         mcps: Arc::new(read_grants(&entry.grants.mcps)?),
@@ -57,7 +57,7 @@ pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
         servers: Arc::new(NoServers),
     };
     Ok(CallHost {
-        around,
+        host,
         call_id: "run".into(),
         call: None,
         progress: None,
@@ -65,7 +65,7 @@ pub(crate) async fn alone(entry: &config::Plugin) -> anyhow::Result<CallHost> {
     })
 }
 
-/// Lines that one run may leave in a [`Record`].
+/// Lines that one run may leave in a [`RunLog`].
 const RECORDED: usize = 1_000;
 
 /// One line that a component logged.
@@ -83,9 +83,9 @@ pub struct LogLine {
 
 /// What one run logs, for whoever started it by hand.
 #[derive(Debug, Default)]
-pub(crate) struct Record(Mutex<Vec<LogLine>>);
+pub(crate) struct RunLog(Mutex<Vec<LogLine>>);
 
-impl Record {
+impl RunLog {
     fn note(&self, level: Level, message: &str, fields: &str) {
         // The list is whole at every point where code under the lock could panic.
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +116,7 @@ fn word(level: Level) -> &'static str {
 
 /// One call.
 pub(crate) struct CallHost {
-    pub(crate) around: Surroundings,
+    pub(crate) host: HostContext,
     /// The same in the log of the hub and in what the component sees.
     pub(crate) call_id: Arc<str>,
     /// The client's call; `None` where no client is behind it.
@@ -124,12 +124,12 @@ pub(crate) struct CallHost {
     /// Under which token the client wants to hear of progress.
     pub(crate) progress: Option<RawJson>,
     /// Where lines of the log go too.
-    pub(crate) record: Option<Arc<Record>>,
+    pub(crate) record: Option<Arc<RunLog>>,
 }
 
 impl Log for CallHost {
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {
-        let (plugin, call) = (&*self.around.name, &*self.call_id);
+        let (plugin, call) = (&*self.host.name, &*self.call_id);
         let message = redact::text(message);
         let fields = redact::own_json(fields.unwrap_or_default().to_owned().into());
         let fields = String::from_utf8_lossy(&fields);
@@ -173,20 +173,20 @@ impl Log for CallHost {
 #[async_trait]
 impl Secrets for CallHost {
     async fn secret(&self, name: &str) -> Result<SecretString, SecretError> {
-        self.around.secrets.get(name).ok_or(SecretError::NotSet)
+        self.host.secrets.get(name).ok_or(SecretError::NotSet)
     }
 }
 
 #[async_trait]
 impl State for CallHost {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StateError> {
-        let entry = self.around.state.get(&self.around.owner, key).await;
+        let entry = self.host.state.get(&self.host.owner, key).await;
         Ok(entry.map_err(state_error)?.map(entry_of))
     }
 
     async fn get_for_update(&self, key: &str) -> Result<(Option<Entry>, Turn), StateError> {
-        let state = &self.around.state;
-        let found = state.get_for_update(&self.around.owner, key).await;
+        let state = &self.host.state;
+        let found = state.get_for_update(&self.host.owner, key).await;
         let (entry, turn) = found.map_err(state_error)?;
         Ok((entry.map(entry_of), Box::new(turn)))
     }
@@ -198,16 +198,16 @@ impl State for CallHost {
         expect: Option<u64>,
         quota: u64,
     ) -> Result<u64, StateError> {
-        let state = &self.around.state;
+        let state = &self.host.state;
         state
-            .set(&self.around.owner, key, &value, expect, quota)
+            .set(&self.host.owner, key, &value, expect, quota)
             .await
             .map_err(state_error)
     }
 
     async fn delete(&self, key: &str) -> Result<(), StateError> {
-        let state = &self.around.state;
-        state.delete(&self.around.owner, key).await.map_err(state_error)
+        let state = &self.host.state;
+        state.delete(&self.host.owner, key).await.map_err(state_error)
     }
 
     async fn keys(
@@ -216,9 +216,9 @@ impl State for CallHost {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<(Vec<String>, Option<String>), StateError> {
-        let state = &self.around.state;
+        let state = &self.host.state;
         let page = state
-            .keys(&self.around.owner, prefix, cursor, limit as usize)
+            .keys(&self.host.owner, prefix, cursor, limit as usize)
             .await
             .map_err(state_error)?;
         Ok((page.keys, page.next))
@@ -244,15 +244,14 @@ fn state_error(error: StoreStateError) -> StateError {
 impl Servers for CallHost {
     async fn list_tools(&self, server: &str) -> Result<String, McpError> {
         let call = self.call.as_ref().ok_or_else(no_client)?;
-        self.around.servers.list_tools(server, &self.around.mcps, call)
+        self.host.servers.list_tools(server, &self.host.mcps, call)
     }
 
     async fn call_tool(&self, server: &str, tool: &str, arguments: String) -> Result<String, McpError> {
         let call = self.call.as_ref().ok_or_else(no_client)?;
-        let around = &self.around;
-        around
-            .servers
-            .call_tool(&around.name, server, tool, &arguments, &around.mcps, call)
+        let host = &self.host;
+        host.servers
+            .call_tool(&host.name, server, tool, &arguments, &host.mcps, call)
             .await
     }
 }
@@ -276,7 +275,7 @@ impl Progress for CallHost {
             }
         }
         let params = Some(RawJson::of(&params).without_secrets());
-        call.peer.notify(&self.around.name, method::PROGRESS, params);
+        call.peer.notify(&self.host.name, method::PROGRESS, params);
     }
 }
 
@@ -287,7 +286,7 @@ impl CallHost {
                 "no client is behind this run".to_owned(),
             ));
         };
-        let asked = call.peer.ask(&self.around.name, method, params);
+        let asked = call.peer.ask(&self.host.name, method, params);
         let answer = tokio::select! {
             answer = asked => answer.map_err(client_error)?,
             () = call.cancel.cancelled() => return Err(ClientError::Cancelled),

@@ -16,7 +16,7 @@ use aih_runtime::{GrantError, Loaded, Spec, World};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{PrepareError, Workshop};
+use super::{ComponentLoader, PrepareError};
 use crate::{config, provider::ProviderState};
 
 /// How often the files of a component are looked at.
@@ -26,7 +26,7 @@ const WATCH: Duration = Duration::from_secs(2);
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 /// What is kept ready, and from what.
-pub(crate) struct Recipe {
+pub(crate) struct ComponentSource {
     /// The source or the component.
     pub(crate) file: PathBuf,
     /// Its language.
@@ -40,40 +40,40 @@ pub(crate) struct Recipe {
 }
 
 /// See the module. `T` is what is made of the component once it is loaded.
-pub(crate) struct Keeper<T> {
-    recipe: Recipe,
-    workshop: Workshop,
+pub(crate) struct LiveComponent<T> {
+    source: ComponentSource,
+    loader: ComponentLoader,
     ready: ArcSwapOption<T>,
-    condition: ArcSwap<Condition>,
+    status: ArcSwap<ComponentStatus>,
     task: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// How a component is.
 #[derive(Clone, Debug)]
-pub(crate) struct Condition {
+pub(crate) struct ComponentStatus {
     /// Whether it serves.
     pub(crate) state: ProviderState,
     /// The last error, or the reason why it is switched off.
     pub(crate) last_error: Option<OutsideText>,
 }
 
-impl<T: Send + Sync + 'static> Keeper<T> {
-    /// Starts to prepare. `finish` makes of a loaded component what is kept; `told` hears of every outcome: what
+impl<T: Send + Sync + 'static> LiveComponent<T> {
+    /// Starts to prepare. `finish` makes of a loaded component what is kept; `report` hears of every outcome: what
     /// was made, or the error.
     pub(crate) fn start<F>(
-        recipe: Recipe,
-        workshop: Workshop,
+        source: ComponentSource,
+        loader: ComponentLoader,
         finish: impl Fn(Loaded) -> F + Send + Sync + 'static,
-        told: impl Fn(Result<&T, &str>) + Send + Sync + 'static,
+        report: impl Fn(Result<&T, &str>) + Send + Sync + 'static,
     ) -> Arc<Self>
     where
         F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
-        let disabled = recipe.disabled.clone();
-        let keeper = Arc::new(Self {
-            workshop,
+        let disabled = source.disabled.clone();
+        let live = Arc::new(Self {
+            loader,
             ready: ArcSwapOption::empty(),
-            condition: ArcSwap::from_pointee(Condition {
+            status: ArcSwap::from_pointee(ComponentStatus {
                 state: match disabled {
                     Some(_) => ProviderState::Disabled,
                     None => ProviderState::Starting,
@@ -81,52 +81,52 @@ impl<T: Send + Sync + 'static> Keeper<T> {
                 last_error: disabled.clone().map(OutsideText::from),
             }),
             task: OnceLock::new(),
-            recipe,
+            source,
         });
         if disabled.is_none() {
-            let task = tokio::spawn(Self::keep(Arc::downgrade(&keeper), finish, told));
-            let _ = keeper.task.set(AbortOnDropHandle::new(task));
+            let task = tokio::spawn(Self::keep(Arc::downgrade(&live), finish, report));
+            let _ = live.task.set(AbortOnDropHandle::new(task));
         }
-        keeper
+        live
     }
 
     async fn keep<F>(
         weak: Weak<Self>,
         finish: impl Fn(Loaded) -> F + Send,
-        told: impl Fn(Result<&T, &str>) + Send,
+        report: impl Fn(Result<&T, &str>) + Send,
     ) where
         F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
         let mut inputs = Vec::new();
         loop {
-            let Some(keeper) = weak.upgrade() else { return };
-            let folders = keeper.folders();
+            let Some(live) = weak.upgrade() else { return };
+            let folders = live.folders();
             // From before the files are read, so that no change falls between a look and a build.
             let began = SystemTime::now();
             let granted = identities(folders.clone()).await;
-            match keeper.prepare(&finish).await {
+            match live.prepare(&finish).await {
                 Ok((made, read)) => {
                     inputs = read;
                     let made = Arc::new(made);
-                    keeper.ready.store(Some(made.clone()));
-                    keeper.become_condition(ProviderState::Up, None);
-                    told(Ok(&*made));
+                    live.ready.store(Some(made.clone()));
+                    live.set_status(ProviderState::Up, None);
+                    report(Ok(&*made));
                 }
                 Err(error) => {
                     let error = OutsideText::from(with_causes(&error));
-                    let state = match keeper.ready() {
+                    let state = match live.ready() {
                         Some(_) => ProviderState::Up,
                         None => ProviderState::Down,
                     };
-                    keeper.become_condition(state, Some(error.clone()));
-                    told(Err(&error));
+                    live.set_status(state, Some(error.clone()));
+                    report(Err(&error));
                     // What the last build read may be what is wrong, and what is mended next.
-                    if !inputs.contains(&keeper.recipe.file) {
-                        inputs.push(keeper.recipe.file.clone());
+                    if !inputs.contains(&live.source.file) {
+                        inputs.push(live.source.file.clone());
                     }
                 }
             }
-            drop(keeper);
+            drop(live);
             let built = stamps(inputs.clone()).await;
             let stale = changed_within(&built, began, SystemTime::now());
             loop {
@@ -146,18 +146,18 @@ impl<T: Send + Sync + 'static> Keeper<T> {
     where
         F: Future<Output = Result<T, PrepareError>> + Send + 'static,
     {
-        let recipe = &self.recipe;
-        let spec = recipe.spec.clone()?;
+        let source = &self.source;
+        let spec = source.spec.clone()?;
         let prepared = self
-            .workshop
-            .prepare(&recipe.file, recipe.language, recipe.world, spec)
+            .loader
+            .prepare(&source.file, source.language, source.world, spec)
             .await?;
         Ok((finish(prepared.component).await?, prepared.inputs))
     }
 
     /// The folders that it is granted.
     fn folders(&self) -> Vec<PathBuf> {
-        let spec = self.recipe.spec.as_ref().ok();
+        let spec = self.source.spec.as_ref().ok();
         let files = spec.into_iter().flat_map(|spec| &spec.grants.files);
         files.map(|grant| grant.path.clone()).collect()
     }
@@ -168,20 +168,20 @@ impl<T: Send + Sync + 'static> Keeper<T> {
     }
 
     /// How it is.
-    pub(crate) fn condition(&self) -> Arc<Condition> {
-        self.condition.load_full()
+    pub(crate) fn status(&self) -> Arc<ComponentStatus> {
+        self.status.load_full()
     }
 
     /// A call went wrong in a way that the operator should see.
     pub(crate) fn note(&self, error: impl Into<OutsideText>) {
-        let state = self.condition.load().state;
-        self.become_condition(state, Some(error.into()));
+        let state = self.status.load().state;
+        self.set_status(state, Some(error.into()));
     }
 
     /// Why it cannot be called.
     pub(crate) fn unavailable(&self) -> String {
-        let condition = self.condition();
-        match (condition.state, &condition.last_error) {
+        let status = self.status();
+        match (status.state, &status.last_error) {
             (ProviderState::Starting, _) => "is being prepared; try again".to_owned(),
             (_, Some(error)) => error.to_string(),
             (_, None) => "does not serve".to_owned(),
@@ -195,8 +195,8 @@ impl<T: Send + Sync + 'static> Keeper<T> {
         }
     }
 
-    fn become_condition(&self, state: ProviderState, last_error: Option<OutsideText>) {
-        self.condition.store(Arc::new(Condition { state, last_error }));
+    fn set_status(&self, state: ProviderState, last_error: Option<OutsideText>) {
+        self.status.store(Arc::new(ComponentStatus { state, last_error }));
     }
 }
 
@@ -207,11 +207,11 @@ fn with_causes(error: &PrepareError) -> String {
 }
 
 /// What tells that a file has changed: its time of change and its size, `None` where there is none.
-type Stamp = Option<(SystemTime, u64)>;
+type FileStamp = Option<(SystemTime, u64)>;
 
 /// Whether a file may have changed while it was read. Times of files are a few milliseconds behind the clock; a time in
 /// the future says nothing.
-fn changed_within(files: &[Stamp], began: SystemTime, ended: SystemTime) -> bool {
+fn changed_within(files: &[FileStamp], began: SystemTime, ended: SystemTime) -> bool {
     let began = began.checked_sub(CLOCK_STEP).unwrap_or(began);
     files
         .iter()
@@ -219,7 +219,7 @@ fn changed_within(files: &[Stamp], began: SystemTime, ended: SystemTime) -> bool
         .any(|(changed, _)| (began..=ended).contains(changed))
 }
 
-async fn stamps(files: Vec<PathBuf>) -> Vec<Stamp> {
+async fn stamps(files: Vec<PathBuf>) -> Vec<FileStamp> {
     let look = move || {
         let stamp = |file: &PathBuf| {
             let metadata = std::fs::metadata(file).ok()?;

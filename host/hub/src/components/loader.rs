@@ -17,7 +17,7 @@ const COMPONENT_LIMIT: u64 = 256 << 20;
 
 /// What plugins and hooks are made with.
 #[derive(Clone)]
-pub struct Workshop {
+pub struct ComponentLoader {
     /// Runs components.
     pub runtime: Runtime,
     /// Makes components from sources.
@@ -70,19 +70,19 @@ pub enum PrepareError {
 }
 
 /// Compiles in a child of this program.
-struct Child(Arc<Builder>);
+struct ChildCompiler(Arc<Builder>);
 
 // SAFETY: the child is this very program (`BuildOptions::program`), whose `main` gives it `aih_runtime::precompile`;
 // it reads the bytes from and writes the code to a folder of its own (0700), and the builder gives that code on.
 #[expect(unsafe_code, reason = "code that is run; see the safety comment")]
 #[async_trait]
-unsafe impl Compiler for Child {
+unsafe impl Compiler for ChildCompiler {
     async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, BoxError> {
         Ok(self.0.compile(component).await?)
     }
 }
 
-impl Workshop {
+impl ComponentLoader {
     /// Sets it up; `cache` is a folder for what it makes. Reserves address space, not memory, but may take some
     /// milliseconds.
     ///
@@ -98,7 +98,7 @@ impl Workshop {
         let defaults = RuntimeOptions::default();
         let runtime = Runtime::new(&RuntimeOptions {
             cache: Some(cache.join("code")),
-            compiler: Some(Arc::new(Child(builder.clone()))),
+            compiler: Some(Arc::new(ChildCompiler(builder.clone()))),
             instances: instances.unwrap_or(defaults.instances),
         })?;
         Ok(Self { runtime, builder })

@@ -14,8 +14,8 @@ pub(crate) mod servers;
 mod spec;
 
 pub use host::LogLine;
-pub(crate) use host::{CallHost, Record, Surroundings, alone};
-pub use loader::{PrepareError, Prepared, Workshop};
+pub(crate) use host::{CallHost, HostContext, RunLog, alone};
+pub use loader::{ComponentLoader, PrepareError, Prepared};
 pub use servers::ServerCalls;
 pub(crate) use servers::{NoServers, read_grants};
 pub(crate) use spec::{entry_spec, hook_spec};

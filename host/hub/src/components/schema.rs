@@ -35,7 +35,7 @@ impl Schema {
     /// # Errors
     /// It is none, or one that this hub does not use: what is wrong.
     pub(crate) fn compile(document: Value) -> Result<Self, String> {
-        Unfold::new(&document).schema(&document, 0)?;
+        SchemaExpansion::new(&document).schema(&document, 0)?;
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS))
             .build(&document)
@@ -54,7 +54,7 @@ impl Schema {
     }
 
     fn affordable(&self, value: &Value, steps: u64) -> Result<(), String> {
-        let mut steps = Steps {
+        let mut steps = ValidationCost {
             root: &self.document,
             left: steps,
         };
@@ -143,7 +143,7 @@ fn target<'a>(root: &'a Value, reference: &Value) -> Result<&'a Value, String> {
 }
 
 /// Walks through a schema as its compiler does.
-struct Unfold<'a> {
+struct SchemaExpansion<'a> {
     root: &'a Value,
     left: u64,
     /// Whether `id` has the meaning of `$id`.
@@ -152,7 +152,7 @@ struct Unfold<'a> {
     within: Vec<*const Value>,
 }
 
-impl<'a> Unfold<'a> {
+impl<'a> SchemaExpansion<'a> {
     fn new(root: &'a Value) -> Self {
         let dialect = root.get("$schema").and_then(Value::as_str);
         Self {
@@ -210,12 +210,12 @@ impl<'a> Unfold<'a> {
 }
 
 /// Walks through a schema and a value together, as a check of the value would at the most.
-struct Steps<'a> {
+struct ValidationCost<'a> {
     root: &'a Value,
     left: u64,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> ValidationCost<'a> {
     fn take(&mut self, steps: u64) -> Result<(), String> {
         self.left = self
             .left

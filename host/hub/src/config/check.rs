@@ -2,14 +2,14 @@
 //!
 //! It must find every problem of the file at once, and repeat no text that may be a secret.
 
-use super::node::{Node, Place, Value};
+use super::node::{Node, SourcePosition, Value};
 use super::table::{Field, Form, Kind, Shape};
 use crate::secrets;
 
 /// One finding, still without the file's name.
 #[derive(Debug)]
 pub(crate) struct Finding {
-    pub(crate) place: Place,
+    pub(crate) position: SourcePosition,
     pub(crate) key: String,
     pub(crate) what: String,
     pub(crate) instead: String,
@@ -22,9 +22,15 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Vec<Finding> {
     findings
 }
 
-fn push(out: &mut Vec<Finding>, place: Place, key: &str, what: String, instead: impl Into<String>) {
+fn push(
+    out: &mut Vec<Finding>,
+    position: SourcePosition,
+    key: &str,
+    what: String,
+    instead: impl Into<String>,
+) {
     out.push(Finding {
-        place,
+        position,
         key: key.to_owned(),
         what,
         instead: instead.into(),
@@ -73,8 +79,8 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
 
 /// The known key nearest to `key`. A file of thousands of unknown keys is no file of typing errors: only the
 /// first ones are worth the search.
-fn near_key(key: &str, shape: &Shape, told: usize) -> Option<&'static str> {
-    if told < 200 {
+fn near_key(key: &str, shape: &Shape, known: usize) -> Option<&'static str> {
+    if known < 200 {
         nearest(key, shape.fields.iter().map(|f| f.key))
     } else {
         None
@@ -86,7 +92,7 @@ fn object(node: &Node, shape: &Shape, path: &str, out: &mut Vec<Finding>) {
         let keys = list(shape.fields.iter().map(|f| f.key));
         push(
             out,
-            node.place,
+            node.position,
             path,
             format!("expected a map, found {}", found(node)),
             format!("write keys such as {keys}"),
@@ -105,7 +111,7 @@ fn object(node: &Node, shape: &Shape, path: &str, out: &mut Vec<Finding>) {
                         format!("known here are {}", list(shape.fields.iter().map(|f| f.key))),
                     ),
                 };
-                push(out, key.place, &join(path, &key.text), what, instead);
+                push(out, key.position, &join(path, &key.text), what, instead);
             }
         }
     }
@@ -116,7 +122,7 @@ fn object(node: &Node, shape: &Shape, path: &str, out: &mut Vec<Finding>) {
     {
         push(
             out,
-            node.place,
+            node.position,
             path,
             format!("`{}` is missing", field.key),
             example(field),
@@ -129,7 +135,13 @@ fn field_value(value: &Node, field: &Field, path: &str, out: &mut Vec<Finding>) 
     if !value.is_null() {
         kind(value, field.kind, &path, out);
     } else if field.required {
-        push(out, value.place, &path, "has no value".to_owned(), example(field));
+        push(
+            out,
+            value.position,
+            &path,
+            "has no value".to_owned(),
+            example(field),
+        );
     }
 }
 
@@ -154,14 +166,14 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
         }
         Kind::Form(form) => {
             if let Some(text) = scalar(node, path, form.name, out) {
-                form_of(text, form, node.place, path, out);
+                form_of(text, form, node.position, path, out);
             }
         }
         Kind::Bool => {
             if bool_of(node).is_none() {
                 push(
                     out,
-                    node.place,
+                    node.position,
                     path,
                     format!("expected true or false, found {}", found(node)),
                     "write true or false, without quotes",
@@ -172,7 +184,7 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
             Some(n) if (*min..=*max).contains(&n) => {}
             _ => push(
                 out,
-                node.place,
+                node.position,
                 path,
                 format!("expected a whole number, found {}", found(node)),
                 format!("write a number from {min} to {max}, without quotes"),
@@ -193,7 +205,7 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
                 }
                 push(
                     out,
-                    node.place,
+                    node.position,
                     path,
                     format!("unknown value `{}`", short(text)),
                     instead,
@@ -207,7 +219,7 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
                     if item.is_null() {
                         push(
                             out,
-                            item.place,
+                            item.position,
                             &path,
                             "has no value".to_owned(),
                             "fill it in or remove the `-`",
@@ -219,7 +231,7 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
             }
             _ => push(
                 out,
-                node.place,
+                node.position,
                 path,
                 format!("expected a list, found {}", found(node)),
                 "write each item on its own line after `- `, or [] for none",
@@ -229,13 +241,13 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
             Value::Map(entries) => {
                 for (key, value) in entries {
                     let path = join(path, &key.text);
-                    form_of(&key.text, keys, key.place, &path, out);
+                    form_of(&key.text, keys, key.position, &path, out);
                     if !value.is_null() {
                         kind(value, inner, &path, out);
                     } else if !matches!(inner, Kind::Form(form) if (form.accepts)("")) {
                         push(
                             out,
-                            value.place,
+                            value.position,
                             &path,
                             "has no value".to_owned(),
                             "fill it in or remove the key",
@@ -245,7 +257,7 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
             }
             _ => push(
                 out,
-                node.place,
+                node.position,
                 path,
                 format!("expected a map, found {}", found(node)),
                 "write `key: value` lines",
@@ -257,7 +269,7 @@ fn kind(node: &Node, kind_: &Kind, path: &str, out: &mut Vec<Finding>) {
             if !matches!(node.value, Value::Map(_)) {
                 push(
                     out,
-                    node.place,
+                    node.position,
                     path,
                     format!("expected a map, found {}", found(node)),
                     "write `key: value` lines",
@@ -272,7 +284,7 @@ fn tagged(node: &Node, tag: &str, variants: &[(&str, &'static Shape)], path: &st
     if !matches!(node.value, Value::Map(_)) {
         push(
             out,
-            node.place,
+            node.position,
             path,
             format!("expected a map, found {}", found(node)),
             format!("write `{tag}:` and one of {}", words()),
@@ -282,7 +294,7 @@ fn tagged(node: &Node, tag: &str, variants: &[(&str, &'static Shape)], path: &st
     let Some(word) = node.get(tag) else {
         push(
             out,
-            node.place,
+            node.position,
             path,
             format!("`{tag}` is missing"),
             format!("write `{tag}:` and one of {}", words()),
@@ -298,7 +310,7 @@ fn tagged(node: &Node, tag: &str, variants: &[(&str, &'static Shape)], path: &st
             };
             push(
                 out,
-                word.place,
+                word.position,
                 &join(path, tag),
                 what,
                 format!("write one of {}", words()),
@@ -313,7 +325,7 @@ fn scalar<'n>(node: &'n Node, path: &str, expected: &str, out: &mut Vec<Finding>
     }
     push(
         out,
-        node.place,
+        node.position,
         path,
         format!("expected {expected}, found {}", found(node)),
         "put one value here",
@@ -321,13 +333,13 @@ fn scalar<'n>(node: &'n Node, path: &str, expected: &str, out: &mut Vec<Finding>
     None
 }
 
-fn form_of(text: &str, form: &Form, place: Place, path: &str, out: &mut Vec<Finding>) {
+fn form_of(text: &str, form: &Form, position: SourcePosition, path: &str, out: &mut Vec<Finding>) {
     if form.template {
         match secrets::parse(text) {
             Err(error) => {
                 push(
                     out,
-                    place,
+                    position,
                     path,
                     error.to_string(),
                     "write ${NAME}, ${NAME:-default}, or $$ for a dollar sign",
@@ -347,7 +359,7 @@ fn form_of(text: &str, form: &Form, place: Place, path: &str, out: &mut Vec<Find
         _ if form.template => format!("this is not {}", form.name),
         _ => format!("`{}` is not {}", short(text), form.name),
     };
-    push(out, place, path, what, form.help);
+    push(out, position, path, what, form.help);
 }
 
 /// `true` or `false` without quotes.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::check::{bool_of, int_of};
-use super::node::{Node, Place};
+use super::node::{Node, SourcePosition};
 use super::units::{ByteSize, HumanDuration};
 
 /// A node with its path.
@@ -26,8 +26,8 @@ impl<'n> At<'n> {
         }
     }
 
-    pub(crate) fn place(&self) -> Place {
-        self.node.place
+    pub(crate) fn position(&self) -> SourcePosition {
+        self.node.position
     }
 
     /// The value of a key, unless it is missing or null.

@@ -13,7 +13,7 @@ use std::{
 use aih_runtime::{GrantedTo, Quota, Reserved, ReservedPath};
 use secrecy::ExposeSecret as _;
 
-use super::{FileGrant, FileMode, Grants, LoadedConfig, LocalMcp, Problem, Runtime, node::Place};
+use super::{FileGrant, FileMode, Grants, LoadedConfig, LocalMcp, Problem, Runtime, node::SourcePosition};
 use crate::{data, names::SKILL_MD};
 
 /// What the hub makes in its data folder.
@@ -63,7 +63,7 @@ const SEARCH_PATHS: [&str; 4] = ["NODE_PATH", "PYTHONPATH", "RUBYLIB", "LD_LIBRA
 
 /// What no plugin or hook of this configuration may be granted.
 pub(crate) fn reserved(loaded: &LoadedConfig) -> Reserved {
-    let mut list = List {
+    let mut list = WriteProtection {
         base: &loaded.base_dir,
         real_base: real(&loaded.base_dir),
         code: Vec::new(),
@@ -120,10 +120,10 @@ fn mode(grant: &FileGrant) -> aih_runtime::FileMode {
 }
 
 /// Where a grant stands in the file: its place and its key, in the order of the file.
-pub(super) type GrantPlace = (Place, String);
+pub(super) type GrantPosition = (SourcePosition, String);
 
 /// The grants that their entries will not get, each with its place.
-pub(super) fn refused(loaded: &LoadedConfig, places: &[GrantPlace]) -> Vec<Problem> {
+pub(super) fn refused(loaded: &LoadedConfig, places: &[GrantPosition]) -> Vec<Problem> {
     if places.is_empty() {
         return Vec::new();
     }
@@ -137,15 +137,15 @@ pub(super) fn refused(loaded: &LoadedConfig, places: &[GrantPlace]) -> Vec<Probl
             .map(move |grant| (owner.clone(), serves, grant))
     });
     let mut problems = Vec::new();
-    for ((place, key), (owner, serves, grant)) in places.iter().zip(grants) {
+    for ((position, key), (owner, serves, grant)) in places.iter().zip(grants) {
         if !serves {
             continue;
         }
         if let Err(why) = reserved.check(&file_grant(grant), &owner) {
             problems.push(Problem {
                 file: loaded.path.clone(),
-                line: place.line,
-                column: place.column,
+                line: position.line,
+                column: position.column,
                 key: key.clone(),
                 what: format!("{owner} does not get {}: {why}", grant.path.display()),
                 instead: String::new(),
@@ -221,13 +221,13 @@ fn own(loaded: &LoadedConfig) -> Vec<ReservedPath> {
 }
 
 /// What is not granted for writing.
-struct List<'a> {
+struct WriteProtection<'a> {
     base: &'a Path,
     real_base: PathBuf,
     code: Vec<ReservedPath>,
 }
 
-impl List<'_> {
+impl WriteProtection<'_> {
     fn push(&mut self, path: PathBuf, what: &str, whole: bool) {
         self.code.push(ReservedPath {
             path,

@@ -46,8 +46,8 @@ impl Fingerprints {
     /// The digests of a file that was read into `config`.
     pub(crate) fn of(root: &Node, config: &Config, secrets: &Secrets) -> Self {
         let mut all = Self::default();
-        let mut part = |name, feed: &dyn Fn(&mut Feed)| {
-            let mut digest = Feed::new(name);
+        let mut part = |name, feed: &dyn Fn(&mut DigestBuilder)| {
+            let mut digest = DigestBuilder::new(name);
             feed(&mut digest);
             all.parts.insert(name, digest.finish());
         };
@@ -100,7 +100,7 @@ impl Fingerprints {
         secrets: &Secrets,
         about: impl Fn(&T) -> (&String, Vec<&String>),
     ) {
-        let mut order = Feed::new(part);
+        let mut order = DigestBuilder::new(part);
         // A part of several lists, such as `mcps`, is all of them.
         if let Some(before) = self.parts.get(part) {
             order.add("before", before);
@@ -108,7 +108,7 @@ impl Fingerprints {
         for (index, model) in models.iter().enumerate() {
             let (name, variables) = about(model);
             order.add("entry", name.as_bytes());
-            let mut digest = Feed::new(part);
+            let mut digest = DigestBuilder::new(part);
             // Secrets are left out of this text, so their values follow.
             digest.add("said", format!("{model:?}").as_bytes());
             if let (Some(node), Some(kind)) = (nodes.get(index), kind) {
@@ -151,7 +151,7 @@ fn differing<K: Ord + Clone>(old: &BTreeMap<K, Digest>, new: &BTreeMap<K, Digest
 }
 
 /// `server`, with what is in its files: a renewed certificate is read at the start only.
-fn server(digest: &mut Feed, server: &Server) {
+fn server(digest: &mut DigestBuilder, server: &Server) {
     digest.add("said", format!("{server:?}").as_bytes());
     for path in server.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]) {
         digest.value(contents(path).as_deref());
@@ -189,7 +189,7 @@ fn list_at<'n>(root: &'n Node, path: &[&str]) -> (&'n [Node], Option<&'static Ki
 }
 
 /// Adds the values of all texts below `node` that may hold variables.
-fn resolved(node: &Node, kind: &Kind, path: &str, secrets: &Secrets, digest: &mut Feed) {
+fn resolved(node: &Node, kind: &Kind, path: &str, secrets: &Secrets, digest: &mut DigestBuilder) {
     match kind {
         Kind::Form(form) if form.template => {
             if let Some(text) = node.text() {
@@ -220,7 +220,7 @@ fn resolved(node: &Node, kind: &Kind, path: &str, secrets: &Secrets, digest: &mu
 }
 
 /// The same for the keys of an object, in the order of the table: another order in the file is no difference.
-fn object(node: &Node, shape: &Shape, path: &str, secrets: &Secrets, digest: &mut Feed) {
+fn object(node: &Node, shape: &Shape, path: &str, secrets: &Secrets, digest: &mut DigestBuilder) {
     let Value::Map(_) = &node.value else { return };
     for field in shape.fields {
         if let Some(value) = node.get(field.key) {
@@ -236,9 +236,9 @@ fn object(node: &Node, shape: &Shape, path: &str, secrets: &Secrets, digest: &mu
 }
 
 /// A digest in the making. Each piece goes in with its length, so that no two sequences of pieces are alike.
-struct Feed(hmac::Context);
+struct DigestBuilder(hmac::Context);
 
-impl Feed {
+impl DigestBuilder {
     fn new(part: &str) -> Self {
         let mut feed = Self(hmac::Context::with_key(&KEY));
         feed.add("part", part.as_bytes());

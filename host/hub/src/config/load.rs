@@ -58,10 +58,10 @@ impl Config {
     /// # Errors
     /// Every problem of the text at once, in its order.
     pub fn from_text(text: &str, path: &Path, secrets: Secrets) -> Result<LoadedConfig, Problems> {
-        let problem = |place: node::Place, key: String, what: String, instead: String| Problem {
+        let problem = |position: node::SourcePosition, key: String, what: String, instead: String| Problem {
             file: path.to_owned(),
-            line: place.line,
-            column: place.column,
+            line: position.line,
+            column: position.column,
             key,
             what,
             instead,
@@ -70,7 +70,7 @@ impl Config {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let root = node::parse(text, &mut duplicates).map_err(|e| {
             Problems(vec![problem(
-                e.place,
+                e.position,
                 String::new(),
                 e.what,
                 e.instead.to_owned(),
@@ -102,19 +102,19 @@ impl Config {
         reader.problems.extend(
             duplicates
                 .into_iter()
-                .map(|e| problem(e.place, String::new(), e.what, e.instead.to_owned())),
+                .map(|e| problem(e.position, String::new(), e.what, e.instead.to_owned())),
         );
         reader.problems.extend(
             check(&root, &ROOT)
                 .into_iter()
-                .map(|f| problem(f.place, f.key, f.what, f.instead)),
+                .map(|f| problem(f.position, f.key, f.what, f.instead)),
         );
         let config = reader.config(&at, settings.provider, files);
         let (mut problems, mut warnings, grants) = (reader.problems, reader.warnings, reader.grants);
         warnings.extend(
             without_effect(&root, &ROOT)
                 .into_iter()
-                .map(|found| problem(found.place, found.key, found.what, INSTEAD.to_owned())),
+                .map(|found| problem(found.position, found.key, found.what, INSTEAD.to_owned())),
         );
         problems.sort_by_key(|p| (p.line, p.column));
         warnings.sort_by_key(|p| (p.line, p.column));

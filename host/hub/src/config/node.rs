@@ -14,12 +14,12 @@ pub(crate) const MAX_DEPTH: usize = 64;
 
 /// A place in the file, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Place {
+pub(crate) struct SourcePosition {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-impl From<&Marker> for Place {
+impl From<&Marker> for SourcePosition {
     fn from(marker: &Marker) -> Self {
         // saphyr counts lines from 1 and columns from 0.
         Self {
@@ -32,7 +32,7 @@ impl From<&Marker> for Place {
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) position: SourcePosition,
     pub(crate) value: Value,
 }
 
@@ -51,13 +51,13 @@ pub(crate) enum Value {
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) text: String,
-    pub(crate) place: Place,
+    pub(crate) position: SourcePosition,
 }
 
 /// A text that is no tree.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeError {
-    pub(crate) place: Place,
+    pub(crate) position: SourcePosition,
     pub(crate) what: String,
     pub(crate) instead: &'static str,
 }
@@ -140,11 +140,11 @@ fn number(text: &str) -> Option<serde_json::Number> {
 /// An open list or map.
 enum Open {
     List {
-        place: Place,
+        position: SourcePosition,
         items: Vec<Node>,
     },
     Map {
-        place: Place,
+        position: SourcePosition,
         entries: Vec<(Key, Node)>,
         /// The line of every key so far, so that a file of many keys costs no more than its length.
         lines: HashMap<String, usize>,
@@ -157,18 +157,18 @@ enum Open {
 /// # Errors
 /// The first place at which the text is no YAML, or is more than the bounds of this module.
 pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, NodeError> {
-    let fail = |place, what: &str, instead| NodeError {
-        place,
+    let fail = |position, what: &str, instead| NodeError {
+        position,
         what: what.to_owned(),
         instead,
     };
     let empty = Node {
-        place: Place { line: 1, column: 1 },
+        position: SourcePosition { line: 1, column: 1 },
         value: Value::Map(Vec::new()),
     };
     if text.len() > MAX_BYTES {
         return Err(fail(
-            Place::default(),
+            SourcePosition::default(),
             "the file is larger than 1 MiB",
             "keep long texts in files of their own",
         ));
@@ -178,39 +178,43 @@ pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, Nod
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|e| NodeError {
-            place: Place::from(e.marker()),
+            position: SourcePosition::from(e.marker()),
             what: format!("this is not YAML: {}", e.info()),
             instead: "look for a missing quote, colon or indentation here or just above",
         })?;
-        let place = Place::from(&span.start);
+        let position = SourcePosition::from(&span.start);
         let done = match event {
             Event::Alias(_) => {
                 return Err(fail(
-                    place,
+                    position,
                     "aliases (`*name`) are not taken",
                     "write the value out",
                 ));
             }
             Event::DocumentStart(_) if root.is_some() => {
                 return Err(fail(
-                    place,
+                    position,
                     "a second document starts here",
                     "keep one document in the file",
                 ));
             }
             Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() >= MAX_DEPTH => {
-                return Err(fail(place, "nested deeper than 64 levels", "flatten this part"));
+                return Err(fail(
+                    position,
+                    "nested deeper than 64 levels",
+                    "flatten this part",
+                ));
             }
             Event::SequenceStart(..) => {
                 stack.push(Open::List {
-                    place,
+                    position,
                     items: Vec::new(),
                 });
                 continue;
             }
             Event::MappingStart(..) => {
                 stack.push(Open::Map {
-                    place,
+                    position,
                     entries: Vec::new(),
                     lines: HashMap::new(),
                     key: None,
@@ -221,7 +225,7 @@ pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, Nod
                 let quoted = style != ScalarStyle::Plain
                     || tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
                 Node {
-                    place,
+                    position,
                     value: Value::Scalar {
                         text: value.into_owned(),
                         quoted,
@@ -229,12 +233,14 @@ pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, Nod
                 }
             }
             Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
-                Some(Open::List { place, items }) => Node {
-                    place,
+                Some(Open::List { position, items }) => Node {
+                    position,
                     value: Value::List(items),
                 },
-                Some(Open::Map { place, entries, .. }) => Node {
-                    place,
+                Some(Open::Map {
+                    position, entries, ..
+                }) => Node {
+                    position,
                     value: Value::Map(entries),
                 },
                 None => continue,
@@ -250,12 +256,12 @@ pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, Nod
             }) => match key.take() {
                 Some(key) => match lines.get(&key.text) {
                     Some(first) => errors.push(NodeError {
-                        place: key.place,
+                        position: key.position,
                         what: format!("key `{}` is given twice, first in line {first}", key.text),
                         instead: "keep one of them",
                     }),
                     None => {
-                        lines.insert(key.text.clone(), key.place.line);
+                        lines.insert(key.text.clone(), key.position.line);
                         entries.push((key, done));
                     }
                 },
@@ -263,12 +269,12 @@ pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, Nod
                     Value::Scalar { text, .. } => {
                         *key = Some(Key {
                             text,
-                            place: done.place,
+                            position: done.position,
                         })
                     }
                     _ => {
                         return Err(fail(
-                            place,
+                            position,
                             "a list or a map cannot be a key",
                             "write a name as the key",
                         ));

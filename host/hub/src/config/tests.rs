@@ -416,19 +416,19 @@ fn variables_can_lie_in_files() {
     assert!(loaded.config.mcps.local[0].state.is_enabled());
     let loaded = load("provider: file, path: some.env").unwrap();
     assert_eq!(token(&loaded), "from-file");
-    let told = warnings(&loaded);
+    let text = warnings(&loaded);
     assert!(
-        told.contains("secrets.path: ") && told.contains("after TOKEN"),
-        "{told}"
+        text.contains("secrets.path: ") && text.contains("after TOKEN"),
+        "{text}"
     );
-    assert!(!told.contains("hunter2"), "{told}");
-    let told = load("provider: file, path: gone").unwrap_err().to_string();
+    assert!(!text.contains("hunter2"), "{text}");
+    let text = load("provider: file, path: gone").unwrap_err().to_string();
     assert!(
-        told.contains("2:33: secrets.path: ") && told.contains("gone is not there"),
-        "{told}"
+        text.contains("2:33: secrets.path: ") && text.contains("gone is not there"),
+        "{text}"
     );
-    let told = load("provider: file").unwrap_err().to_string();
-    assert!(told.contains("secrets: provider `file` needs `path`"), "{told}");
+    let text = load("provider: file").unwrap_err().to_string();
+    assert!(text.contains("secrets: provider `file` needs `path`"), "{text}");
     let loaded = load("path: run").unwrap();
     assert_eq!(token(&loaded), "from-env");
     assert!(warnings(&loaded).contains("for provider `file` only"));

@@ -3,13 +3,13 @@
 //! The field tables mark such keys, so the check, the JSON Schema and the reference page cannot disagree. A key that
 //! starts to work loses its mark in the table, and the warning with it.
 
-use super::node::{Node, Place};
+use super::node::{Node, SourcePosition};
 use super::table::{Kind, Shape};
 
 /// A key that is there and does nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WithoutEffect {
-    pub(crate) place: Place,
+    pub(crate) position: SourcePosition,
     /// The key's path such as `auth.oauth`.
     pub(crate) key: String,
     /// What is wrong, as a warning says it.
@@ -41,7 +41,7 @@ fn object(node: &Node, shape: &Shape, path: &str, found: &mut Vec<WithoutEffect>
         };
         match field.without_effect {
             Some(consequence) => found.push(WithoutEffect {
-                place: key.place,
+                position: key.position,
                 what: format!("`{path}` is accepted and does nothing in this version: {consequence}"),
                 key: path,
             }),

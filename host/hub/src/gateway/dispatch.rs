@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Gateway, rewrite};
 use crate::{
     calls::{
-        Failure, Made,
+        CallFailure, CompletedCall,
         record::{Ended, Item, Record},
     },
     catalogue::{
@@ -147,7 +147,8 @@ impl Gateway {
         if let Scope::One(server) = &request.scope {
             self.only(server, &request.client)?;
         }
-        self.until_warm(&request.scope, &request.client.principal).await;
+        self.until_servers_started(&request.scope, &request.client.principal)
+            .await;
         let cursor = params.get("cursor").map(RawJson::to_value);
         let cursor = cursor.filter(|cursor| !cursor.is_null());
         let first = cursor.is_none();
@@ -245,7 +246,7 @@ impl Gateway {
             let may = offering.permits(&target, &request.client.principal);
             may.then_some((offering, target)).ok_or_else(unknown)
         };
-        let (offering, target) = self.find_young(request, find).await?;
+        let (offering, target) = self.find_once_started(request, find).await?;
         if let Target::Tool { names, .. } = &target {
             if let Some(headers) = &request.param_headers {
                 check_param_headers(headers, &offering, names, &params)?;
@@ -296,7 +297,7 @@ impl Gateway {
             may.then_some((offering, own))
                 .ok_or_else(|| unknown_prompt(&name))
         };
-        let (offering, own) = self.find_young(request, find).await?;
+        let (offering, own) = self.find_once_started(request, find).await?;
         if *own != *name {
             params.set("name", RawJson::of(&*own));
         }
@@ -410,7 +411,7 @@ impl Gateway {
         let unknown = || ErrorObject::method_not_found(&method);
         let server = match &request.scope {
             Scope::One(server) => server,
-            Scope::All if method.starts_with("skills/") || method.starts_with("resources/") => names::HUB,
+            Scope::All if method.starts_with("skills/") || method.starts_with("resources/") => names::BUILTIN,
             Scope::All => return Err(unknown()),
         };
         let offering = self.only(server, &request.client)?;
@@ -430,9 +431,9 @@ impl Gateway {
         let (offering, target) = (asked.offering.clone(), asked.target.clone());
         request.made.store(true, Ordering::Relaxed);
         let made = self.calls.make(asked, &call, None).await;
-        let Made { answer, arguments } = made.map_err(|failure| match failure {
-            Failure::NotPermitted => unknown(),
-            Failure::Error(error) => error,
+        let CompletedCall { answer, arguments } = made.map_err(|failure| match failure {
+            CallFailure::NotPermitted => unknown(),
+            CallFailure::Error(error) => error,
         })?;
         self.note_task(
             &call.client,
@@ -442,7 +443,7 @@ impl Gateway {
             &answer.result,
         );
         Ok(match &request.scope {
-            Scope::All if offering.namespace.as_str() != names::HUB => {
+            Scope::All if offering.namespace.as_str() != names::BUILTIN => {
                 rewrite::expose_result(answer.result, &offering.namespace)
             }
             _ => answer.result,
@@ -481,7 +482,7 @@ impl Gateway {
         &self,
         scope: &Scope,
         client: &Arc<Client>,
-    ) -> Result<Introduction, ErrorObject> {
+    ) -> Result<ServerDescription, ErrorObject> {
         let mut introduction = self.introduction_of(scope, client).await?;
         if let Some(said) = self.hooks.conversation(client).await? {
             let instructions = introduction.instructions.take();
@@ -493,7 +494,11 @@ impl Gateway {
         Ok(introduction)
     }
 
-    async fn introduction_of(&self, scope: &Scope, client: &Client) -> Result<Introduction, ErrorObject> {
+    async fn introduction_of(
+        &self,
+        scope: &Scope,
+        client: &Client,
+    ) -> Result<ServerDescription, ErrorObject> {
         let own_info = || {
             RawJson::of(&json!({
                 "name": "aih", "title": self.name, "version": env!("CARGO_PKG_VERSION"),
@@ -501,8 +506,8 @@ impl Gateway {
         };
         match scope {
             Scope::All => {
-                let hub = self.only(names::HUB, client)?;
-                Ok(Introduction {
+                let hub = self.only(names::BUILTIN, client)?;
+                Ok(ServerDescription {
                     capabilities: RawJson::of(&json!({
                         "tools": { "listChanged": true },
                         "prompts": { "listChanged": true },
@@ -518,7 +523,7 @@ impl Gateway {
             Scope::One(name) => {
                 self.until_started(name, &client.principal).await;
                 let offers = self.only(name, client)?.provider.offers();
-                Ok(Introduction {
+                Ok(ServerDescription {
                     capabilities: offers.capabilities.clone().unwrap_or(RawJson::EMPTY_OBJECT),
                     server_info: offers.server_info.clone().unwrap_or_else(own_info),
                     instructions: offers.instructions.clone(),
@@ -529,7 +534,7 @@ impl Gateway {
 }
 
 /// What a server says of itself.
-pub struct Introduction {
+pub struct ServerDescription {
     /// Its capabilities.
     pub capabilities: RawJson,
     /// Its `serverInfo`.
@@ -538,7 +543,7 @@ pub struct Introduction {
     pub instructions: Option<String>,
 }
 
-impl Introduction {
+impl ServerDescription {
     /// The result of `initialize`.
     pub fn initialize_result(&self, version: ProtocolVersion) -> RawJson {
         let mut result = json!({

@@ -71,7 +71,7 @@ pub struct Gateway {
     /// Requests that outlive their HTTP response's first byte.
     pub tasks: TaskTracker,
     /// When it came up.
-    born: tokio::time::Instant,
+    started_at: tokio::time::Instant,
     counter: AtomicU64,
 }
 
@@ -97,7 +97,7 @@ impl Gateway {
             stopping: CancellationToken::new(),
             client_tasks: tasks::Tasks::default(),
             tasks: TaskTracker::new(),
-            born: tokio::time::Instant::now(),
+            started_at: tokio::time::Instant::now(),
             counter: AtomicU64::new(1),
         })
     }

@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-mod facts;
 mod listen;
+mod request_meta;
 
 use super::{
     Gateway,
     dispatch::Request,
-    peer::{Ask, ModernPeer},
+    peer::{ClientQuestion, ModernPeer},
     session::MAX_INTRODUCTION,
     stream::Stream,
 };
@@ -37,9 +37,9 @@ use crate::{
     memory::{Permit, REQUESTS, REQUESTS_PER_KEY},
     provider::{Client, ClientKey, Peer},
 };
-pub use facts::{Facts, is_modern, says_version};
 use listen::Listener;
 pub use listen::Listening;
+pub use request_meta::{RequestMeta, is_modern, says_version};
 
 /// How long a call waits for the client's answers to its questions.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -60,13 +60,13 @@ const MAX_CLIENTS_PER_KEY: usize = 1_000;
 /// In front of a state that this hub made, to tell it from an upstream's.
 const STATE_PREFIX: &str = "aih.waiting.";
 
-type Running = Pin<Box<dyn Future<Output = Result<RawJson, ErrorObject>> + Send>>;
+type RunningCall = Pin<Box<dyn Future<Output = Result<RawJson, ErrorObject>> + Send>>;
 
 /// A call on its way, with the questions that it may put.
-struct Active {
-    running: Running,
-    asks: mpsc::Receiver<Ask>,
-    pending: HashMap<String, Ask>,
+struct ActiveCall {
+    running: RunningCall,
+    asks: mpsc::Receiver<ClientQuestion>,
+    pending: HashMap<String, ClientQuestion>,
     /// Dropped with the call: what it started ends.
     cancel: tokio_util::sync::DropGuard,
     stream: Arc<Stream>,
@@ -80,25 +80,25 @@ struct Active {
     asked: u64,
 }
 
-struct Waiting {
-    active: Active,
+struct WaitingCall {
+    active: ActiveCall,
     until: Instant,
 }
 
 /// A client that is remembered.
-struct Known {
+struct KnownClient {
     client: Arc<Client>,
-    usage: Arc<Usage>,
+    usage: Arc<ClientUsage>,
 }
 
 /// How a client is used.
-struct Usage {
+struct ClientUsage {
     /// Requests of it that are there.
     requests: AtomicUsize,
     last: Mutex<Instant>,
 }
 
-impl Usage {
+impl ClientUsage {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             requests: AtomicUsize::new(0),
@@ -118,7 +118,7 @@ impl Usage {
 }
 
 /// A request of a client. Its client is not silent while this lives.
-struct InUse(Arc<Usage>);
+struct InUse(Arc<ClientUsage>);
 
 impl Drop for InUse {
     fn drop(&mut self) {
@@ -131,8 +131,8 @@ impl Drop for InUse {
 pub struct Modern {
     /// A client that is silent for so long is gone: `server.conversation_timeout`.
     pub(super) idle: Duration,
-    clients: Mutex<HashMap<u64, Known>>,
-    waiting: Mutex<HashMap<String, Waiting>>,
+    clients: Mutex<HashMap<u64, KnownClient>>,
+    waiting: Mutex<HashMap<String, WaitingCall>>,
     listeners: Mutex<HashMap<u64, Listener>>,
 }
 
@@ -142,10 +142,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A modern client cannot be reached outside its requests.
-struct NoPeer;
+struct UnreachablePeer;
 
 #[async_trait]
-impl Peer for NoPeer {
+impl Peer for UnreachablePeer {
     fn notify(&self, _: &str, _: &str, _: Option<RawJson>) {}
 
     async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
@@ -169,7 +169,11 @@ impl Modern {
     ///
     /// # Errors
     /// It says too much of itself.
-    fn client(&self, principal: &Arc<Principal>, facts: &Facts) -> Result<(Arc<Client>, InUse), ErrorObject> {
+    fn client(
+        &self,
+        principal: &Arc<Principal>,
+        facts: &RequestMeta,
+    ) -> Result<(Arc<Client>, InUse), ErrorObject> {
         let length = facts.info.as_ref().map_or(0, RawJson::len) + facts.capabilities.len();
         if length > MAX_INTRODUCTION {
             return Err(ErrorObject::invalid_params(format!(
@@ -182,7 +186,7 @@ impl Modern {
         facts.capabilities.bytes().hash(&mut hasher);
         let hash = hasher.finish();
         let mut clients = lock(&self.clients);
-        if let Some(Known { client, usage }) = clients.get(&hash)
+        if let Some(KnownClient { client, usage }) = clients.get(&hash)
             && client.principal.generation() == principal.generation()
             && client.capabilities == facts.capabilities
         {
@@ -195,18 +199,18 @@ impl Modern {
             // Copies: the parts of a message share its bytes, and this is kept for long.
             info: facts.info.as_ref().map(RawJson::detached),
             capabilities: facts.capabilities.detached(),
-            peer: Arc::new(NoPeer),
+            peer: Arc::new(UnreachablePeer),
             log_level: AtomicU8::new(0),
         });
         let own = clients
             .values()
             .filter(|other| other.client.principal.id == principal.id)
             .count();
-        let usage = Usage::new();
+        let usage = ClientUsage::new();
         let in_use = usage.begin();
         if clients.len() < MAX_CLIENTS && own < MAX_CLIENTS_PER_KEY {
             let client = client.clone();
-            clients.insert(hash, Known { client, usage });
+            clients.insert(hash, KnownClient { client, usage });
         }
         Ok((client, in_use))
     }
@@ -226,9 +230,9 @@ impl Modern {
     }
 
     /// Ends the waiting calls that do not stay.
-    fn keep_calls(&self, stays: impl Fn(&Waiting) -> bool) {
+    fn keep_calls(&self, stays: impl Fn(&WaitingCall) -> bool) {
         let mut waiting = lock(&self.waiting);
-        let ended: Vec<Waiting> = waiting
+        let ended: Vec<WaitingCall> = waiting
             .extract_if(|_, one| !stays(one))
             .map(|(_, one)| one)
             .collect();
@@ -237,7 +241,7 @@ impl Modern {
         drop(ended);
     }
 
-    fn keep_clients(&self, stays: impl Fn(&Known) -> bool) -> Vec<ClientKey> {
+    fn keep_clients(&self, stays: impl Fn(&KnownClient) -> bool) -> Vec<ClientKey> {
         let mut clients = lock(&self.clients);
         let gone = clients.extract_if(|_, known| !stays(known));
         gone.map(|(_, known)| known.client.key.clone()).collect()
@@ -245,7 +249,7 @@ impl Modern {
 }
 
 /// A request that arrived, and what it holds.
-struct Arrived {
+struct ReceivedRequest {
     client: Arc<Client>,
     in_use: InUse,
     method: Box<str>,
@@ -255,11 +259,11 @@ struct Arrived {
 }
 
 /// What becomes of a modern request.
-pub enum Begun {
+pub enum StartedRequest {
     /// Its answer is this future; meanwhile messages go to the stream.
     Call {
         /// Ends with the answer.
-        answer: Running,
+        answer: RunningCall,
         /// What is said meanwhile.
         stream: Arc<Stream>,
     },
@@ -271,7 +275,7 @@ impl Gateway {
     /// Begins a modern request. `headers` are those of HTTP; other transports have none.
     ///
     /// # Errors
-    /// What [`Facts::read`] and [`Gateway::answer`] say.
+    /// What [`RequestMeta::read`] and [`Gateway::answer`] say.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of one request, split once and used once"
@@ -285,8 +289,8 @@ impl Gateway {
         method: Box<str>,
         params: Option<RawJson>,
         permit: Permit,
-    ) -> Result<Begun, ErrorObject> {
-        let facts = Facts::read(headers, &method, params.as_ref())?;
+    ) -> Result<StartedRequest, ErrorObject> {
+        let facts = RequestMeta::read(headers, &method, params.as_ref())?;
         let (client, in_use) = self.modern.client(principal, &facts)?;
         if self.hooks.follow_conversations() {
             self.hooks.conversation(&client).await?;
@@ -294,8 +298,8 @@ impl Gateway {
         match &*method {
             method::DISCOVER => {
                 let result = self.introduction(&scope, &client).await?.discover_result();
-                let answer: Running = Box::pin(std::future::ready(Ok(result)));
-                return Ok(Begun::Call {
+                let answer: RunningCall = Box::pin(std::future::ready(Ok(result)));
+                return Ok(StartedRequest::Call {
                     answer,
                     stream: Stream::new(self.memory.once(principal.id)),
                 });
@@ -304,7 +308,7 @@ impl Gateway {
                 return self
                     .listen(&client, in_use, scope, id, params.as_ref(), permit)
                     .await
-                    .map(Begun::Listen);
+                    .map(StartedRequest::Listen);
             }
             method::INITIALIZE => return Err(ErrorObject::method_not_found(&method)),
             _ => {}
@@ -318,7 +322,7 @@ impl Gateway {
                 let param_headers = headers
                     .filter(|_| *method == *method::TOOLS_CALL)
                     .map(headers::params);
-                let arrived = Arrived {
+                let arrived = ReceivedRequest {
                     client,
                     in_use,
                     method,
@@ -330,14 +334,14 @@ impl Gateway {
             }
         };
         let stream = active.stream.clone();
-        Ok(Begun::Call {
+        Ok(StartedRequest::Call {
             answer: Box::pin(drive(self.clone(), active)),
             stream,
         })
     }
 
-    fn start(self: &Arc<Self>, scope: Scope, facts: &Facts, arrived: Arrived) -> Active {
-        let Arrived {
+    fn start(self: &Arc<Self>, scope: Scope, facts: &RequestMeta, arrived: ReceivedRequest) -> ActiveCall {
+        let ReceivedRequest {
             client,
             in_use,
             method,
@@ -368,8 +372,8 @@ impl Gateway {
             made: AtomicBool::new(false),
         };
         let gateway = self.clone();
-        let running: Running = Box::pin(async move { gateway.answer(request).await });
-        Active {
+        let running: RunningCall = Box::pin(async move { gateway.answer(request).await });
+        ActiveCall {
             running,
             asks: asked,
             pending: HashMap::new(),
@@ -390,7 +394,7 @@ impl Gateway {
         principal: &Principal,
         method: &str,
         params: Option<&RawJson>,
-    ) -> Result<Option<Active>, ErrorObject> {
+    ) -> Result<Option<ActiveCall>, ErrorObject> {
         let Some(object) = params.and_then(|p| RawObject::parse(p).ok()) else {
             return Ok(None);
         };
@@ -434,7 +438,7 @@ impl Gateway {
 }
 
 /// Runs a call to its answer or to its next questions.
-async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, ErrorObject> {
+async fn drive(gateway: Arc<Gateway>, mut active: ActiveCall) -> Result<RawJson, ErrorObject> {
     if active.pending.is_empty() {
         tokio::select! {
             biased;
@@ -488,7 +492,7 @@ async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, Err
     }
     waiting.insert(
         state,
-        Waiting {
+        WaitingCall {
             active,
             until: Instant::now() + ANSWER_TIME,
         },
@@ -496,14 +500,14 @@ async fn drive(gateway: Arc<Gateway>, mut active: Active) -> Result<RawJson, Err
     Ok(RawJson::of(&result))
 }
 
-impl Active {
+impl ActiveCall {
     /// Bytes of requests that it holds.
     fn bytes(&self) -> usize {
         let answer = self.permits.1.as_ref().map_or(0, Permit::bytes);
         self.permits.0.bytes().saturating_add(answer)
     }
 
-    fn queue(&mut self, ask: Ask) {
+    fn queue(&mut self, ask: ClientQuestion) {
         self.asked += 1;
         self.pending
             .insert(format!("{}-{}", ask.method.replace('/', "-"), self.asked), ask);

@@ -8,7 +8,7 @@ use crate::{
     catalogue::Catalogue,
     hooks::Hooks,
     provider::{ChangeSignal, Offers, Provider},
-    testing::Lister,
+    testing::ListingProvider,
 };
 
 /// Two servers with a tool that wants an argument repeated in a header.
@@ -19,7 +19,8 @@ fn gateway() -> Arc<Gateway> {
         tools: vec![RawJson::of(&tool)],
         ..Offers::default()
     };
-    let servers = ["open", "secret"].map(|name| -> Arc<dyn Provider> { Lister::new(name, offers()) });
+    let servers =
+        ["open", "secret"].map(|name| -> Arc<dyn Provider> { ListingProvider::new(name, offers()) });
     Gateway::new(
         Catalogue::of(servers.to_vec(), ChangeSignal::default()),
         "hub".to_owned(),
@@ -61,8 +62,8 @@ async fn call(gateway: &Arc<Gateway>, who: &Arc<Principal>, scope: Scope, tool: 
         .await;
     match begun {
         Err(error) => error,
-        Ok(Begun::Call { answer, .. }) => answer.await.unwrap_err(),
-        Ok(Begun::Listen(_)) => panic!("a call does not listen"),
+        Ok(StartedRequest::Call { answer, .. }) => answer.await.unwrap_err(),
+        Ok(StartedRequest::Listen(_)) => panic!("a call does not listen"),
     }
 }
 
@@ -108,7 +109,7 @@ async fn headers_of_a_hidden_tool_are_not_looked_at() {
 #[test]
 fn a_client_with_a_request_is_not_silent() {
     let modern = Modern::new(Duration::ZERO);
-    let facts = Facts {
+    let facts = RequestMeta {
         version: aih_mcp::ProtocolVersion::LATEST,
         info: None,
         capabilities: RawJson::EMPTY_OBJECT,

@@ -125,7 +125,7 @@ fn with_token(params: &RawJson, token: &RawJson) -> RawJson {
 }
 
 /// A question of a legacy server to a client of the modern era.
-pub struct Ask {
+pub struct ClientQuestion {
     /// `sampling/createMessage`, `elicitation/create`, `roots/list`.
     pub method: Box<str>,
     /// Its parameters.
@@ -147,7 +147,7 @@ pub struct ModernPeer {
     /// The client's capabilities.
     pub capabilities: RawJson,
     /// Takes the questions.
-    pub asks: mpsc::Sender<Ask>,
+    pub asks: mpsc::Sender<ClientQuestion>,
 }
 
 #[async_trait]
@@ -173,7 +173,7 @@ impl Peer for ModernPeer {
             return Err(ErrorObject::method_not_found(method));
         }
         let (answer, answered) = oneshot::channel();
-        let ask = Ask {
+        let ask = ClientQuestion {
             method: method.into(),
             params,
             answer,

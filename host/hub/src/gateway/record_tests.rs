@@ -7,7 +7,7 @@ use crate::{
     calls::record::{Record, Sink},
     catalogue::Scope,
     provider::{ChangeSignal, Offers, Provider},
-    testing::{Deaf, Lister, client, tools},
+    testing::{ListingProvider, SilentPeer, client, tools},
 };
 use aih_mcp::{ProtocolVersion, RawJson, method};
 
@@ -35,7 +35,7 @@ async fn every_method_leaves_one_record() {
         resources: vec![RawJson::of(&json!({ "uri": "file:///a", "name": "a" }))],
         ..Offers::default()
     };
-    let server: Arc<dyn Provider> = Lister::new("one", offers);
+    let server: Arc<dyn Provider> = ListingProvider::new("one", offers);
     let catalogue = Catalogue::new(ChangeSignal::default());
     catalogue.replace(vec![server]);
     let collected = Collected::default();
@@ -134,9 +134,9 @@ async fn every_method_leaves_one_record() {
                 client: client(
                     ProtocolVersion::LATEST_LEGACY,
                     &["mcps/one/*", "!mcps/one/secret"],
-                    Arc::new(Deaf),
+                    Arc::new(SilentPeer),
                 ),
-                peer: Arc::new(Deaf),
+                peer: Arc::new(SilentPeer),
                 cancel: CancellationToken::new(),
                 made: AtomicBool::new(false),
             })

@@ -17,7 +17,7 @@ use super::{peer::SessionPeer, stream::Stream};
 use crate::{
     access::Principal,
     catalogue::Scope,
-    memory::{Memory, NoRoom, Permit, Room},
+    memory::{Memory, OutOfBudget, Permit, StreamBudget},
     provider::{Client, ClientKey},
 };
 
@@ -51,7 +51,7 @@ pub struct Session {
     client: OnceLock<Arc<Client>>,
     principal: Arc<Principal>,
     /// Where its streams are accounted for.
-    pub room: Room,
+    pub room: StreamBudget,
     /// What it costs itself.
     cost: Mutex<Permit>,
     /// What is said outside of any request: the GET stream, the SSE stream, standard output.
@@ -76,7 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Session {
-    fn new(principal: Arc<Principal>, scope: Scope, room: Room, cost: Permit) -> Arc<Self> {
+    fn new(principal: Arc<Principal>, scope: Scope, room: StreamBudget, cost: Permit) -> Arc<Self> {
         use base64::Engine as _;
         let id = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
         Arc::new(Self {
@@ -350,7 +350,7 @@ impl Sessions {
         &self,
         principal: &Arc<Principal>,
         scope: Scope,
-    ) -> Result<(Arc<Session>, Vec<Arc<Session>>), NoRoom> {
+    ) -> Result<(Arc<Session>, Vec<Arc<Session>>), OutOfBudget> {
         let room = self.memory.session(principal.id);
         // Not of the session's own room, which one large answer may fill.
         let account = self.memory.answers.of(principal.id);

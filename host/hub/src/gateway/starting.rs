@@ -13,51 +13,52 @@ use super::{Gateway, dispatch::Request};
 use crate::{access::Principal, catalogue::Scope, provider::ProviderState};
 
 /// How long after its start the hub lets lists wait.
-pub const WARM_UP: Duration = Duration::from_secs(2);
+pub const START_UP: Duration = Duration::from_secs(2);
 /// How long the greeting of an endpoint of one server waits for that server.
 const ONE_SERVER: Duration = Duration::from_secs(10);
 
 impl Gateway {
     /// Whether the hub has only just started.
-    fn is_young(&self) -> bool {
-        self.born.elapsed() < WARM_UP
+    fn is_starting(&self) -> bool {
+        self.started_at.elapsed() < START_UP
     }
 
     /// Waits until every server that `principal` may use on this endpoint has been reached or has failed, and
-    /// has been listed; at most until the hub is [`WARM_UP`] old.
-    pub(super) async fn until_warm(&self, scope: &Scope, principal: &Principal) {
-        if !self.is_young() {
+    /// has been listed; at most until the hub is [`START_UP`] old.
+    pub(super) async fn until_servers_started(&self, scope: &Scope, principal: &Principal) {
+        if !self.is_starting() {
             return;
         }
         let mut marks = self.catalogue.marks();
-        let warm = async {
+        let all_started = async {
             loop {
                 marks.mark_unchanged();
                 let snapshot = self.catalogue.snapshot_full();
-                let cold = snapshot
+                let waiting = snapshot
                     .in_scope(scope)
                     .any(|o| o.visible_to(principal) && !o.provider.settled());
-                if !cold || marks.changed().await.is_err() {
+                if !waiting || marks.changed().await.is_err() {
                     return;
                 }
             }
         };
         // What is late is told when it comes.
-        let _ = timeout_at(self.born + WARM_UP, warm).await;
+        let _ = timeout_at(self.started_at + START_UP, all_started).await;
         // The catalogue makes its next picture a moment later; this answer needs it now.
         self.catalogue.refresh();
     }
 
     /// Finds what a request names. What is not known in the hub's first moments may be known in the next; later, a
     /// server that has just come up may not be in the picture yet.
-    pub(super) async fn find_young<T>(
+    pub(super) async fn find_once_started<T>(
         &self,
         request: &Request,
         find: impl Fn() -> Result<T, ErrorObject>,
     ) -> Result<T, ErrorObject> {
         match find() {
-            Err(_) if self.is_young() => {
-                self.until_warm(&request.scope, &request.client.principal).await;
+            Err(_) if self.is_starting() => {
+                self.until_servers_started(&request.scope, &request.client.principal)
+                    .await;
                 find()
             }
             Err(_) if self.catalogue.refresh() => find(),
@@ -101,7 +102,7 @@ mod tests {
         catalogue::Catalogue,
         hooks::Hooks,
         provider::{ChangeSignal, Offers},
-        testing::{Deaf, Lister, client, tools},
+        testing::{ListingProvider, SilentPeer, client, tools},
     };
     use aih_mcp::{ProtocolVersion, RawJson, method};
 
@@ -112,7 +113,7 @@ mod tests {
         }
     }
 
-    fn gateway(servers: &[&Arc<Lister>], signal: &ChangeSignal) -> Arc<Gateway> {
+    fn gateway(servers: &[&Arc<ListingProvider>], signal: &ChangeSignal) -> Arc<Gateway> {
         let providers = servers.iter().map(|s| (*s).clone() as _).collect();
         Gateway::new(
             Catalogue::of(providers, signal.clone()),
@@ -129,8 +130,8 @@ mod tests {
             method: method.into(),
             params,
             param_headers: None,
-            client: client(ProtocolVersion::LATEST_LEGACY, permissions, Arc::new(Deaf)),
-            peer: Arc::new(Deaf),
+            client: client(ProtocolVersion::LATEST_LEGACY, permissions, Arc::new(SilentPeer)),
+            peer: Arc::new(SilentPeer),
             cancel: CancellationToken::new(),
             made: AtomicBool::new(false),
         }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     /// `late` lists a tool and is up.
-    fn come_up(late: &Lister, signal: &ChangeSignal) {
+    fn come_up(late: &ListingProvider, signal: &ChangeSignal) {
         late.list(offers(&["b"]));
         late.set(ProviderState::Up, None);
         signal.mark();
@@ -156,8 +157,8 @@ mod tests {
     async fn the_first_list_waits_for_servers_that_start() {
         let signal = ChangeSignal::default();
         let (quick, late) = (
-            Lister::new("quick", offers(&["a"])),
-            Lister::new("late", offers(&[])),
+            ListingProvider::new("quick", offers(&["a"])),
+            ListingProvider::new("late", offers(&[])),
         );
         late.set(ProviderState::Starting, None);
         let gateway = gateway(&[&quick, &late], &signal);
@@ -174,8 +175,8 @@ mod tests {
     async fn nobody_waits_for_a_server_that_is_sick() {
         let signal = ChangeSignal::default();
         let (well, sick) = (
-            Lister::new("well", offers(&["a"])),
-            Lister::new("sick", offers(&[])),
+            ListingProvider::new("well", offers(&["a"])),
+            ListingProvider::new("sick", offers(&[])),
         );
         sick.set(ProviderState::Down, Some("refused"));
         let mut gateway = gateway(&[&well, &sick], &signal);
@@ -191,14 +192,14 @@ mod tests {
         assert!(!at_once(&gateway, &["*"]));
         assert!(at_once(&gateway, &["mcps/well/*"]), "this key may not use it");
         assert_eq!(list(&gateway, &["*"]).await, ["well__a"]);
-        Arc::get_mut(&mut gateway).unwrap().born -= WARM_UP;
+        Arc::get_mut(&mut gateway).unwrap().started_at -= START_UP;
         assert!(at_once(&gateway, &["*"]), "the hub is not young any more");
     }
 
     #[tokio::test]
     async fn a_call_of_a_tool_that_is_not_known_yet_waits_too() {
         let signal = ChangeSignal::default();
-        let late = Lister::new("late", offers(&[]));
+        let late = ListingProvider::new("late", offers(&[]));
         late.set(ProviderState::Starting, None);
         let gateway = gateway(&[&late], &signal);
         let params = RawJson::of(&serde_json::json!({ "name": "late__b" }));
@@ -215,9 +216,9 @@ mod tests {
     #[tokio::test]
     async fn a_call_right_after_a_server_came_up_finds_its_tool() {
         let signal = ChangeSignal::default();
-        let late = Lister::new("late", offers(&[]));
+        let late = ListingProvider::new("late", offers(&[]));
         let mut gateway = gateway(&[&late], &signal);
-        Arc::get_mut(&mut gateway).unwrap().born -= WARM_UP;
+        Arc::get_mut(&mut gateway).unwrap().started_at -= START_UP;
         let call = |name: &str| {
             let params = RawJson::of(&serde_json::json!({ "name": name }));
             gateway.answer(request(method::TOOLS_CALL, Some(params), &["*"]))

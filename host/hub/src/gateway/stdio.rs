@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Gateway, MAX_BODY, MAX_NESTING,
-    modern::{self, Begun},
+    modern::{self, StartedRequest},
     session::Session,
     sse,
     stream::Stream,
@@ -202,13 +202,13 @@ async fn answer_modern(
         Err(e) => {
             let _ = out.push(&Message::response(id, Err(e)));
         }
-        Ok(Begun::Listen(listening)) => {
+        Ok(StartedRequest::Listen(listening)) => {
             let mut events = Box::pin(listening.stream.read());
             while let Some(event) = events.next().await {
                 out.push_raw(event.data);
             }
         }
-        Ok(Begun::Call { mut answer, stream }) => {
+        Ok(StartedRequest::Call { mut answer, stream }) => {
             let mut events = Box::pin(stream.read().fuse());
             let outcome = loop {
                 tokio::select! {

@@ -1,7 +1,7 @@
 //! A stream of messages to a client that can be picked up again where it broke off.
 //!
 //! Every event has a number; a reader starts behind the last one that it saw. All bytes are accounted for
-//! ([`Room`]): what waits for the client counts against its answers, what was delivered and is kept for a client
+//! ([`StreamBudget`]): what waits for the client counts against its answers, what was delivered and is kept for a client
 //! that was cut off counts apart and is kept for seconds. Where there is no room, notifications are dropped (the oldest
 //! first, and they are counted), questions are refused, and an answer becomes a small error with its id.
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::Stream as Events;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::memory::{NoRoom, Permit, Room, count_dropped_event};
+use crate::memory::{OutOfBudget, Permit, StreamBudget, count_dropped_event};
 
 /// Most notifications, and most answers, that wait for a reader.
 const MAX_EVENTS: usize = 1_024;
@@ -96,12 +96,12 @@ impl State {
 pub struct Stream {
     state: Mutex<State>,
     wake: Notify,
-    room: Room,
+    room: StreamBudget,
 }
 
 impl Stream {
     /// An empty stream.
-    pub fn new(room: Room) -> Arc<Self> {
+    pub fn new(room: StreamBudget) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             wake: Notify::new(),
@@ -121,7 +121,7 @@ impl Stream {
     ///
     /// # Errors
     /// There is no room for a question to the client: it was not appended.
-    pub fn push(&self, message: &Message) -> Result<(), NoRoom> {
+    pub fn push(&self, message: &Message) -> Result<(), OutOfBudget> {
         let (kind, data) = match message {
             Message::Notification { .. } => (Kind::Notification, message.to_bytes()),
             Message::Request { .. } | Message::Response { .. } => (Kind::Awaited, message.to_bytes()),
@@ -149,7 +149,7 @@ impl Stream {
         }
     }
 
-    fn append(&self, data: Bytes, kind: Kind) -> Result<(), NoRoom> {
+    fn append(&self, data: Bytes, kind: Kind) -> Result<(), OutOfBudget> {
         let size = data.len() + EVENT;
         let mut state = self.lock();
         if state.finished.is_some() {
@@ -393,7 +393,7 @@ impl Stream {
 
 /// The error in the place of an answer for which there is no room.
 #[must_use]
-pub fn no_room(error: &NoRoom) -> ErrorObject {
+pub fn no_room(error: &OutOfBudget) -> ErrorObject {
     ErrorObject::internal(format!(
         "the request was carried out, but its answer was dropped: {error}; fetch the answers that wait, then ask again"
     ))

@@ -7,7 +7,7 @@ use crate::{
     memory::{ANSWERS_PER_KEY, ANSWERS_PER_SESSION, KEPT_PER_SESSION, Memory},
 };
 
-fn room() -> Room {
+fn room() -> StreamBudget {
     Memory::default().session(KeyId::ANONYMOUS)
 }
 

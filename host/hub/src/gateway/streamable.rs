@@ -22,7 +22,7 @@ use super::{
     Gateway,
     dispatch::Request,
     legacy::notified,
-    modern::{self, Begun},
+    modern::{self, StartedRequest},
     session::Session,
     stream::{Stream, parse_event_id},
     wire::{Accepts, Endpoint, answer as answered, error, events, json, no_room, read_message, refused},
@@ -266,11 +266,11 @@ async fn post_modern(
         .await;
     match begun {
         Err(e) => error(modern_status(&e), Some(id), e),
-        Ok(Begun::Listen(listening)) => {
+        Ok(StartedRequest::Listen(listening)) => {
             let stream = listening.stream.clone();
             events(stream.read().map(move |event| (&listening, event).1), None, None)
         }
-        Ok(Begun::Call { mut answer, stream }) => {
+        Ok(StartedRequest::Call { mut answer, stream }) => {
             if accepts.json || !accepts.events {
                 let patience = async {
                     if accepts.events {

@@ -194,7 +194,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::testing::{Deaf, client};
+    use crate::testing::{SilentPeer, client};
     use aih_mcp::ProtocolVersion;
 
     fn raw(text: &str) -> RawJson {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn named(key: &str) -> Arc<Client> {
-        let mut client = client(ProtocolVersion::V2025_11_25, &["*"], Arc::new(Deaf));
+        let mut client = client(ProtocolVersion::V2025_11_25, &["*"], Arc::new(SilentPeer));
         Arc::get_mut(&mut client).unwrap().key = ClientKey(key.into());
         client
     }

@@ -20,7 +20,7 @@ use super::{MAX_BODY, MAX_NESTING, session::Session, stream};
 use crate::{
     catalogue::Scope,
     listener::body::{self, BodyError, held},
-    memory::{Account, NoRoom, Permit, Room},
+    memory::{Account, OutOfBudget, Permit, StreamBudget},
 };
 
 /// A request that is silent for this long gets its stream opened, so that nothing on the way gives up.
@@ -81,7 +81,7 @@ fn refused_as(status: StatusCode, id: Option<Id>, e: ErrorObject) -> Response {
 }
 
 /// The key holds as many bytes as it may: 503, and when to try again.
-pub(super) fn no_room(id: Option<Id>, error: &NoRoom) -> Response {
+pub(super) fn no_room(id: Option<Id>, error: &OutOfBudget) -> Response {
     let text = format!("{error}; fetch the answers that wait or end sessions, then try again");
     tracing::warn!(target: "aih::gateway", status = 503, "refused: {text}");
     try_later(self::error(
@@ -101,7 +101,7 @@ fn try_later(mut response: Response) -> Response {
 /// the answer is an error that says so.
 pub(super) fn answer(
     status: StatusCode,
-    room: &Room,
+    room: &StreamBudget,
     id: Id,
     outcome: Result<RawJson, ErrorObject>,
 ) -> Response {
@@ -150,7 +150,7 @@ pub(super) async fn read_message(
         };
         let response = refused(error.status(), text);
         match error {
-            BodyError::NoRoom(_) => try_later(response),
+            BodyError::OutOfBudget(_) => try_later(response),
             _ => response,
         }
     })?;

@@ -10,8 +10,8 @@ use aih_mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, method, t
 use serde_json::json;
 
 use super::{
-    Denied, Hooks, Scene, Trigger,
-    decide::{self, Undecided},
+    Denied, EventContext, Hooks, Trigger,
+    decide::{self, NoDecision},
     event::{self, ErrorView},
 };
 use crate::{
@@ -30,14 +30,14 @@ pub(super) const CONCERNED: [Trigger; 5] = [
 
 impl Denied {
     /// No hook decided, so nothing passes.
-    pub(super) fn undecided(hook: &Arc<str>, trigger: Trigger, why: Undecided) -> Self {
+    pub(super) fn undecided(hook: &Arc<str>, trigger: Trigger, why: NoDecision) -> Self {
         let reason = match (why, trigger) {
-            (Undecided::Cancelled, _) => "the request was cancelled before a hook had seen it".to_owned(),
-            (Undecided::Busy, Trigger::ToolAfter) => format!(
+            (NoDecision::Cancelled, _) => "the request was cancelled before a hook had seen it".to_owned(),
+            (NoDecision::Busy, Trigger::ToolAfter) => format!(
                 "the tool ran, and the hub is too busy to run the hook `{hook}`, which has to see the result first; the \
                  result is kept back"
             ),
-            (Undecided::Busy, _) => format!(
+            (NoDecision::Busy, _) => format!(
                 "the hub is too busy to run the hook `{hook}`, which has to see this first; nothing was done, try again"
             ),
         };
@@ -67,8 +67,8 @@ impl Denied {
     pub(crate) fn as_error(&self) -> ErrorObject {
         let (code, kind) = match self.undecided {
             None => (ErrorCode::INVALID_REQUEST, "denied"),
-            Some(Undecided::Busy) => (ErrorCode::UPSTREAM_UNAVAILABLE, "busy"),
-            Some(Undecided::Cancelled) => (ErrorCode::CANCELLED, "cancelled"),
+            Some(NoDecision::Busy) => (ErrorCode::UPSTREAM_UNAVAILABLE, "busy"),
+            Some(NoDecision::Cancelled) => (ErrorCode::CANCELLED, "cancelled"),
         };
         let data = json!({ "kind": kind, "hook": &*self.hook });
         ErrorObject::new(code, self.reason.clone()).with_data(&data)
@@ -115,10 +115,10 @@ impl Hooks {
 
     /// Whether a hook may run on a call of some tool there: told before anything of the call is read.
     fn may_concern(&self, offering: &Offering, call: &Call) -> bool {
-        let scene = Scene::of(call, offering.provider.name());
+        let context = EventContext::of(call, offering.provider.name());
         [Trigger::ToolBefore, Trigger::ToolAfter, Trigger::ToolError]
             .into_iter()
-            .any(|trigger| self.of(trigger).any(|hook| scene.may_wake(hook)))
+            .any(|trigger| self.of(trigger).any(|hook| context.may_trigger(hook)))
     }
 
     async fn around_tool<F>(
@@ -137,12 +137,12 @@ impl Hooks {
         let server = offering.provider.name();
         let tool = &*names.own;
         let listed = offering.tool(&names.listed).map(|item| &item.direct);
-        let scene = Scene::of(call, server).on_tool(&names, shown.as_deref());
+        let context = EventContext::of(call, server).on_tool(&names, shown.as_deref());
         let mut arguments = arguments_of(&request.params);
-        if self.concerns(Trigger::ToolBefore, scene) {
+        if self.concerns(Trigger::ToolBefore, context) {
             let asked = self.ask(
                 Trigger::ToolBefore,
-                scene,
+                context,
                 call,
                 arguments.clone(),
                 |facts, arguments| {
@@ -171,10 +171,10 @@ impl Hooks {
                 tool,
                 arguments: &arguments,
             };
-            self.tell(Trigger::ToolBefore, scene, &payload);
+            self.tell(Trigger::ToolBefore, context, &payload);
         }
         let outcome = run(request).await;
-        self.after_tool(scene, listed, tool, &arguments, call, outcome)
+        self.after_tool(context, listed, tool, &arguments, call, outcome)
             .await
     }
 
@@ -194,13 +194,13 @@ impl Hooks {
         };
         let offering = request.offering.clone();
         let listed = offering.tool(&names.listed).map(|item| &item.direct);
-        let scene = Scene::of(call, offering.provider.name()).on_tool(&names, shown.as_deref());
+        let context = EventContext::of(call, offering.provider.name()).on_tool(&names, shown.as_deref());
         let arguments = request.made_with.clone().unwrap_or(RawJson::EMPTY_OBJECT);
         let is_result = *request.method == *method::TASKS_RESULT;
         let outcome = run(request).await;
         if is_result {
             return self
-                .after_tool(scene, listed, &names.own, &arguments, call, outcome)
+                .after_tool(context, listed, &names.own, &arguments, call, outcome)
                 .await;
         }
         let answer = outcome?;
@@ -216,7 +216,7 @@ impl Hooks {
             era: answer.era,
         };
         let inner = self
-            .after_tool(scene, listed, &names.own, &arguments, call, Ok(inner))
+            .after_tool(context, listed, &names.own, &arguments, call, Ok(inner))
             .await?;
         if inner.result == result {
             return Ok(answer);
@@ -230,14 +230,14 @@ impl Hooks {
 
     async fn after_tool(
         &self,
-        scene: Scene<'_>,
+        context: EventContext<'_>,
         listed: Option<&RawJson>,
         tool: &str,
         arguments: &RawJson,
         call: &Call,
         outcome: Result<Answer, ErrorObject>,
     ) -> Result<Answer, ErrorObject> {
-        let server = scene.server.unwrap_or_default();
+        let server = context.server.unwrap_or_default();
         let mut answer = match outcome {
             Ok(answer) if is_not_over(&answer) => return Ok(answer),
             Ok(answer) => answer,
@@ -250,15 +250,15 @@ impl Hooks {
                         error: Some(ErrorView::of(&error)),
                         result: None,
                     };
-                    self.tool_failed(scene, call, &payload).await;
+                    self.tool_failed(context, call, &payload).await;
                 }
                 return Err(error);
             }
         };
-        if self.concerns(Trigger::ToolAfter, scene) {
+        if self.concerns(Trigger::ToolAfter, context) {
             let asked = self.ask(
                 Trigger::ToolAfter,
-                scene,
+                context,
                 call,
                 answer.result.clone(),
                 |facts, result| {
@@ -292,9 +292,9 @@ impl Hooks {
                 arguments,
                 result: &answer.result,
             };
-            self.tell(Trigger::ToolAfter, scene, &payload);
+            self.tell(Trigger::ToolAfter, context, &payload);
         }
-        if self.concerns(Trigger::ToolError, scene) && answer.is_error() {
+        if self.concerns(Trigger::ToolError, context) && answer.is_error() {
             let payload = event::ToolError {
                 server,
                 tool,
@@ -302,23 +302,23 @@ impl Hooks {
                 error: None,
                 result: Some(&answer.result),
             };
-            self.tool_failed(scene, call, &payload).await;
+            self.tool_failed(context, call, &payload).await;
         }
         Ok(answer)
     }
 
     /// Tells of a failed call. What these hooks decide changes nothing: it has failed.
-    async fn tool_failed(&self, scene: Scene<'_>, call: &Call, payload: &event::ToolError<'_>) {
+    async fn tool_failed(&self, context: EventContext<'_>, call: &Call, payload: &event::ToolError<'_>) {
         let asked = self.ask(
             Trigger::ToolError,
-            scene,
+            context,
             call,
             (),
             |facts, ()| event::write(Trigger::ToolError, facts, payload),
             |(), _| Err("a call that failed cannot be replaced; see `tool.after`".to_owned()),
         );
         let _ = asked.await;
-        self.tell(Trigger::ToolError, scene, payload);
+        self.tell(Trigger::ToolError, context, payload);
     }
 
     async fn before_resource(&self, request: &mut ProviderRequest, call: &Call) -> Result<(), ErrorObject> {
@@ -327,14 +327,14 @@ impl Hooks {
         };
         let offering = request.offering.clone();
         let server = offering.provider.name();
-        let scene = Scene::of(call, server);
+        let context = EventContext::of(call, server);
         let may = |uri: &str| {
             let target = Target::Resource(uri.into());
             offering.permits(&target, &call.client.principal)
         };
         let asked = self.ask(
             Trigger::ResourceRead,
-            scene,
+            context,
             call,
             uri.to_string(),
             |facts, uri| event::write(Trigger::ResourceRead, facts, &event::ResourceRead { server, uri }),
@@ -342,7 +342,7 @@ impl Hooks {
         );
         let agreed = asked.await.map_err(|denied| denied.as_error())?;
         let payload = event::ResourceRead { server, uri: &agreed };
-        self.tell(Trigger::ResourceRead, scene, &payload);
+        self.tell(Trigger::ResourceRead, context, &payload);
         if *agreed != **uri {
             request.params.set("uri", RawJson::of(&agreed));
             request.target = Target::Resource(agreed.into());
@@ -356,7 +356,7 @@ impl Hooks {
         };
         let offering = request.offering.clone();
         let server = offering.provider.name();
-        let scene = Scene::of(call, server);
+        let context = EventContext::of(call, server);
         let may = |name: &str| {
             let mut listed = offering.items(ListKind::Prompts).iter();
             let target = Target::Prompt(name.into());
@@ -365,7 +365,7 @@ impl Hooks {
         let first = (prompt.to_string(), arguments_of(&request.params));
         let asked = self.ask(
             Trigger::PromptGet,
-            scene,
+            context,
             call,
             first.clone(),
             |facts, (prompt, arguments)| {
@@ -387,7 +387,7 @@ impl Hooks {
             prompt: &agreed.0,
             arguments: &agreed.1,
         };
-        self.tell(Trigger::PromptGet, scene, &payload);
+        self.tell(Trigger::PromptGet, context, &payload);
         if agreed != first {
             request.params.set("name", RawJson::of(&agreed.0));
             request.params.set("arguments", agreed.1);
@@ -441,7 +441,7 @@ mod tests {
     fn what_no_hook_decided_is_an_error_that_says_so() {
         let guard: Arc<str> = "guard".into();
         let error = |trigger, why| Denied::undecided(&guard, trigger, why).into_answer().unwrap_err();
-        let busy = error(Trigger::ToolBefore, Undecided::Busy);
+        let busy = error(Trigger::ToolBefore, NoDecision::Busy);
         assert_eq!(busy.code, ErrorCode::UPSTREAM_UNAVAILABLE);
         assert!(
             busy.message.contains("busy") && busy.message.contains("try again"),
@@ -451,10 +451,10 @@ mod tests {
             busy.data.unwrap().to_value(),
             json!({ "kind": "busy", "hook": "guard" })
         );
-        let after = error(Trigger::ToolAfter, Undecided::Busy).message;
+        let after = error(Trigger::ToolAfter, NoDecision::Busy).message;
         assert!(!after.contains("try again"), "the tool ran: {after}");
         assert_eq!(
-            error(Trigger::ToolBefore, Undecided::Cancelled).code,
+            error(Trigger::ToolBefore, NoDecision::Cancelled).code,
             ErrorCode::CANCELLED
         );
     }

@@ -22,7 +22,7 @@ use super::{
     hook::{Cause, Delivery, Failed, STRETCH},
     watch,
 };
-use crate::data::Election;
+use crate::data::LeaderElection;
 
 /// Attempts before an event is given up.
 pub(crate) const ATTEMPTS: u32 = 5;
@@ -56,19 +56,19 @@ const WORKER: &str = "hub";
 
 /// Events of calls on their way to the store, which the call does not wait for.
 pub(super) struct Outbox {
-    events: mpsc::Sender<Posted>,
+    events: mpsc::Sender<OutboxEvent>,
     bytes: Arc<Semaphore>,
 }
 
 /// An event in the [`Outbox`].
-pub(super) struct Posted {
+pub(super) struct OutboxEvent {
     event: NewEvent,
     /// Given back when it is stored.
     room: OwnedSemaphorePermit,
 }
 
 impl Outbox {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Posted>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<OutboxEvent>) {
         let (events, inbox) = mpsc::channel(OUTBOX);
         let bytes = Arc::new(Semaphore::new(OUTBOX_BYTES));
         (Self { events, bytes }, inbox)
@@ -82,7 +82,7 @@ impl Outbox {
         let size = u32::try_from(event.payload.get().len()).unwrap_or(u32::MAX);
         let full = |_| format!("{} MiB of events wait for the store", OUTBOX_BYTES >> 20);
         let room = self.bytes.clone().try_acquire_many_owned(size).map_err(full)?;
-        let posted = Posted { event, room };
+        let posted = OutboxEvent { event, room };
         self.events.try_send(posted).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => format!("{OUTBOX} events wait for the store"),
             mpsc::error::TrySendError::Closed(_) => "the hub is stopping".to_owned(),
@@ -92,10 +92,10 @@ impl Outbox {
 
 /// Stores what [`Hooks::tell`] posted, in the order in which it came. When the hub stops, it stores what is
 /// there and ends.
-pub(super) async fn pump(
+pub(super) async fn forward_outbox(
     hooks: Weak<Hooks>,
     queue: Arc<Queue>,
-    mut inbox: mpsc::Receiver<Posted>,
+    mut inbox: mpsc::Receiver<OutboxEvent>,
     stopping: CancellationToken,
 ) {
     let mut batch = Vec::new();
@@ -131,23 +131,23 @@ pub(super) async fn pump(
 
 /// Runs background hooks and keeps schedules while this process is the one of its data folder that does, until the hub
 /// stops. A queue in memory is this process's alone.
-pub(super) async fn lead(hooks: Arc<Hooks>, queue: Arc<Queue>, election: Election) {
+pub(super) async fn lead(hooks: Arc<Hooks>, queue: Arc<Queue>, election: LeaderElection) {
     let stopping = hooks.stopping.clone();
     if queue.in_memory() {
-        let alone = Term::begin(&hooks, true);
+        let alone = LeadershipTerm::begin(&hooks, true);
         alone.keep_schedules(&hooks);
         return work(&hooks, &queue, &alone).await;
     }
     loop {
         let began = Instant::now();
-        let elected = tokio::select! {
-            elected = election.won() => elected,
+        let leadership = tokio::select! {
+            leadership = election.won() => leadership,
             () = stopping.cancelled() => return,
         };
         if began.elapsed() > Duration::from_secs(1) {
             tracing::info!(target: "aih::hook", "this process runs the background hooks now");
         }
-        let term = Term::begin(&hooks, election.serves());
+        let term = LeadershipTerm::begin(&hooks, election.serves());
         term.keep_schedules(&hooks);
         tokio::select! {
             () = work(&hooks, &queue, &term) => {}
@@ -156,7 +156,7 @@ pub(super) async fn lead(hooks: Arc<Hooks>, queue: Arc<Queue>, election: Electio
             }
         }
         term.end().await;
-        drop(elected);
+        drop(leadership);
         if stopping.is_cancelled() {
             return;
         }
@@ -164,7 +164,7 @@ pub(super) async fn lead(hooks: Arc<Hooks>, queue: Arc<Queue>, election: Electio
 }
 
 /// The time for which a process runs background hooks.
-struct Term {
+struct LeadershipTerm {
     /// Whether events of hooks that the configuration does not have are given up. The configuration of an `aih stdio` that
     /// has run for long may be older than that of whoever stored them.
     gives_up: bool,
@@ -172,7 +172,7 @@ struct Term {
     runs: TaskTracker,
 }
 
-impl Term {
+impl LeadershipTerm {
     fn begin(hooks: &Hooks, gives_up: bool) -> Self {
         Self {
             gives_up,
@@ -202,7 +202,7 @@ impl Term {
 ///
 /// Each hook that has something to do gets a task that does it, so that one whose runs take long holds up none of
 /// the others.
-async fn work(hooks: &Arc<Hooks>, queue: &Arc<Queue>, term: &Term) {
+async fn work(hooks: &Arc<Hooks>, queue: &Arc<Queue>, term: &LeadershipTerm) {
     let stopping = hooks.stopping.clone();
     // What was held by a hub that was killed is ready at once. Nothing of this process is held yet.
     loop {
@@ -219,7 +219,7 @@ async fn work(hooks: &Arc<Hooks>, queue: &Arc<Queue>, term: &Term) {
             () = stopping.cancelled() => return,
         }
     }
-    let places = Arc::new(Semaphore::new(RUNNING));
+    let permits = Arc::new(Semaphore::new(RUNNING));
     let mut draining = JoinSet::new();
     let mut busy = HashSet::new();
     loop {
@@ -242,10 +242,10 @@ async fn work(hooks: &Arc<Hooks>, queue: &Arc<Queue>, term: &Term) {
                 }
             } else if wait.is_zero() {
                 busy.insert(hook.clone());
-                let (hooks, queue, places) = (hooks.clone(), queue.clone(), places.clone());
+                let (hooks, queue, permits) = (hooks.clone(), queue.clone(), permits.clone());
                 let runs = term.runs.clone();
                 draining.spawn(async move {
-                    drain(&hooks, &queue, &hook, places, &runs).await;
+                    drain(&hooks, &queue, &hook, permits, &runs).await;
                     hook
                 });
             } else {
@@ -275,11 +275,11 @@ async fn drain(
     hooks: &Arc<Hooks>,
     queue: &Arc<Queue>,
     hook: &str,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     runs: &TaskTracker,
 ) {
     let (own, concurrency) = match hooks.get(hook) {
-        Some(hook) => (hook.places.clone(), hook.concurrency),
+        Some(hook) => (hook.permits.clone(), hook.concurrency),
         // The configuration has none of that name any more: its events are only given up.
         None => (Arc::new(Semaphore::new(1)), 1),
     };
@@ -301,7 +301,7 @@ async fn drain(
             // each hook one at a time.
             let held = (
                 own.clone().acquire_owned().await,
-                places.clone().acquire_owned().await,
+                permits.clone().acquire_owned().await,
             );
             let (hooks, queue, tasks) = (hooks.clone(), queue.clone(), hooks.tasks.clone());
             let run = async move {
@@ -328,8 +328,8 @@ async fn one(hooks: &Hooks, queue: &Queue, event: Event) {
     let stored = match run(hooks, &event).await {
         Ok(()) => queue.done(&event.id).await,
         Err(failed) => match next(event.attempt, &failed, rand::random()) {
-            Next::Again(after) => queue.retry(&event, after, &failed.text).await,
-            Next::GiveUp => {
+            RetryDecision::Again(after) => queue.retry(&event, after, &failed.text).await,
+            RetryDecision::GiveUp => {
                 let (hook, id, attempts) = (&event.hook, &event.id, event.attempt);
                 tracing::error!(target: "aih::hook", hook, event = %id, attempts, "given up, see `aih hooks dead`: {failed}");
                 queue.dead(&event, &failed.text).await
@@ -366,19 +366,19 @@ async fn run(hooks: &Hooks, event: &Event) -> Result<(), Failed> {
 
 /// What becomes of an event whose attempt failed.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+enum RetryDecision {
     Again(Duration),
     GiveUp,
 }
 
 /// `chance` from 0 to 1 spreads attempts, so that what failed together does not come back together.
-fn next(attempt: u32, failed: &Failed, chance: f64) -> Next {
+fn next(attempt: u32, failed: &Failed, chance: f64) -> RetryDecision {
     if failed.cause == Cause::Refusal || attempt >= ATTEMPTS {
-        return Next::GiveUp;
+        return RetryDecision::GiveUp;
     }
     let factor = 4_u32.saturating_pow(attempt.saturating_sub(1));
     let delay = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
-    Next::Again(delay.mul_f64(0.5 + chance.clamp(0.0, 1.0)))
+    RetryDecision::Again(delay.mul_f64(0.5 + chance.clamp(0.0, 1.0)))
 }
 
 impl Hooks {
@@ -412,17 +412,17 @@ mod tests {
         let delays: Vec<_> = (1..ATTEMPTS)
             .map(|attempt| next(attempt, &failed(false), 0.5))
             .collect();
-        let seconds = [2, 8, 32, 128].map(|seconds| Next::Again(Duration::from_secs(seconds)));
+        let seconds = [2, 8, 32, 128].map(|seconds| RetryDecision::Again(Duration::from_secs(seconds)));
         assert_eq!(delays, seconds);
-        assert_eq!(next(ATTEMPTS, &failed(false), 0.5), Next::GiveUp);
-        assert_eq!(next(1, &failed(true), 0.5), Next::GiveUp);
+        assert_eq!(next(ATTEMPTS, &failed(false), 0.5), RetryDecision::GiveUp);
+        assert_eq!(next(1, &failed(true), 0.5), RetryDecision::GiveUp);
     }
 
     proptest! {
         #[test]
         fn no_delay_is_out_of_bounds(attempt in 0_u32..ATTEMPTS, chance in any::<f64>()) {
             let chance = if chance.is_nan() { 0.0 } else { chance };
-            let Next::Again(delay) = next(attempt, &failed(false), chance) else { panic!() };
+            let RetryDecision::Again(delay) = next(attempt, &failed(false), chance) else { panic!() };
             prop_assert!(delay >= FIRST_DELAY / 2 && delay <= LONGEST_DELAY * 3 / 2);
         }
     }
@@ -446,7 +446,7 @@ mod tests {
         let hooks = Hooks::none();
         let stopping = CancellationToken::new();
         stopping.cancel();
-        pump(Arc::downgrade(&hooks), store.queue().clone(), inbox, stopping).await;
+        forward_outbox(Arc::downgrade(&hooks), store.queue().clone(), inbox, stopping).await;
         assert!(outbox.post(event("h")).is_err());
         assert_eq!(store.queue().counts().await.unwrap().ready, 3);
         assert_eq!(hooks.lost.load(std::sync::atomic::Ordering::Relaxed), 2);

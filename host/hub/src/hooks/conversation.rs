@@ -15,7 +15,7 @@ use aih_runtime::{Decision, Outcome};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::{Denied, Hooks, Scene, Trigger, decide, event};
+use super::{Denied, EventContext, Hooks, Trigger, decide, event};
 use crate::{
     catalogue::files::sha256_hex,
     provider::{Call, Client, ClientKey, Trail},
@@ -123,7 +123,7 @@ impl Hooks {
 
     async fn begin(&self, conversation: &Conversation, follows: bool) -> Result<Option<String>, Denied> {
         let client = &conversation.client;
-        let scene = Scene::client(client);
+        let context = EventContext::client(client);
         let call = Call {
             client: client.clone(),
             peer: client.peer.clone(),
@@ -136,7 +136,7 @@ impl Hooks {
         };
         let asked = self.ask(
             Trigger::ConversationStart,
-            scene,
+            context,
             &call,
             String::new(),
             |facts, _| event::write(Trigger::ConversationStart, facts, &payload),
@@ -144,7 +144,7 @@ impl Hooks {
         );
         let text = asked.await?;
         if follows {
-            self.tell(Trigger::ConversationStart, scene, &payload);
+            self.tell(Trigger::ConversationStart, context, &payload);
         }
         Ok((!text.is_empty()).then_some(text))
     }
@@ -167,7 +167,7 @@ impl Hooks {
         };
         self.tell(
             Trigger::ConversationEnd,
-            Scene::client(&conversation.client),
+            EventContext::client(&conversation.client),
             &payload,
         );
     }

@@ -20,7 +20,7 @@ const KEPT_SCHEMAS: usize = 256;
 
 /// What becomes of the event after one hook.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step<T> {
+pub(crate) enum HookDecision<T> {
     /// It goes on as it is.
     Go,
     /// It goes on with this.
@@ -33,12 +33,12 @@ pub(crate) enum Step<T> {
     Closed(String, String),
     /// The hook did not get to decide, and the event ends: this is told. Whatever `on_failure` says, since nothing
     /// failed.
-    Undecided(Undecided),
+    NoDecision(NoDecision),
 }
 
 /// Why a hook did not get to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Undecided {
+pub(crate) enum NoDecision {
     /// The hub is too busy to run it, or prepares it still: whoever asks may try again.
     Busy,
     /// Whoever asked went away.
@@ -51,31 +51,32 @@ pub(crate) fn settle<T>(
     on_failure: OnFailure,
     answer: Result<Decision, Failed>,
     accept: impl FnOnce(&str) -> Result<T, String>,
-) -> Step<T> {
+) -> HookDecision<T> {
     let failure = match answer {
-        Ok(Decision::Proceed) => return Step::Go,
+        Ok(Decision::Proceed) => return HookDecision::Go,
         Ok(Decision::Deny(reason)) if reason.trim().is_empty() => {
-            return Step::Denied(format!("the hook `{hook}` refused this"));
+            return HookDecision::Denied(format!("the hook `{hook}` refused this"));
         }
-        Ok(Decision::Deny(reason)) => return Step::Denied(reason),
+        Ok(Decision::Deny(reason)) => return HookDecision::Denied(reason),
         Ok(Decision::Replace(text)) => match accept(&text) {
-            Ok(value) => return Step::Replaced(value),
+            Ok(value) => return HookDecision::Replaced(value),
             Err(why) => format!("its replacement cannot be used: {why}"),
         },
         Err(failed) => match (failed.cause, on_failure) {
             (Cause::Busy, _) | (Cause::Preparing, OnFailure::Closed) => {
-                return Step::Undecided(Undecided::Busy);
+                return HookDecision::NoDecision(NoDecision::Busy);
             }
-            (Cause::Cancelled, _) => return Step::Undecided(Undecided::Cancelled),
+            (Cause::Cancelled, _) => return HookDecision::NoDecision(NoDecision::Cancelled),
             _ => failed.text.into(),
         },
     };
     match on_failure {
-        OnFailure::Open => Step::Passed(failure),
+        OnFailure::Open => HookDecision::Passed(failure),
         OnFailure::Closed => {
             // What went wrong inside is the operator's affair.
-            let told = format!("the hook `{hook}` has to agree to this and failed; the hub's log says why");
-            Step::Closed(failure, told)
+            let message =
+                format!("the hook `{hook}` has to agree to this and failed; the hub's log says why");
+            HookDecision::Closed(failure, message)
         }
     }
 }
@@ -204,10 +205,10 @@ fn aside<T>(long: bool, work: impl FnOnce() -> T) -> T {
 
 /// Schemas of tools, compiled once for as long as the server lists the same tool.
 #[derive(Default)]
-pub(crate) struct Schemas(Mutex<HashMap<(usize, &'static str), Kept>>);
+pub(crate) struct Schemas(Mutex<HashMap<(usize, &'static str), CachedSchema>>);
 
 /// A tool as it was listed, which keeps its address its own, and its schema.
-type Kept = (RawJson, Option<Arc<Schema>>);
+type CachedSchema = (RawJson, Option<Arc<Schema>>);
 
 impl Schemas {
     /// The schema at `key` of a listed tool; `None` where it has none, or one that is none.
@@ -243,7 +244,7 @@ mod tests {
         Schema::compile(schema).unwrap()
     }
 
-    fn plain(on_failure: OnFailure, answer: Result<Decision, &str>) -> Step<String> {
+    fn plain(on_failure: OnFailure, answer: Result<Decision, &str>) -> HookDecision<String> {
         let answer = answer.map_err(|text| Failed::new(Cause::Failure, text));
         settle("h", on_failure, answer, |text| match text {
             "bad" => Err("no".to_owned()),
@@ -254,27 +255,27 @@ mod tests {
     #[test]
     fn decisions() {
         use OnFailure::{Closed, Open};
-        assert_eq!(plain(Open, Ok(Decision::Proceed)), Step::Go);
+        assert_eq!(plain(Open, Ok(Decision::Proceed)), HookDecision::Go);
         let replaced = plain(Closed, Ok(Decision::Replace("x".into())));
-        assert_eq!(replaced, Step::Replaced("x".into()));
+        assert_eq!(replaced, HookDecision::Replaced("x".into()));
         assert_eq!(
             plain(Open, Ok(Decision::Deny("why".into()))),
-            Step::Denied("why".into())
+            HookDecision::Denied("why".into())
         );
-        let Step::Denied(text) = plain(Open, Ok(Decision::Deny(" ".into()))) else {
+        let HookDecision::Denied(text) = plain(Open, Ok(Decision::Deny(" ".into()))) else {
             panic!()
         };
         assert!(text.contains("`h`"));
-        assert!(matches!(plain(Open, Err("trap")), Step::Passed(why) if why == "trap"));
+        assert!(matches!(plain(Open, Err("trap")), HookDecision::Passed(why) if why == "trap"));
         assert!(matches!(
             plain(Open, Ok(Decision::Replace("bad".into()))),
-            Step::Passed(_)
+            HookDecision::Passed(_)
         ));
-        let Step::Closed(why, told) = plain(Closed, Err("the secret")) else {
+        let HookDecision::Closed(why, message) = plain(Closed, Err("the secret")) else {
             panic!()
         };
         assert_eq!(why, "the secret");
-        assert!(!told.contains("secret"));
+        assert!(!message.contains("secret"));
     }
 
     #[test]
@@ -286,18 +287,27 @@ mod tests {
             })
         };
         for on_failure in [Open, Closed] {
-            assert_eq!(step(Cause::Busy, on_failure), Step::Undecided(Undecided::Busy));
+            assert_eq!(
+                step(Cause::Busy, on_failure),
+                HookDecision::NoDecision(NoDecision::Busy)
+            );
             assert_eq!(
                 step(Cause::Cancelled, on_failure),
-                Step::Undecided(Undecided::Cancelled)
+                HookDecision::NoDecision(NoDecision::Cancelled)
             );
             let closed = on_failure == Closed;
             for cause in [Cause::Failure, Cause::Refusal] {
-                assert_eq!(matches!(step(cause, on_failure), Step::Closed(..)), closed);
+                assert_eq!(
+                    matches!(step(cause, on_failure), HookDecision::Closed(..)),
+                    closed
+                );
             }
         }
-        assert_eq!(step(Cause::Preparing, Closed), Step::Undecided(Undecided::Busy));
-        assert!(matches!(step(Cause::Preparing, Open), Step::Passed(_)));
+        assert_eq!(
+            step(Cause::Preparing, Closed),
+            HookDecision::NoDecision(NoDecision::Busy)
+        );
+        assert!(matches!(step(Cause::Preparing, Open), HookDecision::Passed(_)));
     }
 
     #[test]
@@ -313,8 +323,8 @@ mod tests {
             assert!(arguments(bad, Some(&schema)).is_err(), "{bad}");
         }
         assert!(arguments("{}", None).is_ok());
-        let told = arguments(r#"{"n":"hunter2"}"#, Some(&schema)).unwrap_err();
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = arguments(r#"{"n":"hunter2"}"#, Some(&schema)).unwrap_err();
+        assert!(!message.contains("hunter2"), "{message}");
     }
 
     #[test]

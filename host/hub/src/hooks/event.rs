@@ -109,7 +109,7 @@ impl Trigger {
 
 /// Whom and where an event concerns: the part of the envelope that does not depend on the trigger.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct EventFacts<'a> {
     /// The hub's name in the configuration.
     pub(crate) hub: &'a str,
     /// The name of the key that calls.
@@ -370,7 +370,7 @@ pub(crate) struct Manual<'a> {
 /// Something in it is no JSON; texts that came over the wire were checked before.
 pub(crate) fn write<P: Serialize>(
     trigger: Trigger,
-    facts: Facts<'_>,
+    facts: EventFacts<'_>,
     payload: &P,
 ) -> Result<RawJson, serde_json::Error> {
     let client = facts.client.map(|client| ClientView {
@@ -495,7 +495,7 @@ mod tests {
     fn what_is_written_fits_what_is_published() {
         let arguments = RawJson::of(&json!({ "n": 1 }));
         let behind = Trail::default().with(&"first".into());
-        let facts = Facts {
+        let facts = EventFacts {
             hub: "h",
             principal: Some("k"),
             client: None,

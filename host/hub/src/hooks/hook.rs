@@ -16,12 +16,12 @@ use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Trigger, background::RUNNING_OF_ONE, event, matching::Matcher, webhook::Seen};
+use super::{Trigger, background::RUNNING_OF_ONE, event, matching::Matcher, webhook::RecentRequests};
 use crate::{
     access::Principal,
     components::{
-        CallHost, Record, Surroundings, Workshop, hook_spec,
-        live::{Condition, Keeper, Recipe},
+        CallHost, ComponentLoader, HostContext, RunLog, hook_spec,
+        live::{ComponentSource, ComponentStatus, LiveComponent},
     },
     config::{self, DisabledReason, HookMode, OnFailure, Schedule, Webhook},
     provider::{Call, Client, ClientKey, Peer, ProviderState, Trail},
@@ -46,20 +46,20 @@ pub(crate) struct Hook {
     pub(crate) schedule: Option<Schedule>,
     pub(crate) webhook: Option<Webhook>,
     /// Webhook requests of late.
-    pub(crate) seen: Seen,
+    pub(crate) seen: RecentRequests,
     pub(crate) counts: Counts,
     /// `limits.concurrency`: its runs at one time.
     pub(crate) concurrency: usize,
     /// For its runs in the background.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
     /// `limits.time`.
     pub(crate) limit: Duration,
     /// One permit for each run. Events wait here, before they are written: a text that waits takes memory.
     gate: Arc<Semaphore>,
     /// It is switched off by a mistake, and nothing may pass that it did not see.
     missed: bool,
-    around: Surroundings,
-    keeper: Arc<Keeper<Loaded>>,
+    host: HostContext,
+    live: Arc<LiveComponent<Loaded>>,
     /// Changes with every outcome of the keeper.
     settled: watch::Receiver<u64>,
     /// In whose name it runs when nobody called.
@@ -88,13 +88,13 @@ pub(crate) struct Delivery<'a> {
     /// On whose behalf; `None` where nobody called.
     pub(crate) call: Option<Call>,
     /// Where its log goes too.
-    pub(crate) record: Option<Arc<Record>>,
+    pub(crate) record: Option<Arc<RunLog>>,
 }
 
 /// What an event needs to be handed to a hook: see [`Hook::turn`].
 pub(crate) struct Turn {
     component: Arc<Loaded>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     /// How long it waited for the place.
     waited: Duration,
     /// How much longer it may wait, for memory and processors.
@@ -154,8 +154,8 @@ impl Hook {
     /// Prepares the hook in the background.
     pub(crate) fn start(
         config: &config::Hook,
-        around: Surroundings,
-        workshop: Workshop,
+        host: HostContext,
+        loader: ComponentLoader,
         reserved: &Arc<aih_runtime::Reserved>,
     ) -> Arc<Self> {
         let trigger = Trigger::parse(&config.trigger).unwrap_or(Trigger::Manual);
@@ -177,15 +177,15 @@ impl Hook {
         }
         let (news, settled) = watch::channel(0);
         let name = config.name.clone();
-        let keeper = Keeper::start(
-            Recipe {
+        let live = LiveComponent::start(
+            ComponentSource {
                 file: config.action.clone(),
                 language: config.runtime,
                 world: World::Hook,
                 spec,
                 disabled: config.state.reason().map(ToString::to_string),
             },
-            workshop,
+            loader,
             |component| async move { Ok(component) },
             move |outcome| {
                 match outcome {
@@ -203,45 +203,45 @@ impl Hook {
             matcher: Matcher::new(&config.matches),
             schedule: config.schedule.clone(),
             webhook: config.webhook.clone(),
-            seen: Seen::default(),
+            seen: RecentRequests::default(),
             counts: Counts::default(),
-            places: Arc::new(Semaphore::new(concurrency.min(RUNNING_OF_ONE))),
+            permits: Arc::new(Semaphore::new(concurrency.min(RUNNING_OF_ONE))),
             gate: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             missed,
             limit,
-            around,
-            keeper,
+            host,
+            live,
             settled,
             own: Arc::new(Principal::hook(&config.name)),
         })
     }
 
     /// How it is.
-    pub(crate) fn condition(&self) -> Arc<Condition> {
-        self.keeper.condition()
+    pub(crate) fn status(&self) -> Arc<ComponentStatus> {
+        self.live.status()
     }
 
     /// Whether the configuration lets it run.
     pub(crate) fn enabled(&self) -> bool {
-        self.condition().state != ProviderState::Disabled
+        self.status().state != ProviderState::Disabled
     }
 
     /// Whether it has to see the events that it matches: also where a mistake keeps it from running and nothing may pass
     /// without it.
-    pub(crate) fn wakes(&self) -> bool {
+    pub(crate) fn runs_on_events(&self) -> bool {
         self.missed || self.enabled()
     }
 
     /// Waits until the first attempt to prepare it is over.
     pub(crate) async fn prepared(&self) {
         let mut settled = self.settled.clone();
-        while self.condition().state == ProviderState::Starting && settled.changed().await.is_ok() {}
+        while self.status().state == ProviderState::Starting && settled.changed().await.is_ok() {}
     }
 
     /// Its secret for webhooks, if there is one now.
     pub(crate) fn webhook_secret(&self) -> Option<secrecy::SecretString> {
-        self.around.secrets.get(&self.webhook.as_ref()?.secret)
+        self.host.secrets.get(&self.webhook.as_ref()?.secret)
     }
 
     /// A call in its own name, which `trail` stands behind.
@@ -254,7 +254,7 @@ impl Hook {
 
     /// Ends its keeper.
     pub(crate) fn stop(&self) {
-        self.keeper.stop();
+        self.live.stop();
     }
 
     /// Waits for a turn to run: until it is prepared, within its time, and for a place, within `patience`. Without one
@@ -279,18 +279,18 @@ impl Hook {
     async fn wait(&self, cancel: &CancellationToken, patience: Duration) -> Result<Turn, Failed> {
         let component = self.component(Instant::now() + self.limit).await?;
         let came = Instant::now();
-        let place = tokio::select! {
+        let permit = tokio::select! {
             biased;
-            place = self.gate.clone().acquire_owned() => place.ok(),
+            permit = self.gate.clone().acquire_owned() => permit.ok(),
             () = tokio::time::sleep(patience) => None,
             () = cancel.cancelled() => return Err(CallError::Cancelled.into()),
         };
         let waited = came.elapsed();
         // The semaphore is never closed.
-        let place = place.ok_or_else(|| Failed::from(CallError::Busy { waited }))?;
+        let permit = permit.ok_or_else(|| Failed::from(CallError::Busy { waited }))?;
         Ok(Turn {
             component,
-            _place: place,
+            _permit: permit,
             waited,
             patience: patience
                 .saturating_sub(waited)
@@ -337,8 +337,8 @@ impl Hook {
         self.counts.failures.fetch_add(1, Ordering::Relaxed);
         let hook = &*self.name;
         tracing::warn!(target: "aih::hook", hook, trigger, event = id, "failed: {why}");
-        if self.keeper.ready().is_some() {
-            self.keeper.note(why);
+        if self.live.ready().is_some() {
+            self.live.note(why);
         }
     }
 
@@ -358,7 +358,7 @@ impl Hook {
         };
         let context = Context {
             host: Arc::new(CallHost {
-                around: self.around.clone(),
+                host: self.host.clone(),
                 call_id: delivery.id.into(),
                 call: Some(call),
                 progress: None,
@@ -370,14 +370,14 @@ impl Hook {
         };
         let Turn {
             component,
-            _place: place,
+            _permit: permit,
             waited: before,
             ..
         } = turn;
         // The place is the run's: a call that waits for its client is not polled, and one that is dropped leaves a guest
         // that still runs.
         let run = tokio::spawn(async move {
-            let _place = place;
+            let _permit = permit;
             component.on_event(sent, context).await
         });
         let outcome = run
@@ -396,15 +396,15 @@ impl Hook {
     async fn component(&self, deadline: Instant) -> Result<Arc<Loaded>, Failed> {
         let mut settled = self.settled.clone();
         loop {
-            if let Some(component) = self.keeper.ready() {
+            if let Some(component) = self.live.ready() {
                 return Ok(component);
             }
-            let waited = match self.condition().state {
+            let waited = match self.status().state {
                 ProviderState::Starting => tokio::time::timeout_at(deadline.into(), settled.changed()).await,
-                _ => return Err(Failed::new(Cause::Failure, self.keeper.unavailable())),
+                _ => return Err(Failed::new(Cause::Failure, self.live.unavailable())),
             };
             if !matches!(waited, Ok(Ok(()))) {
-                return Err(Failed::new(Cause::Preparing, self.keeper.unavailable()));
+                return Err(Failed::new(Cause::Preparing, self.live.unavailable()));
             }
         }
     }
@@ -445,7 +445,7 @@ pub(crate) fn is_blocking(trigger: Trigger, mode: Option<HookMode>) -> bool {
 
 /// A call of `principal` that no MCP client stands behind.
 pub(crate) fn detached(principal: Arc<Principal>, key: String) -> Call {
-    let peer = Arc::new(Nobody);
+    let peer = Arc::new(UnreachablePeer);
     Call {
         client: Arc::new(Client {
             key: ClientKey(key.into()),
@@ -464,10 +464,10 @@ pub(crate) fn detached(principal: Arc<Principal>, key: String) -> Call {
 }
 
 /// No client: nothing can be asked, and nobody hears.
-struct Nobody;
+struct UnreachablePeer;
 
 #[async_trait]
-impl Peer for Nobody {
+impl Peer for UnreachablePeer {
     fn notify(&self, _: &str, _: &str, _: Option<RawJson>) {}
 
     async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {

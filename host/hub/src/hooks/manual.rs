@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     access::Principal,
-    components::{LogLine, NoServers, Record, Workshop},
+    components::{ComponentLoader, LogLine, NoServers, RunLog},
     config::{self, LoadedConfig, WebhookScheme},
     provider::{Call, ProviderState},
 };
@@ -112,7 +112,7 @@ pub enum FireError {
 
 /// A request to a webhook, as it came.
 #[derive(Clone, Copy)]
-pub(crate) struct Knock<'a> {
+pub(crate) struct WebhookRequest<'a> {
     pub(crate) method: &'a str,
     pub(crate) query: &'a str,
     pub(crate) headers: &'a HeaderMap,
@@ -121,7 +121,7 @@ pub(crate) struct Knock<'a> {
 
 /// What came of a webhook.
 #[derive(Debug)]
-pub(crate) enum Knocked {
+pub(crate) enum WebhookOutcome {
     /// The hook ran: its result.
     Ran(Option<Value>),
     /// The hook said no: why.
@@ -136,7 +136,7 @@ pub(crate) enum Knocked {
 
 /// Why a request to a webhook came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KnockError {
+pub(crate) enum WebhookRequestError {
     /// Nobody the hub knows sent it.
     #[error(transparent)]
     Refused(#[from] WebhookError),
@@ -169,7 +169,7 @@ impl Hooks {
             return Err(FireError::Itself);
         }
         let client = &call.client;
-        let facts = event::Facts {
+        let facts = event::EventFacts {
             hub: &self.hub,
             principal: Some(&client.principal.name),
             // Without a name it is no MCP client.
@@ -207,15 +207,19 @@ impl Hooks {
     /// A request to the webhook of a hook. Nothing tells a hook that is not there from a signature that is wrong.
     ///
     /// # Errors
-    /// See [`KnockError`].
-    pub(crate) async fn knock(&self, name: &str, knock: Knock<'_>) -> Result<Knocked, KnockError> {
+    /// See [`WebhookRequestError`].
+    pub(crate) async fn receive_webhook(
+        &self,
+        name: &str,
+        webhook_request: WebhookRequest<'_>,
+    ) -> Result<WebhookOutcome, WebhookRequestError> {
         let hook = self
             .get(name)
             .filter(|hook| hook.trigger == Trigger::Http && hook.enabled());
         let known = hook.and_then(|hook| Some((hook, hook.webhook.as_ref()?, hook.webhook_secret()?)));
         let Some((hook, webhook, secret)) = known else {
             let nobody: [u8; 32] = rand::random();
-            let (headers, body) = (knock.headers, knock.body);
+            let (headers, body) = (webhook_request.headers, webhook_request.body);
             let checked = webhook::verify(
                 WebhookScheme::Github,
                 &nobody,
@@ -230,19 +234,19 @@ impl Hooks {
         let signature = webhook::verify(
             webhook.scheme,
             secret,
-            knock.headers,
-            knock.body,
+            webhook_request.headers,
+            webhook_request.body,
             Timestamp::now(),
             webhook.tolerance,
         )?;
         if !hook.seen.first(signature, webhook.tolerance, Instant::now()) {
             tracing::warn!(target: "aih::hook", hook = name, "the same webhook request came again and was left out");
-            return Ok(Knocked::Repeated);
+            return Ok(WebhookOutcome::Repeated);
         }
-        let outcome = self.believed(hook, knock).await;
+        let outcome = self.believed(hook, webhook_request).await;
         if !matches!(
             outcome,
-            Ok(Knocked::Ran(_) | Knocked::Denied(_) | Knocked::Queued(_))
+            Ok(WebhookOutcome::Ran(_) | WebhookOutcome::Denied(_) | WebhookOutcome::Queued(_))
         ) {
             hook.seen.forget(&signature);
         }
@@ -250,26 +254,38 @@ impl Hooks {
     }
 
     /// A request whose signature was right.
-    async fn believed(&self, hook: &Hook, knock: Knock<'_>) -> Result<Knocked, FireError> {
-        let body = std::str::from_utf8(knock.body).ok();
+    async fn believed(
+        &self,
+        hook: &Hook,
+        webhook_request: WebhookRequest<'_>,
+    ) -> Result<WebhookOutcome, FireError> {
+        let body = std::str::from_utf8(webhook_request.body).ok();
         let payload = event::Http {
-            method: knock.method,
-            query: knock.query,
-            headers: shown(knock.headers),
+            method: webhook_request.method,
+            query: webhook_request.query,
+            headers: shown(webhook_request.headers),
             body,
-            body_base64: body.is_none().then(|| BASE64_STANDARD.encode(knock.body)),
+            body_base64: body
+                .is_none()
+                .then(|| BASE64_STANDARD.encode(webhook_request.body)),
         };
-        let json = event::write(Trigger::Http, self.facts(super::Scene::default()), &payload);
+        let json = event::write(
+            Trigger::Http,
+            self.facts(super::EventContext::default()),
+            &payload,
+        );
         let json = json.map_err(|error| FireError::Event(error.to_string()))?;
         if !hook.blocking {
-            return Ok(Knocked::Queued(self.enqueue(hook, Trigger::Http, &json).await?));
+            return Ok(WebhookOutcome::Queued(
+                self.enqueue(hook, Trigger::Http, &json).await?,
+            ));
         }
         Ok(match run(hook, Trigger::Http, &json, None).await {
             Fired::Answered(Report {
                 reason: Some(reason), ..
-            }) => Knocked::Denied(reason),
-            Fired::Answered(report) => Knocked::Ran(report.result),
-            Fired::Failed(_) | Fired::Queued(_) => Knocked::Failed,
+            }) => WebhookOutcome::Denied(reason),
+            Fired::Answered(report) => WebhookOutcome::Ran(report.result),
+            Fired::Failed(_) | Fired::Queued(_) => WebhookOutcome::Failed,
         })
     }
 }
@@ -282,17 +298,17 @@ impl Hooks {
 pub async fn try_out(
     entry: &config::Hook,
     loaded: &LoadedConfig,
-    workshop: Workshop,
+    loader: ComponentLoader,
     trigger: Option<Trigger>,
     payload: &Map<String, Value>,
 ) -> anyhow::Result<Fired> {
     let store = Store::in_memory().await?;
     let mcps = super::granted_servers(entry)?;
-    let around = super::surroundings(entry, mcps, loaded, &store, Arc::new(NoServers));
+    let around = super::host_context(entry, mcps, loaded, &store, Arc::new(NoServers));
     let reserved = Arc::new(config::files::reserved(loaded));
-    let hook = Hook::start(entry, around, workshop, &reserved);
+    let hook = Hook::start(entry, around, loader, &reserved);
     check_on(&hook)?;
-    let facts = event::Facts {
+    let facts = event::EventFacts {
         hub: &loaded.config.name,
         principal: Some("cli"),
         client: None,
@@ -310,9 +326,9 @@ pub async fn try_out(
 }
 
 fn check_on(hook: &Hook) -> Result<(), FireError> {
-    let condition = hook.condition();
-    if condition.state == ProviderState::Disabled {
-        let why = condition.last_error.clone().map(String::from);
+    let status = hook.status();
+    if status.state == ProviderState::Disabled {
+        let why = status.last_error.clone().map(String::from);
         return Err(FireError::Off(
             why.unwrap_or_else(|| "it is switched off".to_owned()),
         ));
@@ -322,7 +338,7 @@ fn check_on(hook: &Hook) -> Result<(), FireError> {
 
 /// Runs a hook with its log kept.
 pub(crate) async fn run(hook: &Hook, trigger: Trigger, json: &RawJson, call: Option<Call>) -> Fired {
-    let record = Arc::new(Record::default());
+    let record = Arc::new(RunLog::default());
     let id = new_id();
     let began = Instant::now();
     let cancel = call.as_ref().map(|call| call.cancel.clone()).unwrap_or_default();
@@ -345,7 +361,7 @@ pub(crate) async fn run(hook: &Hook, trigger: Trigger, json: &RawJson, call: Opt
         logs: record.take(),
         ..blank(&hook.name, id)
     };
-    told(report, outcome)
+    finished(report, outcome)
 }
 
 fn blank(name: &str, event: String) -> Report {
@@ -363,7 +379,7 @@ fn blank(name: &str, event: String) -> Report {
 }
 
 /// What an outcome is to whoever ran the hook.
-fn told(mut report: Report, outcome: Result<Outcome, Failed>) -> Fired {
+fn finished(mut report: Report, outcome: Result<Outcome, Failed>) -> Fired {
     let read = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
     match outcome {
         Ok(outcome) => {
@@ -438,7 +454,7 @@ mod tests {
                 event_result_json: result.map(str::to_owned),
             })
         };
-        let report = |outcome| told(blank("h", "1".to_owned()), outcome).report().clone();
+        let report = |outcome| finished(blank("h", "1".to_owned()), outcome).report().clone();
         let ran = report(outcome(Decision::Proceed, Some("{\"n\":1}")));
         assert_eq!(
             (ran.decision.as_deref(), ran.result.unwrap()["n"].as_i64()),
@@ -450,7 +466,7 @@ mod tests {
         assert_eq!(denied.reason.as_deref(), Some("no"));
         let failed = Failed::new(super::super::hook::Cause::Failure, "trap");
         assert!(matches!(
-            told(blank("h", String::new()), Err(failed)),
+            finished(blank("h", String::new()), Err(failed)),
             Fired::Failed(_)
         ));
     }
@@ -458,23 +474,23 @@ mod tests {
     #[tokio::test]
     async fn a_webhook_that_is_not_there_is_a_wrong_signature() {
         let hooks = Hooks::none();
-        let knock = |headers| async move {
-            let knock = Knock {
+        let receive_webhook = |headers| async move {
+            let webhook_request = WebhookRequest {
                 method: "POST",
                 query: "",
                 headers: &headers,
                 body: b"x",
             };
-            match Hooks::none().knock("nothing", knock).await {
-                Err(KnockError::Refused(error)) => error,
+            match Hooks::none().receive_webhook("nothing", webhook_request).await {
+                Err(WebhookRequestError::Refused(error)) => error,
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(knock(HeaderMap::new()).await, WebhookError::Missing);
+        assert_eq!(receive_webhook(HeaderMap::new()).await, WebhookError::Missing);
         let mut headers = HeaderMap::new();
         let signature = HeaderValue::from_str(&format!("sha256={}", webhook::sign(b"s", b"x"))).unwrap();
         headers.insert("x-hub-signature-256", signature);
-        assert_eq!(knock(headers).await, WebhookError::Wrong);
+        assert_eq!(receive_webhook(headers).await, WebhookError::Wrong);
         let call = rest_call(Arc::new(Principal::anonymous_admin()));
         assert!(matches!(
             hooks.fire("nothing", &Map::new(), call).await,

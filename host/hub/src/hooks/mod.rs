@@ -42,13 +42,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use event::Trigger;
 pub use manual::{FireError, Fired, Report, try_out};
-pub(crate) use manual::{Knock, KnockError, Knocked, rest_call};
+pub(crate) use manual::{WebhookOutcome, WebhookRequest, WebhookRequestError, rest_call};
 
 use self::{
     background::Outbox,
     conversation::Conversations,
-    decide::{Schemas, Step, Undecided, settle},
-    event::Facts,
+    decide::{HookDecision, NoDecision, Schemas, settle},
+    event::EventFacts,
     hook::{Cause, Delivery, Failed, Hook, PATIENCE},
     matching::Subject,
     views::Views,
@@ -56,9 +56,9 @@ use self::{
 use crate::{
     access::PermissionSet,
     catalogue::{Catalogue, ToolNames},
-    components::{ServerCalls, Surroundings, Workshop, read_grants},
+    components::{ComponentLoader, HostContext, ServerCalls, read_grants},
     config::{self, LoadedConfig},
-    data::Election,
+    data::LeaderElection,
     provider::{Call, Client, ClientKey, ProviderState, Trail},
 };
 
@@ -91,7 +91,7 @@ type ByTrigger = [Box<[Arc<Hook>]>; Trigger::COUNT];
 
 /// Whom an event concerns, for choosing hooks and for the envelope.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Scene<'a> {
+pub(crate) struct EventContext<'a> {
     /// The MCP or plugin.
     server: Option<&'a str>,
     /// The tool, by its server's own name.
@@ -104,7 +104,7 @@ pub(crate) struct Scene<'a> {
     trail: Option<&'a Trail>,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> EventContext<'a> {
     fn of(call: &'a Call, server: &'a str) -> Self {
         Self {
             server: Some(server),
@@ -134,12 +134,12 @@ impl<'a> Scene<'a> {
         self.client.map(|client| &*client.principal.name)
     }
 
-    fn wakes(&self, hook: &Hook) -> bool {
+    fn runs_on_events(&self, hook: &Hook) -> bool {
         hook.matcher.matches(self.subject()) && self.lets_run(hook)
     }
 
     /// Whether the hook may run on some tool of this server.
-    fn may_wake(&self, hook: &Hook) -> bool {
+    fn may_trigger(&self, hook: &Hook) -> bool {
         hook.matcher.matches_but_tool(self.subject()) && self.lets_run(hook)
     }
 
@@ -153,7 +153,7 @@ impl<'a> Scene<'a> {
     }
 
     fn lets_run(&self, hook: &Hook) -> bool {
-        self.trail.is_none_or(|trail| trail.lets_run(&hook.name)) && hook.wakes()
+        self.trail.is_none_or(|trail| trail.lets_run(&hook.name)) && hook.runs_on_events()
     }
 }
 
@@ -165,7 +165,7 @@ pub(crate) struct Denied {
     /// Why, for the caller.
     pub(crate) reason: String,
     /// That no hook decided it, and why.
-    pub(crate) undecided: Option<Undecided>,
+    pub(crate) undecided: Option<NoDecision>,
 }
 
 impl Hooks {
@@ -181,7 +181,7 @@ impl Hooks {
     /// A grant that cannot be read.
     pub fn start(
         config: &LoadedConfig,
-        workshop: &Workshop,
+        loader: &ComponentLoader,
         store: &Store,
         servers: impl FnOnce(Weak<Self>) -> Arc<dyn ServerCalls>,
     ) -> anyhow::Result<Arc<Self>> {
@@ -193,18 +193,18 @@ impl Hooks {
         let hooks = Arc::new_cyclic(|own| {
             let servers = servers(own.clone());
             let all = entries.iter().zip(grants).map(|(entry, grants)| {
-                let around = surroundings(entry, grants, config, store, servers.clone());
-                Hook::start(entry, around, workshop.clone(), &reserved)
+                let around = host_context(entry, grants, config, store, servers.clone());
+                Hook::start(entry, around, loader.clone(), &reserved)
             });
             Self::of_entries(config, all.collect(), store, outbox)
         });
-        let pump = background::pump(
+        let forward_outbox = background::forward_outbox(
             Arc::downgrade(&hooks),
             store.queue().clone(),
             inbox,
             hooks.stopping.clone(),
         );
-        hooks.tasks.spawn(pump);
+        hooks.tasks.spawn(forward_outbox);
         Ok(hooks)
     }
 
@@ -238,7 +238,7 @@ impl Hooks {
 
     /// Runs what is waiting in the queue and what is scheduled, where `election` chooses this process, and tells what comes
     /// up and goes down, until [`Hooks::stop`].
-    pub(crate) fn run(self: &Arc<Self>, catalogue: &Arc<Catalogue>, election: Election) {
+    pub(crate) fn run(self: &Arc<Self>, catalogue: &Arc<Catalogue>, election: LeaderElection) {
         let Some(queue) = self.queue.clone() else { return };
         self.tasks.spawn(background::lead(self.clone(), queue, election));
         if self.any(Trigger::UpstreamUp) || self.any(Trigger::UpstreamDown) {
@@ -268,10 +268,10 @@ impl Hooks {
     /// How a hook is: whether it serves, its last error, and its counts.
     pub fn state(&self, name: &str) -> Option<State> {
         let hook = self.get(name)?;
-        let condition = hook.condition();
+        let status = hook.status();
         Some(State {
-            state: condition.state,
-            last_error: condition.last_error.clone().map(String::from),
+            state: status.state,
+            last_error: status.last_error.clone().map(String::from),
             blocking: hook.blocking,
             runs: hook.counts.runs.load(Ordering::Relaxed),
             failures: hook.counts.failures.load(Ordering::Relaxed),
@@ -304,16 +304,16 @@ impl Hooks {
     }
 
     /// Whether any hook runs on such an event.
-    fn concerns(&self, trigger: Trigger, scene: Scene<'_>) -> bool {
-        self.of(trigger).any(|hook| scene.wakes(hook))
+    fn concerns(&self, trigger: Trigger, context: EventContext<'_>) -> bool {
+        self.of(trigger).any(|hook| context.runs_on_events(hook))
     }
 
-    fn facts<'a>(&'a self, scene: Scene<'a>) -> Facts<'a> {
-        Facts {
+    fn facts<'a>(&'a self, context: EventContext<'a>) -> EventFacts<'a> {
+        EventFacts {
             hub: &self.hub,
-            principal: scene.key(),
-            client: scene.client,
-            trail: scene.trail,
+            principal: context.key(),
+            client: context.client,
+            trail: context.trail,
         }
     }
 
@@ -325,21 +325,25 @@ impl Hooks {
     async fn ask<T>(
         &self,
         trigger: Trigger,
-        scene: Scene<'_>,
+        context: EventContext<'_>,
         call: &Call,
         mut value: T,
-        write: impl Fn(Facts<'_>, &T) -> Result<RawJson, serde_json::Error>,
+        write: impl Fn(EventFacts<'_>, &T) -> Result<RawJson, serde_json::Error>,
         accept: impl Fn(&T, &str) -> Result<T, String>,
     ) -> Result<T, Denied> {
         let mut event = None;
-        for hook in self.blocking(trigger).iter().filter(|hook| scene.wakes(hook)) {
+        for hook in self
+            .blocking(trigger)
+            .iter()
+            .filter(|hook| context.runs_on_events(hook))
+        {
             let id = new_id();
             let asked = async {
                 let turn = hook.turn(trigger, &id, &call.cancel, PATIENCE).await?;
                 // Written after the wait: a text of some megabytes for each call that waits is too much.
                 let json = match event.take() {
                     Some(json) => json,
-                    None => write(self.facts(scene), &value).map_err(|error| {
+                    None => write(self.facts(context), &value).map_err(|error| {
                         let failed =
                             Failed::new(Cause::Failure, format!("the event cannot be written: {error}"));
                         hook.failed(trigger.as_str(), &id, &failed.text);
@@ -361,14 +365,14 @@ impl Hooks {
             let answer = asked.await;
             let ran = answer.is_ok();
             match settle(&hook.name, hook.on_failure, answer, |text| accept(&value, text)) {
-                Step::Go => {}
-                Step::Replaced(new) => {
+                HookDecision::Go => {}
+                HookDecision::Replaced(new) => {
                     value = new;
                     event = None;
                 }
-                Step::Denied(reason) => {
-                    let (name, key) = (&*hook.name, scene.key());
-                    let (server, tool) = (scene.server, scene.tool);
+                HookDecision::Denied(reason) => {
+                    let (name, key) = (&*hook.name, context.key());
+                    let (server, tool) = (context.server, context.tool);
                     tracing::info!(target: "aih::hook", hook = name, trigger = trigger.as_str(), server, tool, key, event = id, "denied");
                     return Err(Denied {
                         hook: hook.name.clone(),
@@ -376,35 +380,39 @@ impl Hooks {
                         undecided: None,
                     });
                 }
-                Step::Passed(why) => {
+                HookDecision::Passed(why) => {
                     // A run that failed was told already.
                     if ran {
                         hook.failed(trigger.as_str(), &id, &why);
                     }
                 }
-                Step::Closed(why, told) => {
+                HookDecision::Closed(why, message) => {
                     if ran {
                         hook.failed(trigger.as_str(), &id, &why);
                     }
                     return Err(Denied {
                         hook: hook.name.clone(),
-                        reason: told,
+                        reason: message,
                         undecided: None,
                     });
                 }
-                Step::Undecided(why) => return Err(Denied::undecided(&hook.name, trigger, why)),
+                HookDecision::NoDecision(why) => return Err(Denied::undecided(&hook.name, trigger, why)),
             }
         }
         Ok(value)
     }
 
     /// Tells the background hooks of a trigger. Never waits: what finds no room is counted and logged.
-    pub(crate) fn tell<P: Serialize>(&self, trigger: Trigger, scene: Scene<'_>, payload: &P) {
+    pub(crate) fn tell<P: Serialize>(&self, trigger: Trigger, context: EventContext<'_>, payload: &P) {
         let mut event = None;
-        for hook in self.background(trigger).iter().filter(|hook| scene.wakes(hook)) {
+        for hook in self
+            .background(trigger)
+            .iter()
+            .filter(|hook| context.runs_on_events(hook))
+        {
             let json = match &event {
                 Some(json) => json,
-                None => match event::write(trigger, self.facts(scene), payload) {
+                None => match event::write(trigger, self.facts(context), payload) {
                     Ok(json) => &*event.insert(truncate::to_fit(json)),
                     Err(error) => return self.lose(hook, trigger, &error.to_string()),
                 },
@@ -459,14 +467,14 @@ pub struct State {
 ///
 /// # Errors
 /// `grants.mcps` cannot be read.
-pub(crate) fn surroundings(
+pub(crate) fn host_context(
     entry: &config::Hook,
     mcps: Arc<PermissionSet>,
     config: &LoadedConfig,
     store: &Store,
     servers: Arc<dyn ServerCalls>,
-) -> Surroundings {
-    Surroundings {
+) -> HostContext {
+    HostContext {
         name: entry.name.as_str().into(),
         owner: format!("hook/{}", entry.name).into(),
         mcps,

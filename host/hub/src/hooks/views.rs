@@ -10,7 +10,7 @@ use aih_mcp::{ErrorObject, RawJson, RawObject};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Hooks, Scene, Trigger, event};
+use super::{EventContext, Hooks, Trigger, event};
 use crate::{
     catalogue::{Scope, pages::Page},
     provider::{Call, ClientKey},
@@ -211,9 +211,9 @@ impl Hooks {
             Scope::All => None,
             Scope::One(name) => Some(&**name),
         };
-        let scene = Scene {
+        let context = EventContext {
             server,
-            ..Scene::client(&call.client)
+            ..EventContext::client(&call.client)
         };
         let listed: Vec<String> = tools.iter().map(|tool| tool.name.clone()).collect();
         let payload = |view: &View| {
@@ -223,7 +223,7 @@ impl Hooks {
             });
             tools.collect::<Vec<_>>()
         };
-        let write = |facts: event::Facts<'_>, view: &View| {
+        let write = |facts: event::EventFacts<'_>, view: &View| {
             let tools = payload(view);
             let tools = tools.iter().map(|(name, description)| event::ListedTool {
                 name,
@@ -237,7 +237,7 @@ impl Hooks {
         };
         let asked = self.ask(
             Trigger::ListTools,
-            scene,
+            context,
             call,
             View::default(),
             write,
@@ -255,7 +255,7 @@ impl Hooks {
                 server,
                 tools: tools.collect(),
             };
-            self.tell(Trigger::ListTools, scene, &payload);
+            self.tell(Trigger::ListTools, context, &payload);
         }
         Ok(view)
     }

@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::{Hooks, Scene, Trigger, event, hook::Hook};
+use super::{EventContext, Hooks, Trigger, event, hook::Hook};
 use crate::{
     catalogue::Catalogue,
     config::{Problems, Schedule},
@@ -48,11 +48,11 @@ pub(super) async fn upstreams(hooks: Arc<Hooks>, catalogue: Arc<Catalogue>) {
                     .as_deref()
                     .filter(|_| trigger == Trigger::UpstreamDown),
             };
-            let scene = Scene {
+            let context = EventContext {
                 server: Some(&status.name),
-                ..Scene::default()
+                ..EventContext::default()
             };
-            hooks.tell(trigger, scene, &payload);
+            hooks.tell(trigger, context, &payload);
         }
         tokio::select! {
             changed = marks.changed() => if changed.is_err() { return },
@@ -83,11 +83,11 @@ pub(super) async fn keep_schedule(
     let mut alarm = Alarm::new(schedule, Timestamp::now(), Instant::now());
     loop {
         let nap = match alarm.look(Timestamp::now(), Instant::now()) {
-            Look::Due(time) => {
+            ClockReading::Due(time) => {
                 let payload = event::Scheduled {
                     scheduled_for: time.to_string(),
                 };
-                let written = event::write(Trigger::Schedule, hooks.facts(Scene::default()), &payload);
+                let written = event::write(Trigger::Schedule, hooks.facts(EventContext::default()), &payload);
                 let posted = written
                     .map_err(|error| error.to_string())
                     .and_then(|json| hooks.post(&hook, Trigger::Schedule, &json));
@@ -96,8 +96,8 @@ pub(super) async fn keep_schedule(
                 }
                 continue;
             }
-            Look::Wait(nap) => nap,
-            Look::Never => {
+            ClockReading::Wait(nap) => nap,
+            ClockReading::Never => {
                 let (hook, schedule) = (&*hook.name, alarm.schedule);
                 tracing::warn!(target: "aih::hook", hook, "the schedule `{schedule}` has no time any more");
                 return;
@@ -121,7 +121,7 @@ struct Alarm {
 
 /// What a look at the clock says.
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
+enum ClockReading {
     /// It is this time, or past it.
     Due(Timestamp),
     /// Look again after that.
@@ -138,21 +138,23 @@ impl Alarm {
         }
     }
 
-    /// To be called again after [`Look::Wait`], with the clock then.
-    fn look(&mut self, now: Timestamp, steady: Instant) -> Look {
+    /// To be called again after [`ClockReading::Wait`], with the clock then.
+    fn look(&mut self, now: Timestamp, steady: Instant) -> ClockReading {
         let (before, then) = std::mem::replace(&mut self.seen, (now, steady));
         let passed = SignedDuration::try_from(steady.saturating_duration_since(then)).unwrap_or_default();
         if now.duration_since(before) < passed - SET_BACK {
             // What comes again after that runs again; else it would not run until the clock is there again.
             self.next = self.schedule.next(now);
         }
-        let Some(next) = self.next else { return Look::Never };
+        let Some(next) = self.next else {
+            return ClockReading::Never;
+        };
         match Duration::try_from(next.duration_since(now)) {
-            Ok(left) if !left.is_zero() => Look::Wait(left.min(NAP)),
+            Ok(left) if !left.is_zero() => ClockReading::Wait(left.min(NAP)),
             _ => {
                 // A hub that was stopped for a while (a laptop that slept) runs it once and goes on from now.
                 self.next = self.schedule.next(next.max(now));
-                Look::Due(next)
+                ClockReading::Due(next)
             }
         }
     }
@@ -165,7 +167,7 @@ pub(super) struct Throttle(Mutex<Window>);
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    told: u32,
+    admitted: u32,
     left_out: u64,
 }
 
@@ -179,13 +181,13 @@ impl Throttle {
             .is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1))
         {
             window.began = Some(now);
-            window.told = 0;
+            window.admitted = 0;
         }
-        if window.told >= REFUSALS {
+        if window.admitted >= REFUSALS {
             window.left_out += 1;
             return None;
         }
-        window.told += 1;
+        window.admitted += 1;
         Some(std::mem::take(&mut window.left_out))
     }
 }
@@ -205,7 +207,7 @@ impl Hooks {
             path,
             suppressed,
         };
-        self.tell(Trigger::AuthFailure, Scene::default(), &payload);
+        self.tell(Trigger::AuthFailure, EventContext::default(), &payload);
     }
 
     /// A new configuration is in force.
@@ -213,7 +215,7 @@ impl Hooks {
         let payload = event::ConfigReloaded {
             path: path.display().to_string(),
         };
-        self.tell(Trigger::ConfigReloaded, Scene::default(), &payload);
+        self.tell(Trigger::ConfigReloaded, EventContext::default(), &payload);
     }
 
     /// A new configuration cannot be used; the old one stays.
@@ -222,7 +224,7 @@ impl Hooks {
             path: path.display().to_string(),
             problems: problems.0.iter().map(ToString::to_string).collect(),
         };
-        self.tell(Trigger::ConfigRejected, Scene::default(), &payload);
+        self.tell(Trigger::ConfigRejected, EventContext::default(), &payload);
     }
 }
 
@@ -246,8 +248,8 @@ mod tests {
     #[test]
     fn who_guesses_keys_is_told_of_a_few_times_a_second() {
         let (throttle, now) = (Throttle::default(), Instant::now());
-        let told = (0..1_000).filter(|_| throttle.admit(now).is_some()).count();
-        assert_eq!(told, 10);
+        let admitted = (0..1_000).filter(|_| throttle.admit(now).is_some()).count();
+        assert_eq!(admitted, 10);
         assert_eq!(throttle.admit(now + Duration::from_secs(1)), Some(990));
         assert_eq!(throttle.admit(now + Duration::from_secs(1)), Some(0));
     }
@@ -275,14 +277,14 @@ mod tests {
             let end = self.steady + span;
             while self.steady < end {
                 match self.alarm.look(self.now, self.steady) {
-                    Look::Due(time) => self.due.push(time.strftime("%H:%M").to_string()),
-                    Look::Wait(nap) => {
+                    ClockReading::Due(time) => self.due.push(time.strftime("%H:%M").to_string()),
+                    ClockReading::Wait(nap) => {
                         assert!(!nap.is_zero() && nap <= NAP);
                         let nap = nap.min(end - self.steady);
                         self.steady += nap;
                         self.now += nap;
                     }
-                    Look::Never => panic!(),
+                    ClockReading::Never => panic!(),
                 }
             }
         }

@@ -144,7 +144,7 @@ pub(crate) fn sign(secret: &[u8], message: &[u8]) -> String {
 
 /// The requests of late, so that none runs twice.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<Inner>);
+pub(crate) struct RecentRequests(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -152,7 +152,7 @@ struct Inner {
     order: VecDeque<(Instant, Signature)>,
 }
 
-impl Seen {
+impl RecentRequests {
     /// Notes a request; false where it was there within `window` already.
     pub(crate) fn first(&self, signature: Signature, window: Duration, now: Instant) -> bool {
         // Both are whole at every point where code under the lock could panic.
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_request_runs_once_within_its_window() {
-        let (seen, now) = (Seen::default(), Instant::now());
+        let (seen, now) = (RecentRequests::default(), Instant::now());
         assert!(seen.first([1; 32], TOLERANCE, now));
         assert!(!seen.first([1; 32], TOLERANCE, now + TOLERANCE));
         assert!(seen.first([2; 32], TOLERANCE, now));

@@ -22,7 +22,7 @@ use super::{
     connection::{Busy, Connection},
     limits::{BodyLimits, DrainLimits, Limits},
 };
-use crate::memory::{NoRoom, Permit};
+use crate::memory::{OutOfBudget, Permit};
 
 /// Largest piece of a response over HTTP/1, in bytes.
 const PIECE: usize = 128 * 1024;
@@ -64,7 +64,7 @@ pub enum BodyError {
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no room for it now.
     #[error("too many large requests are being worked on; send it again in a second ({0})")]
-    NoRoom(#[from] NoRoom),
+    OutOfBudget(#[from] OutOfBudget),
 }
 
 impl BodyError {
@@ -75,7 +75,7 @@ impl BodyError {
             Self::TooLarge(_) => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => http::StatusCode::REQUEST_TIMEOUT,
             Self::Broken(_) => http::StatusCode::BAD_REQUEST,
-            Self::NoRoom(_) => http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::OutOfBudget(_) => http::StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -172,7 +172,7 @@ impl Received {
     fn limits(&self) -> BodyLimits {
         match self.connection.key() {
             Some(_) => self.limits.body,
-            None => self.limits.stranger_body,
+            None => self.limits.unauthenticated_body,
         }
     }
 
@@ -275,7 +275,7 @@ impl Drain {
             let mut left = limits.bytes;
             loop {
                 let next = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-                let Ok(Some(Ok(frame))) = tokio::time::timeout(limits.quiet, next).await else {
+                let Ok(Some(Ok(frame))) = tokio::time::timeout(limits.max_silence, next).await else {
                     return;
                 };
                 let length = frame.data_ref().map_or(0, Bytes::len);
@@ -296,15 +296,15 @@ impl Drain {
 /// Whether a response waits for its client. Shared with what runs the stream.
 #[derive(Debug)]
 pub(super) struct Progress {
-    born: Instant,
-    /// Since when a piece waits, in milliseconds after `born`; 0: none does.
+    opened_at: Instant,
+    /// Since when a piece waits, in milliseconds after `opened_at`; 0: none does.
     since: AtomicU64,
 }
 
 impl Default for Progress {
     fn default() -> Self {
         Self {
-            born: Instant::now(),
+            opened_at: Instant::now(),
             since: AtomicU64::new(0),
         }
     }
@@ -313,9 +313,8 @@ impl Default for Progress {
 impl Progress {
     fn waits(&self, waits: bool) {
         let since = match waits {
-            true => {
-                u64::try_from(self.born.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
-            }
+            true => u64::try_from(self.opened_at.elapsed().as_millis())
+                .map_or(u64::MAX, |ms| ms.saturating_add(1)),
             false => 0,
         };
         self.since.store(since, Ordering::Relaxed);
@@ -325,7 +324,7 @@ impl Progress {
     pub(super) fn deadline(&self, limit: Duration) -> Option<Instant> {
         match self.since.load(Ordering::Relaxed) {
             0 => None,
-            since => Some(self.born + Duration::from_millis(since) + limit),
+            since => Some(self.opened_at + Duration::from_millis(since) + limit),
         }
     }
 }

@@ -88,14 +88,14 @@ pub struct Connection {
     peer: SocketAddr,
     registry: Weak<Registry>,
     limits: Arc<Limits>,
-    born: Instant,
-    /// When it became ready for HTTP, in milliseconds after `born`.
+    opened_at: Instant,
+    /// When it became ready for HTTP, in milliseconds after `opened_at`.
     ready: AtomicU64,
     key: OnceLock<KeyId>,
     running: AtomicU32,
     seen: AtomicU64,
     http2: AtomicBool,
-    /// When the last request ended, in milliseconds after `born`.
+    /// When the last request ended, in milliseconds after `opened_at`.
     idle_since: AtomicU64,
     /// When the first byte since then came; 0: none did.
     first_read: AtomicU64,
@@ -133,7 +133,7 @@ impl Connection {
             peer,
             registry,
             limits,
-            born: Instant::now(),
+            opened_at: Instant::now(),
             ready: AtomicU64::new(0),
             key: OnceLock::new(),
             running: AtomicU32::new(0),
@@ -168,11 +168,11 @@ impl Connection {
 
     /// Milliseconds since it was accepted; never 0.
     fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
+        u64::try_from(self.opened_at.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
     }
 
     pub(super) fn age(&self) -> Duration {
-        self.born.elapsed()
+        self.opened_at.elapsed()
     }
 
     /// A request on it had a valid key: it does not count as a stranger's from now on.
@@ -261,12 +261,12 @@ impl Connection {
         let (burst, rate) = if known {
             self.limits.resets
         } else {
-            self.limits.stranger_resets
+            self.limits.unauthenticated_resets
         };
         let full = {
             // Two numbers are set under the lock.
             let mut bucket = self.resets.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = self.born.elapsed();
+            let now = self.opened_at.elapsed();
             let leaked = now.saturating_sub(bucket.at).as_secs_f64() * f64::from(rate);
             *bucket = Bucket {
                 level: (bucket.level - leaked).max(0.0) + 1.0,

@@ -29,17 +29,17 @@ pub struct Limits {
     /// Bodies of requests with a key.
     pub body: BodyLimits,
     /// Bodies of requests without a key: webhooks.
-    pub stranger_body: BodyLimits,
+    pub unauthenticated_body: BodyLimits,
     /// What is read and thrown away of a request that was answered early.
     pub drain: DrainLimits,
     /// Cancelled HTTP/2 requests: so many at once, and so many more each second.
     pub resets: (u32, u32),
     /// The same for a connection that has shown no key.
-    pub stranger_resets: (u32, u32),
+    pub unauthenticated_resets: (u32, u32),
     /// Connections in all.
     pub connections: usize,
     /// Connections that have shown no valid key.
-    pub strangers: usize,
+    pub unauthenticated: usize,
     /// Connections of one address that have shown no valid key.
     pub per_address: usize,
     /// Connections of one key.
@@ -72,7 +72,7 @@ pub struct DrainLimits {
     /// Time in all.
     pub total: Duration,
     /// Time without a byte.
-    pub quiet: Duration,
+    pub max_silence: Duration,
     /// Bytes in all.
     pub bytes: u64,
 }
@@ -105,20 +105,20 @@ impl Limits {
                 rate: 1_024,
                 total: Duration::from_secs(1_800),
             },
-            stranger_body: BodyLimits {
+            unauthenticated_body: BodyLimits {
                 grace: Duration::from_secs(10),
                 rate: 4_096,
                 total: Duration::from_secs(60),
             },
             drain: DrainLimits {
                 total: Duration::from_secs(30),
-                quiet: Duration::from_secs(5),
+                max_silence: Duration::from_secs(5),
                 bytes: 64 * 1024 * 1024,
             },
             resets: (500, 50),
-            stranger_resets: (50, 5),
+            unauthenticated_resets: (50, 5),
             connections,
-            strangers: connections / 2,
+            unauthenticated: connections / 2,
             per_address: connections / 4,
             per_key: connections - connections / 8,
         }
@@ -147,7 +147,7 @@ mod tests {
             assert_eq!(Limits::for_files(files).connections, connections, "{files}");
         }
         let all = Limits::for_files(u64::MAX);
-        assert!(all.per_address < all.strangers && all.strangers < all.connections);
+        assert!(all.per_address < all.unauthenticated && all.unauthenticated < all.connections);
     }
 
     #[test]

@@ -21,14 +21,14 @@ type ByAge = BTreeMap<u64, Arc<Connection>>;
 
 #[derive(Debug, Default)]
 struct Table {
-    strangers: ByAge,
+    unauthenticated: ByAge,
     keyed: ByAge,
     by_address: HashMap<IpAddr, usize>,
     by_key: HashMap<KeyId, usize>,
 }
 
 /// Who has to go among these: the oldest that is idle, else the oldest that had its time.
-fn victim<'a>(
+fn eviction_candidate<'a>(
     of: impl Iterator<Item = &'a Arc<Connection>> + Clone,
     turn: Duration,
 ) -> Option<Arc<Connection>> {
@@ -39,11 +39,11 @@ fn victim<'a>(
 
 impl Table {
     fn len(&self) -> usize {
-        self.strangers.len() + self.keyed.len()
+        self.unauthenticated.len() + self.keyed.len()
     }
 
     fn remove(&mut self, number: u64) {
-        if let Some(gone) = self.strangers.remove(&number) {
+        if let Some(gone) = self.unauthenticated.remove(&number) {
             count_down(&mut self.by_address, &gone.origin());
         }
         if let Some(gone) = self.keyed.remove(&number)
@@ -61,12 +61,12 @@ impl Table {
             .get(&origin)
             .is_some_and(|n| *n >= limits.per_address)
         {
-            gone.push(victim(
-                self.strangers.values().filter(|c| c.origin() == origin),
+            gone.push(eviction_candidate(
+                self.unauthenticated.values().filter(|c| c.origin() == origin),
                 limits.turn,
             )?);
-        } else if self.strangers.len() >= limits.strangers || self.len() >= limits.connections {
-            gone.push(victim(self.strangers.values(), limits.turn)?);
+        } else if self.unauthenticated.len() >= limits.unauthenticated || self.len() >= limits.connections {
+            gone.push(eviction_candidate(self.unauthenticated.values(), limits.turn)?);
         }
         for connection in &gone {
             self.remove(connection.number);
@@ -79,7 +79,7 @@ impl Table {
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// Connections that have shown no valid key.
-    pub strangers: usize,
+    pub unauthenticated: usize,
     /// Connections that have.
     pub keyed: usize,
     /// How many there may be.
@@ -130,7 +130,7 @@ impl Registry {
             let mut table = self.table();
             let gone = table.make_room(&self.limits, origin);
             if gone.is_some() {
-                table.strangers.insert(number, connection.clone());
+                table.unauthenticated.insert(number, connection.clone());
                 *table.by_address.entry(origin).or_default() += 1;
             }
             gone
@@ -152,7 +152,7 @@ impl Registry {
     pub(super) fn close_one(&self) {
         let gone = {
             let mut table = self.table();
-            let gone = victim(table.strangers.values(), self.limits.turn);
+            let gone = eviction_candidate(table.unauthenticated.values(), self.limits.turn);
             if let Some(gone) = &gone {
                 table.remove(gone.number);
             }
@@ -167,7 +167,7 @@ impl Registry {
     pub(super) fn keyed(&self, connection: &Arc<Connection>, key: KeyId) {
         let gone = {
             let mut table = self.table();
-            if table.strangers.remove(&connection.number).is_none() {
+            if table.unauthenticated.remove(&connection.number).is_none() {
                 // It had to go meanwhile.
                 return;
             }
@@ -175,7 +175,7 @@ impl Registry {
             let own = table.by_key.get(&key).copied().unwrap_or_default();
             let gone = (own >= self.limits.per_key)
                 .then(|| {
-                    victim(
+                    eviction_candidate(
                         table.keyed.values().filter(|c| c.key() == Some(key)),
                         self.limits.turn,
                     )
@@ -204,7 +204,7 @@ impl Registry {
         let all: Vec<_> = {
             let table = self.table();
             table
-                .strangers
+                .unauthenticated
                 .values()
                 .chain(table.keyed.values())
                 .cloned()
@@ -220,7 +220,7 @@ impl Registry {
     pub fn counts(&self) -> Counts {
         let table = self.table();
         Counts {
-            strangers: table.strangers.len(),
+            unauthenticated: table.unauthenticated.len(),
             keyed: table.keyed.len(),
             limit: self.limits.connections,
             closed: Reason::ALL
@@ -251,10 +251,10 @@ mod tests {
 
     const TURN: Duration = Duration::from_millis(500);
 
-    fn registry(connections: usize, strangers: usize, per_address: usize) -> Arc<Registry> {
+    fn registry(connections: usize, unauthenticated: usize, per_address: usize) -> Arc<Registry> {
         Registry::new(Limits {
             connections,
-            strangers,
+            unauthenticated,
             per_address,
             per_key: 3,
             turn: TURN,
@@ -272,7 +272,7 @@ mod tests {
 
     fn sizes(registry: &Registry) -> (usize, usize) {
         let counts = registry.counts();
-        (counts.strangers, counts.keyed)
+        (counts.unauthenticated, counts.keyed)
     }
 
     #[tokio::test]
@@ -310,11 +310,11 @@ mod tests {
                 entry
             })
             .collect();
-        let strangers: Vec<_> = (0..10).map(|_| registry.admit(one).unwrap()).collect();
+        let unauthenticated: Vec<_> = (0..10).map(|_| registry.admit(one).unwrap()).collect();
         assert_eq!(sizes(&registry), (2, 3));
         assert!(keyed.iter().all(|e| !e.connection.cut.is_cancelled()));
         assert_eq!(
-            strangers
+            unauthenticated
                 .iter()
                 .filter(|e| !e.connection.cut.is_cancelled())
                 .count(),
@@ -331,7 +331,7 @@ mod tests {
         fourth.connection.show_key(key("a"));
         assert_eq!(registry.counts().keyed, 3);
         assert!(keyed[0].connection.cut.is_cancelled());
-        drop((keyed, strangers, fourth));
+        drop((keyed, unauthenticated, fourth));
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     access::{AccessState, KeyedConnection},
-    quiet::Quiet,
+    coalesce::CoalescingPoller,
 };
 
 /// Longest head of a request over HTTP/2, in bytes, as RFC 9113 counts it. h2 bounds its CONTINUATION frames by it.
@@ -202,7 +202,7 @@ impl Server {
             }
         };
         let outcome = tokio::select! {
-            outcome = Quiet::default().run(serving) => outcome,
+            outcome = CoalescingPoller::default().run(serving) => outcome,
             () = connection.cut.cancelled() => Ok(()),
         };
         if let Err(error) = outcome {

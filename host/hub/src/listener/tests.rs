@@ -50,10 +50,10 @@ fn short() -> Limits {
         write: SHORT,
         goodbye: SHORT,
         body,
-        stranger_body: body,
+        unauthenticated_body: body,
         drain: DrainLimits {
             total: SHORT * 2,
-            quiet: SHORT,
+            max_silence: SHORT,
             bytes: 64 * 1024 * 1024,
         },
         ..Limits::for_files(1_024)
@@ -208,7 +208,7 @@ async fn what_does_not_become_a_request_is_closed() {
     rest(&mut socket).await;
     server.alive().await;
     until("all places are given back", || {
-        server.registry.counts().strangers == 0
+        server.registry.counts().unauthenticated == 0
     })
     .await;
 }
@@ -234,7 +234,7 @@ async fn a_head_that_trickles_is_closed_in_spite_of_its_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_end_and_busy_ones_stay() {
     let server = start(short()).await;
-    let mut quiet = server.send("GET /events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut max_silence = server.send("GET /events HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let mut never = server.send("GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let mut http2 = server
         .send([hello(65_535), get(1, "/"), get(3, "/events")].concat())
@@ -251,8 +251,8 @@ async fn idle_connections_end_and_busy_ones_stay() {
     while next(&mut idle2).await.is_some() {}
     assert_eq!(server.closed(Reason::Idle), 2);
     tokio::time::sleep(SHORT * 3).await;
-    assert_eq!(server.registry.counts().strangers, 3);
-    for socket in [&mut quiet, &mut never] {
+    assert_eq!(server.registry.counts().unauthenticated, 3);
+    for socket in [&mut max_silence, &mut never] {
         let more = tokio::time::timeout(SHORT, rest(socket)).await;
         assert!(more.is_err(), "{more:?}");
     }
@@ -348,7 +348,7 @@ async fn slow_readers_that_read_are_served() {
 async fn strangers_make_room_and_keys_stay() {
     let server = start(Limits {
         connections: 40,
-        strangers: 20,
+        unauthenticated: 20,
         per_address: 10,
         ..long()
     })
@@ -368,7 +368,7 @@ async fn strangers_make_room_and_keys_stay() {
     })
     .await;
     let counts = server.registry.counts();
-    assert_eq!((counts.strangers, counts.keyed), (10, 20));
+    assert_eq!((counts.unauthenticated, counts.keyed), (10, 20));
     for socket in &mut keyed {
         socket
             .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")

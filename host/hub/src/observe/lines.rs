@@ -88,16 +88,16 @@ impl Visit for TextVisitor<'_> {
 }
 
 /// Makes writers for whole lines.
-pub(super) struct Lines<W> {
+pub(super) struct LineWriters<W> {
     pub(super) writer: W,
     pub(super) format: LogFormat,
 }
 
-impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Lines<W> {
-    type Writer = Line<W::Writer>;
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for LineWriters<W> {
+    type Writer = LineWriter<W::Writer>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Line {
+        LineWriter {
             writer: self.writer.make_writer(),
             format: self.format,
         }
@@ -105,12 +105,12 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Lines<W> {
 }
 
 /// A writer that gets a whole line with each call, as the format layer writes it.
-pub(super) struct Line<W> {
+pub(super) struct LineWriter<W> {
     writer: W,
     format: LogFormat,
 }
 
-impl<W: io::Write> io::Write for Line<W> {
+impl<W: io::Write> io::Write for LineWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let bare = line.strip_suffix(b"\n").unwrap_or(line);
         let clean = match self.format {

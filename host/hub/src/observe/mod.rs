@@ -101,7 +101,7 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(lines::Lines { writer, format });
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines::LineWriters { writer, format });
     match format {
         LogFormat::Text => layer
             .with_ansi(colours)

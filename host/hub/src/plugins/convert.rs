@@ -82,7 +82,7 @@ fn block(content: Content) -> Result<Value, String> {
 }
 
 /// A result that tells the model what went wrong.
-pub(super) fn told(text: &str) -> Value {
+pub(super) fn error_result(text: &str) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "isError": true })
 }
 
@@ -107,7 +107,7 @@ pub(super) fn failure(plugin: &str, error: &CallError) -> Result<Value, ErrorObj
         CallError::Failed(Failure::UnknownTool(name)) => {
             Err(ErrorObject::invalid_params(format!("unknown tool: {name}")))
         }
-        CallError::Failed(_) => Ok(told(&error.to_string())),
+        CallError::Failed(_) => Ok(error_result(&error.to_string())),
         CallError::TimedOut(_) => fault(ErrorCode::TIMED_OUT, "timed-out"),
         CallError::Cancelled => fault(ErrorCode::CANCELLED, "cancelled"),
         CallError::Trapped(_) => fault(ErrorCode::INTERNAL_ERROR, "trapped"),

@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use super::convert;
 use crate::{
     components::{
-        CallHost, PrepareError, Surroundings, Workshop, entry_spec,
-        live::{Keeper, Recipe},
+        CallHost, ComponentLoader, HostContext, PrepareError, entry_spec,
+        live::{ComponentSource, LiveComponent},
         schema::Schema,
     },
     config,
@@ -38,8 +38,8 @@ const SMALL: usize = 256 << 10;
 /// One plugin.
 pub struct PluginServer {
     name: String,
-    around: Surroundings,
-    keeper: Arc<Keeper<Ready>>,
+    host: HostContext,
+    live: Arc<LiveComponent<Ready>>,
     running: AtomicUsize,
     crashes: AtomicU64,
 }
@@ -61,12 +61,12 @@ impl PluginServer {
     /// Prepares the plugin in the background; `signal` is marked when it is up or has failed.
     pub(crate) fn start(
         config: &config::Plugin,
-        around: Surroundings,
-        workshop: Workshop,
+        host: HostContext,
+        loader: ComponentLoader,
         reserved: &Arc<Reserved>,
         signal: ChangeSignal,
     ) -> Arc<Self> {
-        let recipe = Recipe {
+        let source = ComponentSource {
             file: config.file.clone(),
             language: config.runtime,
             world: World::Plugin,
@@ -75,9 +75,9 @@ impl PluginServer {
         };
         let entry = Arc::new(config.clone());
         let name = config.name.clone();
-        let keeper = Keeper::start(
-            recipe,
-            workshop,
+        let live = LiveComponent::start(
+            source,
+            loader,
             move |component| ready(component, entry.clone()),
             move |outcome| {
                 match outcome {
@@ -92,8 +92,8 @@ impl PluginServer {
         );
         Arc::new(Self {
             name: config.name.clone(),
-            around,
-            keeper,
+            host,
+            live,
             running: AtomicUsize::new(0),
             crashes: AtomicU64::new(0),
         })
@@ -102,10 +102,10 @@ impl PluginServer {
     /// One call of a tool.
     async fn call(&self, params: Option<RawJson>, call: &Call) -> Result<RawJson, ErrorObject> {
         let name = &*self.name;
-        let Some(ready) = self.keeper.ready() else {
+        let Some(ready) = self.live.ready() else {
             return Err(ErrorObject::new(
                 ErrorCode::UPSTREAM_UNAVAILABLE,
-                format!("plugin `{name}`: {}", self.keeper.unavailable()),
+                format!("plugin `{name}`: {}", self.live.unavailable()),
             ));
         };
         let params = params.unwrap_or(RawJson::EMPTY_OBJECT);
@@ -123,15 +123,15 @@ impl PluginServer {
             _ => RawJson::EMPTY_OBJECT,
         };
         if let Some(problem) = input_problems(&ready, &tool, &arguments).await {
-            let told = convert::told(&format!("invalid arguments: {problem}"));
-            return Ok(RawJson::of(&told).without_secrets());
+            let error_result = convert::error_result(&format!("invalid arguments: {problem}"));
+            return Ok(RawJson::of(&error_result).without_secrets());
         }
         let call_id: Arc<str> = new_call_id().into();
         let progress = object
             .raw("_meta")
             .and_then(|meta| RawObject::parse(&meta).ok()?.raw(meta::PROGRESS_TOKEN));
         let host = CallHost {
-            around: self.around.clone(),
+            host: self.host.clone(),
             call_id: call_id.clone(),
             call: Some(call.again()),
             progress,
@@ -161,17 +161,18 @@ impl PluginServer {
                     CallError::Failed(_) | CallError::Cancelled | CallError::Busy { .. }
                 ) {
                     self.crashes.fetch_add(1, Ordering::Relaxed);
-                    self.keeper.note(error.to_string());
+                    self.live.note(error.to_string());
                     tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{error}");
                 }
-                return convert::failure(name, &error).map(|told| RawJson::of(&told).without_secrets());
+                return convert::failure(name, &error)
+                    .map(|error_result| RawJson::of(&error_result).without_secrets());
             }
         };
         let checked = converted(&ready, &called, output).await;
         checked.map_err(|why| {
             let error = convert::bad_answer(name, &why);
             self.crashes.fetch_add(1, Ordering::Relaxed);
-            self.keeper.note(format!("a call of `{called}` failed: {why}"));
+            self.live.note(format!("a call of `{called}` failed: {why}"));
             tracing::warn!(target: "aih::plugin", plugin = name, call = &*call_id, "{}", error.message);
             error
         })
@@ -310,12 +311,12 @@ impl Provider for PluginServer {
     }
 
     fn status(&self) -> ProviderStatus {
-        let condition = self.keeper.condition();
+        let status = self.live.status();
         ProviderStatus {
             name: self.name.clone(),
             kind: ProviderKind::Plugin,
-            state: condition.state,
-            last_error: condition.last_error.clone(),
+            state: status.state,
+            last_error: status.last_error.clone(),
             transport: "component".to_owned(),
             protocol: None,
             connections: self.running.load(Ordering::Relaxed),
@@ -326,7 +327,7 @@ impl Provider for PluginServer {
 
     fn offers(&self) -> Arc<Offers> {
         static NOTHING: LazyLock<Arc<Offers>> = LazyLock::new(Arc::default);
-        self.keeper
+        self.live
             .ready()
             .map_or_else(|| NOTHING.clone(), |ready| ready.offers.clone())
     }
@@ -362,6 +363,6 @@ impl Provider for PluginServer {
     fn release(&self, _client: &ClientKey) {}
 
     async fn shutdown(&self, _grace: Duration) {
-        self.keeper.stop();
+        self.live.stop();
     }
 }

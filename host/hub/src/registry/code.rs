@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{content::HubContent, mcps::count};
+use super::{content::BuiltinContent, mcps::count};
 use crate::{
     access::Principal,
     catalogue::{ListKind, Snapshot},
@@ -74,7 +74,7 @@ const NOT_YET: &str = "not run by this version of the hub";
 const NOT_RUN: &str = "not run since the hub started; restart the hub to run it";
 
 /// The plugins that `principal` may use anything of.
-pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal) -> Vec<PluginView> {
+pub fn plugins(content: &BuiltinContent, snapshot: &Snapshot, principal: &Principal) -> Vec<PluginView> {
     let plugins = content.plugins.iter();
     plugins
         .filter(|plugin| {
@@ -117,7 +117,7 @@ pub fn plugins(content: &HubContent, snapshot: &Snapshot, principal: &Principal)
 }
 
 /// The hooks that `principal` may use.
-pub fn hooks(content: &HubContent, hooks: &Hooks, principal: &Principal) -> Vec<HookView> {
+pub fn hooks(content: &BuiltinContent, hooks: &Hooks, principal: &Principal) -> Vec<HookView> {
     let entries = content.hooks.iter();
     entries
         .filter(|hook| may_hook(principal, &hook.name))

@@ -13,7 +13,7 @@ use crate::config::{EntryState, LoadedConfig, Runtime};
 
 /// Everything that the hub serves by itself.
 #[derive(Clone, Debug, Default)]
-pub struct HubContent {
+pub struct BuiltinContent {
     /// `name` of the configuration: what the hub calls itself.
     pub name: String,
     /// The skills.
@@ -56,7 +56,7 @@ pub struct PluginInfo {
     pub disabled: Option<String>,
 }
 
-impl HubContent {
+impl BuiltinContent {
     /// Reads the files that the configuration names. Blocks on file access; from async code use
     /// `spawn_blocking`. What cannot be read is listed with its error.
     pub fn load(loaded: &LoadedConfig) -> Self {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{content::HubContent, mcps::segment};
+use super::{content::BuiltinContent, mcps::segment};
 use crate::{access::Principal, catalogue::skills_mcp};
 
 /// One skill.
@@ -84,7 +84,7 @@ pub struct ConfigView {
 }
 
 /// The skills that `principal` may use, also those that could not be read.
-pub fn skills(content: &HubContent, principal: &Principal) -> Vec<SkillView> {
+pub fn skills(content: &BuiltinContent, principal: &Principal) -> Vec<SkillView> {
     let entries = content.skills.entries();
     entries
         .filter(|entry| may_skill(principal, &entry.source.name))
@@ -108,7 +108,7 @@ pub fn skills(content: &HubContent, principal: &Principal) -> Vec<SkillView> {
 
 /// Looks one thing up: nothing there and not allowed are the same `None`.
 pub fn skill(
-    content: &HubContent,
+    content: &BuiltinContent,
     name: &str,
     principal: &Principal,
 ) -> Option<Result<SkillContent, String>> {
@@ -144,7 +144,7 @@ pub fn skill(
 }
 
 /// The configs that `principal` may read, also those that could not be read from disk.
-pub fn configs(content: &HubContent, principal: &Principal) -> Vec<ConfigView> {
+pub fn configs(content: &BuiltinContent, principal: &Principal) -> Vec<ConfigView> {
     let entries = content.configs.entries();
     entries
         .filter(|entry| may_config(principal, &entry.source.key))

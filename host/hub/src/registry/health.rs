@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{
     VERSION,
     code::{HookView, PluginView, hooks, plugins},
-    content::HubContent,
+    content::BuiltinContent,
     mcps::visible_mcps,
 };
 use crate::{
@@ -117,7 +117,7 @@ impl ClientsView {
         let (answers, kept) = (memory.answers.all(), memory.kept.all());
         Self {
             keyed: counts.keyed,
-            strangers: counts.strangers,
+            strangers: counts.unauthenticated,
             limit: counts.limit,
             closed: closed.collect(),
             request_bytes: requests.used(),
@@ -160,7 +160,7 @@ pub struct Health {
 
 /// How everything is that `principal` may see. `uptime` is since the hub started.
 pub fn health(
-    content: &HubContent,
+    content: &BuiltinContent,
     snapshot: &Snapshot,
     running: &Hooks,
     uptime: std::time::Duration,

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Health, HubContent, health};
+use super::{BuiltinContent, Health, health};
 use crate::{
     access::Principal,
     catalogue::{Catalogue, Snapshot},
@@ -16,7 +16,7 @@ use crate::{
 
 /// What is registered: the hub's own content, what the catalogue offers, and the hooks.
 pub struct Inventory {
-    content: ArcSwap<HubContent>,
+    content: ArcSwap<BuiltinContent>,
     /// Weak, because the catalogue holds the hub's own tools, which show this.
     catalogue: Weak<Catalogue>,
     hooks: Arc<Hooks>,
@@ -25,7 +25,7 @@ pub struct Inventory {
 
 impl Inventory {
     /// An inventory of `content`, of what `catalogue` offers, and of `hooks`. The hub's uptime counts from now.
-    pub fn new(content: HubContent, catalogue: &Arc<Catalogue>, hooks: Arc<Hooks>) -> Arc<Self> {
+    pub fn new(content: BuiltinContent, catalogue: &Arc<Catalogue>, hooks: Arc<Hooks>) -> Arc<Self> {
         Arc::new(Self {
             content: ArcSwap::from_pointee(content),
             catalogue: Arc::downgrade(catalogue),
@@ -35,12 +35,12 @@ impl Inventory {
     }
 
     /// What the hub itself holds now.
-    pub fn content(&self) -> Arc<HubContent> {
+    pub fn content(&self) -> Arc<BuiltinContent> {
         self.content.load_full()
     }
 
     /// Registers `content` from now on. Answers what was registered before.
-    pub(crate) fn replace(&self, content: Arc<HubContent>) -> Arc<HubContent> {
+    pub(crate) fn replace(&self, content: Arc<BuiltinContent>) -> Arc<BuiltinContent> {
         self.content.swap(content)
     }
 

@@ -20,7 +20,7 @@ use crate::{access::Principal, catalogue::Snapshot, hooks::Hooks};
 
 pub use self::{
     code::{HookView, PluginView, hooks, may_hook, plugins},
-    content::{HookInfo, HubContent, PluginInfo},
+    content::{BuiltinContent, HookInfo, PluginInfo},
     files::{
         ConfigView, SkillContent, SkillFileView, SkillView, configs, may_config, may_skill, skill, skills,
     },
@@ -53,7 +53,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// All five lists.
 pub fn registry(
-    content: &HubContent,
+    content: &BuiltinContent,
     snapshot: &Snapshot,
     running: &Hooks,
     principal: &Principal,

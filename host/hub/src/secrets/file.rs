@@ -30,10 +30,10 @@ impl FileError {
 }
 
 /// Variables with their values, and what could not be used.
-pub(super) type Found = (Vec<(String, String)>, Option<FileError>);
+pub(super) type FileVariables = (Vec<(String, String)>, Option<FileError>);
 
 /// Reads NAME=value lines up to the first that is none. A file that is not there holds none.
-pub(super) fn lines(path: &Path) -> Found {
+pub(super) fn lines(path: &Path) -> FileVariables {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Default::default(),
@@ -65,7 +65,7 @@ pub(super) fn lines(path: &Path) -> Found {
 ///
 /// # Errors
 /// Nothing is there, or the folder cannot be listed.
-pub(super) fn read(path: &Path) -> Result<Found, FileError> {
+pub(super) fn read(path: &Path) -> Result<FileVariables, FileError> {
     let fails = |e: std::io::Error| match e.kind() {
         ErrorKind::NotFound => FileError::of(path, "is not there"),
         _ => FileError::of(path, format!("cannot be read: {e}")),

@@ -23,10 +23,10 @@ mod testing;
 mod tests;
 
 pub use server::UpstreamServer;
-pub use spec::{Kind, UpstreamSpec};
+pub use spec::{ServerAddress, UpstreamSpec};
 pub use transport::{
     connect::RealConnector,
-    connector::{Connector, Way},
+    connector::{Connector, TransportKind},
     http_client::{HttpClient, http_client},
 };
 

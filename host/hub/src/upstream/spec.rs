@@ -15,7 +15,7 @@ pub struct UpstreamSpec {
     /// Its name in the configuration.
     pub name: String,
     /// How it is reached.
-    pub kind: Kind,
+    pub kind: ServerAddress,
     /// How long one call may take without progress.
     pub call_timeout: Duration,
     /// Whether clients share a connection.
@@ -30,7 +30,7 @@ pub struct UpstreamSpec {
 
 /// How a server is reached.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum ServerAddress {
     /// Over HTTP.
     Http {
         /// Addresses of the same server, at least one when it is enabled.
@@ -59,14 +59,14 @@ impl UpstreamSpec {
     /// How many shared connections it gets; never 0.
     pub fn instances(&self) -> usize {
         match &self.kind {
-            Kind::Http { endpoints, .. } => endpoints.len().max(1),
-            Kind::Stdio { instances, .. } => usize::try_from(*instances).unwrap_or(1).max(1),
+            ServerAddress::Http { endpoints, .. } => endpoints.len().max(1),
+            ServerAddress::Stdio { instances, .. } => usize::try_from(*instances).unwrap_or(1).max(1),
         }
     }
 
     /// Whether it is a child process.
     pub fn is_stdio(&self) -> bool {
-        matches!(self.kind, Kind::Stdio { .. })
+        matches!(self.kind, ServerAddress::Stdio { .. })
     }
 }
 
@@ -74,7 +74,7 @@ impl From<ExternalMcp> for UpstreamSpec {
     fn from(mcp: ExternalMcp) -> Self {
         Self {
             name: mcp.name,
-            kind: Kind::Http {
+            kind: ServerAddress::Http {
                 endpoints: mcp.endpoints,
                 transport: mcp.transport,
                 headers: mcp.headers,
@@ -92,7 +92,7 @@ impl From<LocalMcp> for UpstreamSpec {
     fn from(mcp: LocalMcp) -> Self {
         Self {
             name: mcp.name,
-            kind: Kind::Stdio {
+            kind: ServerAddress::Stdio {
                 command: mcp.command,
                 args: mcp.args,
                 env: mcp.env,

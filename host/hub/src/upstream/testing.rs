@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connector, Kind, UpstreamServer, UpstreamSpec, Way,
+    Connector, ServerAddress, TransportKind, UpstreamServer, UpstreamSpec,
     transport::{Inbox, Transport, TransportError},
 };
 use crate::{
@@ -24,16 +24,16 @@ use crate::{
 
 /// Writes down what it hears and answers every question with its name.
 #[derive(Default)]
-pub(super) struct Recorder {
-    pub(super) heard: Mutex<Vec<(String, String)>>,
+pub(super) struct RecordingPeer {
+    pub(super) received: Mutex<Vec<(String, String)>>,
     pub(super) name: &'static str,
 }
 
 #[async_trait]
-impl Peer for Recorder {
+impl Peer for RecordingPeer {
     fn notify(&self, _: &str, method: &str, params: Option<RawJson>) {
         let params = params.map(|p| p.text().into_owned()).unwrap_or_default();
-        self.heard.lock().unwrap().push((method.to_owned(), params));
+        self.received.lock().unwrap().push((method.to_owned(), params));
     }
 
     async fn ask(&self, _: &str, method: &str, _: Option<RawJson>) -> Result<RawJson, ErrorObject> {
@@ -63,7 +63,7 @@ pub(super) fn client_with(
 
 /// A client of 2025-11-25 of the key called `principal`.
 pub(super) fn client_of(principal: &str, key: &str) -> Arc<Client> {
-    client_of_with(principal, key, "{}", Arc::new(Recorder::default()))
+    client_of_with(principal, key, "{}", Arc::new(RecordingPeer::default()))
 }
 
 /// The same with capabilities and a peer.
@@ -80,7 +80,7 @@ pub(super) fn client_of_with(
 }
 
 pub(super) fn client(key: &str, version: ProtocolVersion, capabilities: &str) -> Arc<Client> {
-    client_with(key, version, capabilities, Arc::new(Recorder::default()))
+    client_with(key, version, capabilities, Arc::new(RecordingPeer::default()))
 }
 
 /// What the scripted server does with a request.
@@ -97,7 +97,7 @@ pub(super) enum Reply {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) connection: usize,
-    pub(super) way: Way,
+    pub(super) transport_kind: TransportKind,
     pub(super) instance: usize,
     pub(super) id: u64,
     pub(super) method: String,
@@ -107,7 +107,7 @@ pub(super) struct Seen {
 type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
 
 /// A scripted server and all connections to it.
-pub(super) struct Fake {
+pub(super) struct FakeServer {
     handler: Box<Handler>,
     stateful: bool,
     inboxes: Mutex<Vec<Arc<dyn Inbox>>>,
@@ -116,7 +116,7 @@ pub(super) struct Fake {
     pulse: watch::Sender<u64>,
 }
 
-impl Fake {
+impl FakeServer {
     pub(super) fn new(stateful: bool, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             handler: Box::new(handler),
@@ -199,9 +199,9 @@ pub(super) fn legacy(seen: &Seen) -> Option<Reply> {
 }
 
 struct FakeTransport {
-    fake: Arc<Fake>,
+    fake: Arc<FakeServer>,
     connection: usize,
-    way: Way,
+    transport_kind: TransportKind,
     instance: usize,
 }
 
@@ -209,7 +209,7 @@ impl FakeTransport {
     fn see(&self, id: u64, method: &str, params: Option<RawJson>) -> Seen {
         let seen = Seen {
             connection: self.connection,
-            way: self.way,
+            transport_kind: self.transport_kind,
             instance: self.instance,
             id,
             method: method.to_owned(),
@@ -271,14 +271,14 @@ impl Transport for FakeTransport {
     }
 }
 
-/// Connects to a [`Fake`].
-pub(super) struct FakeConnector(pub(super) Arc<Fake>);
+/// Connects to a [`FakeServer`].
+pub(super) struct FakeConnector(pub(super) Arc<FakeServer>);
 
 #[async_trait]
 impl Connector for FakeConnector {
     async fn open(
         &self,
-        way: Way,
+        transport_kind: TransportKind,
         instance: usize,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<dyn Transport>, TransportError> {
@@ -290,7 +290,7 @@ impl Connector for FakeConnector {
         Ok(Arc::new(FakeTransport {
             fake: self.0.clone(),
             connection,
-            way,
+            transport_kind,
             instance,
         }))
     }
@@ -300,7 +300,7 @@ impl Connector for FakeConnector {
 pub(super) fn http_spec() -> UpstreamSpec {
     UpstreamSpec {
         name: "up".to_owned(),
-        kind: Kind::Http {
+        kind: ServerAddress::Http {
             endpoints: vec![Endpoint::new("http://127.0.0.1:9/mcp".parse().unwrap())],
             transport: crate::config::Transport::Auto,
             headers: Vec::new(),
@@ -316,7 +316,7 @@ pub(super) fn http_spec() -> UpstreamSpec {
 /// A process in the configuration.
 pub(super) fn stdio_spec() -> UpstreamSpec {
     UpstreamSpec {
-        kind: Kind::Stdio {
+        kind: ServerAddress::Stdio {
             command: crate::config::Text::Plain("fake".to_owned()),
             args: Vec::new(),
             env: Vec::new(),
@@ -328,7 +328,7 @@ pub(super) fn stdio_spec() -> UpstreamSpec {
 }
 
 /// Starts a server and waits until it is up and its tools are read.
-pub(super) async fn up(fake: &Arc<Fake>, spec: UpstreamSpec) -> Arc<UpstreamServer> {
+pub(super) async fn up(fake: &Arc<FakeServer>, spec: UpstreamSpec) -> Arc<UpstreamServer> {
     let server = UpstreamServer::start(
         spec,
         Arc::new(FakeConnector(fake.clone())),
@@ -340,7 +340,7 @@ pub(super) async fn up(fake: &Arc<Fake>, spec: UpstreamSpec) -> Arc<UpstreamServ
 }
 
 /// A running request of `client`, whose peer is `peer`.
-pub(super) fn call(client: &Arc<Client>, peer: &Arc<Recorder>) -> Call {
+pub(super) fn call(client: &Arc<Client>, peer: &Arc<RecordingPeer>) -> Call {
     Call {
         client: client.clone(),
         peer: peer.clone(),

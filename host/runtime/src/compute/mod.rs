@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use crate::engine::Clock;
 use queue::{Account, Queue, Task};
 
-pub(crate) use queue::Share;
+pub(crate) use queue::TurnOwner;
 
 /// How long a guest may compute on a thread of the async runtime, all its turns together.
 const INLINE: Duration = Duration::from_millis(5);
@@ -33,7 +33,7 @@ const SLICE: Duration = Duration::from_millis(5);
 /// Bytes of memory with which a guest may stay on a thread of the async runtime. One instruction can write all of a
 /// guest's memory, and nothing stops a guest within an instruction.
 pub(crate) const INLINE_MEMORY: u64 = 64 << 20;
-/// Kinds of calls that [`Habits`] remembers.
+/// Kinds of calls that [`ComputeHistory`] remembers.
 const KINDS: usize = 1_000;
 
 thread_local! {
@@ -47,11 +47,11 @@ thread_local! {
 #[derive(Clone, Copy)]
 struct Turn {
     until: Instant,
-    place: Place,
+    thread: ThreadKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ThreadKind {
     /// A thread of the async runtime.
     Runtime,
     /// A compute thread.
@@ -60,9 +60,9 @@ enum Place {
 
 impl Turn {
     /// Sets this thread's turn for as long as the guard lives.
-    fn begin(length: Duration, now: Instant, place: Place) -> TurnGuard {
+    fn begin(length: Duration, now: Instant, thread: ThreadKind) -> TurnGuard {
         let until = now.checked_add(length).unwrap_or(now);
-        TurnGuard(TURN.replace(Some(Self { until, place })))
+        TurnGuard(TURN.replace(Some(Self { until, thread })))
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn turn_is_over(now: Instant) -> bool {
 
 /// Goes on on a compute thread, where the guest is on another one.
 pub(crate) async fn leave() {
-    if TURN.get().is_none_or(|turn| turn.place == Place::Compute) {
+    if TURN.get().is_none_or(|turn| turn.thread == ThreadKind::Compute) {
         return;
     }
     LEAVES.set(true);
@@ -98,9 +98,9 @@ pub(crate) async fn leave() {
 
 /// The kinds of calls of one component that needed a compute thread when they ran last.
 #[derive(Debug, Default)]
-pub(crate) struct Habits(Mutex<HashSet<Box<str>>>);
+pub(crate) struct ComputeHistory(Mutex<HashSet<Box<str>>>);
 
-impl Habits {
+impl ComputeHistory {
     /// The set is whole at every point where code under its lock could panic.
     fn with<T>(&self, work: impl FnOnce(&mut HashSet<Box<str>>) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -159,15 +159,15 @@ impl Compute {
         &self,
         guest: Pin<Box<dyn Future<Output = T> + Send>>,
         kind: Box<str>,
-        habits: Arc<Habits>,
-        share: Share,
+        history: Arc<ComputeHistory>,
+        owner: TurnOwner,
     ) -> Guest<T> {
         Guest {
             at: At::Start(guest),
             spent: Duration::ZERO,
             kind,
-            habits,
-            share,
+            history,
+            owner,
             queue: self.queue.clone(),
         }
     }
@@ -175,10 +175,10 @@ impl Compute {
     /// Does work of the host on a compute thread.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
-        share: Share,
+        owner: TurnOwner,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let account = Account::new(share, Handle::current());
+        let account = Account::new(owner, Handle::current());
         let work = Box::pin(async move { work() });
         self.queue.spawn(work, account).await
     }
@@ -196,8 +196,8 @@ pub(crate) struct Guest<T> {
     /// How long it has computed on threads of the async runtime.
     spent: Duration,
     kind: Box<str>,
-    habits: Arc<Habits>,
-    share: Share,
+    history: Arc<ComputeHistory>,
+    owner: TurnOwner,
     queue: Arc<Queue>,
 }
 
@@ -219,13 +219,13 @@ impl<T: Send + 'static> Future for Guest<T> {
         let this = &mut *self;
         loop {
             match std::mem::replace(&mut this.at, At::Between) {
-                At::Start(guest) if this.habits.computes(&this.kind) => this.go(guest),
+                At::Start(guest) if this.history.computes(&this.kind) => this.go(guest),
                 At::Start(mut guest) | At::Runtime(mut guest) => {
                     let begun = Instant::now();
                     let polled = {
                         let _running = this.queue.clock.running();
                         let left = INLINE.saturating_sub(this.spent);
-                        let _turn = Turn::begin(left, begun, Place::Runtime);
+                        let _turn = Turn::begin(left, begun, ThreadKind::Runtime);
                         guest.as_mut().poll(cx)
                     };
                     let leaves = LEAVES.take();
@@ -237,13 +237,13 @@ impl<T: Send + 'static> Future for Guest<T> {
                         this.at = At::Runtime(guest);
                         return Poll::Pending;
                     }
-                    this.habits.note(&this.kind, true);
+                    this.history.note(&this.kind, true);
                     this.go(guest);
                 }
                 At::Compute(mut task) => {
                     let polled = Pin::new(&mut task).poll(cx);
                     if polled.is_ready() && this.spent.is_zero() && task.metadata().used() < INLINE {
-                        this.habits.note(&this.kind, false);
+                        this.history.note(&this.kind, false);
                     }
                     this.at = At::Compute(task);
                     return polled;
@@ -257,7 +257,7 @@ impl<T: Send + 'static> Future for Guest<T> {
 
 impl<T: Send + 'static> Guest<T> {
     fn go(&mut self, guest: Pin<Box<dyn Future<Output = T> + Send>>) {
-        let account = Account::new(self.share.clone(), Handle::current());
+        let account = Account::new(self.owner.clone(), Handle::current());
         self.at = At::Compute(self.queue.spawn(guest, account));
     }
 }
@@ -291,17 +291,17 @@ mod tests {
         std::thread::current().name().unwrap_or_default().to_owned()
     }
 
-    fn nobody() -> Share {
-        Share::Component(0)
+    fn nobody() -> TurnOwner {
+        TurnOwner::Component(0)
     }
 
     const COMPUTE: &str = "aih-compute";
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_guest_that_computes_moves_and_the_next_of_its_kind_begins_there() {
-        let (compute, habits) = (compute(), Arc::<Habits>::default());
+        let (compute, history) = (compute(), Arc::<ComputeHistory>::default());
         let run = |time, kind: &str| {
-            let guest = compute.run(guest(time), kind.into(), habits.clone(), nobody());
+            let guest = compute.run(guest(time), kind.into(), history.clone(), nobody());
             async { tokio::spawn(guest).await.unwrap() }
         };
         let (first, last) = run(Duration::ZERO, "slow").await;
@@ -319,7 +319,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_guest_may_ask_for_a_compute_thread() {
-        let (compute, habits) = (compute(), Arc::<Habits>::default());
+        let (compute, history) = (compute(), Arc::<ComputeHistory>::default());
         let guest = Box::pin(async {
             leave().await;
             let first = here();
@@ -327,7 +327,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             (first, here())
         });
-        let guest = compute.run(guest, "grow".into(), habits, nobody());
+        let guest = compute.run(guest, "grow".into(), history, nobody());
         let (first, last) = tokio::spawn(guest).await.unwrap();
         assert_eq!((&*first, &*last), (COMPUTE, COMPUTE));
         // Outside of a guest there is nothing to leave.
@@ -338,13 +338,13 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_panic_is_its_callers_and_the_threads_go_on() {
-        let (compute, habits) = (compute(), Arc::<Habits>::default());
+        let (compute, history) = (compute(), Arc::<ComputeHistory>::default());
         for _ in 0..16 {
             let guest: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async {
                 leave().await;
                 panic!("a guest's bug");
             });
-            let guest = compute.run(guest, "panic".into(), habits.clone(), nobody());
+            let guest = compute.run(guest, "panic".into(), history.clone(), nobody());
             assert!(tokio::spawn(guest).await.unwrap_err().is_panic());
         }
         assert_eq!(compute.work(nobody(), || 7).await, 7);
@@ -358,7 +358,7 @@ mod tests {
                 self.0.store(true, Ordering::SeqCst);
             }
         }
-        let (compute, habits) = (compute(), Arc::<Habits>::default());
+        let (compute, history) = (compute(), Arc::<ComputeHistory>::default());
         let gone = Arc::new(AtomicBool::new(false));
         let guard = Gone(gone.clone());
         let (moved, on_its_way) = tokio::sync::oneshot::channel();
@@ -368,7 +368,7 @@ mod tests {
             let _ = moved.send(());
             std::future::pending().await
         });
-        let guest = tokio::spawn(compute.run(guest, "wait".into(), habits, nobody()));
+        let guest = tokio::spawn(compute.run(guest, "wait".into(), history, nobody()));
         on_its_way.await.unwrap();
         guest.abort();
         let until = Instant::now() + Duration::from_secs(60);
@@ -389,7 +389,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_panic_of_a_destructor_ends_neither_the_process_nor_a_thread() {
-        let (compute, habits) = (compute(), Arc::<Habits>::default());
+        let (compute, history) = (compute(), Arc::<ComputeHistory>::default());
         for _ in 0..16 {
             let (moved, on_its_way) = tokio::sync::oneshot::channel();
             let waits: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
@@ -398,7 +398,7 @@ mod tests {
                 let _ = moved.send(());
                 std::future::pending().await
             });
-            let waits = tokio::spawn(compute.run(waits, "wait".into(), habits.clone(), nobody()));
+            let waits = tokio::spawn(compute.run(waits, "wait".into(), history.clone(), nobody()));
             on_its_way.await.unwrap();
             waits.abort();
             assert!(waits.await.unwrap_err().is_cancelled());
@@ -410,11 +410,11 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_calls_is_bounded() {
-        let habits = Habits::default();
+        let history = ComputeHistory::default();
         for kind in 0..3 * KINDS {
-            habits.note(&kind.to_string(), true);
-            assert!(habits.computes(&kind.to_string()));
+            history.note(&kind.to_string(), true);
+            assert!(history.computes(&kind.to_string()));
         }
-        assert!(habits.with(|kinds| kinds.len()) <= KINDS);
+        assert!(history.with(|kinds| kinds.len()) <= KINDS);
     }
 }

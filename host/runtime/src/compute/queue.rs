@@ -17,7 +17,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Place, Turn};
+use super::{ThreadKind, Turn};
 use crate::{engine::Clock, idle, stopwatch::thread_time};
 
 /// How long a guest may compute before it waits behind those that computed less.
@@ -34,7 +34,7 @@ type Runnable = async_task::Runnable<Arc<Account>>;
 
 /// Whose turn a guest takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum TurnOwner {
     /// That of the key, by its name, in whose name the guest runs.
     Principal(Arc<str>),
     /// That of a component that runs in nobody's name, by its address.
@@ -43,7 +43,7 @@ pub(crate) enum Share {
 
 /// What is known of one guest on compute threads.
 pub(crate) struct Account {
-    share: Share,
+    owner: TurnOwner,
     /// The async runtime that its timers and sockets belong to.
     runtime: Handle,
     /// Nanoseconds of a processor that it used on compute threads.
@@ -51,9 +51,9 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(share: Share, runtime: Handle) -> Arc<Self> {
+    pub(super) fn new(owner: TurnOwner, runtime: Handle) -> Arc<Self> {
         Arc::new(Self {
-            share,
+            owner,
             runtime,
             used: AtomicU64::new(0),
         })
@@ -74,8 +74,8 @@ pub(crate) struct Queue {
 }
 
 struct Waiting<T> {
-    short: Rota<T>,
-    long: Rota<T>,
+    short: RoundRobin<T>,
+    long: RoundRobin<T>,
     /// Turns of short ones since the last one of the others.
     passed: u32,
     closed: bool,
@@ -84,8 +84,8 @@ struct Waiting<T> {
 impl<T> Default for Waiting<T> {
     fn default() -> Self {
         Self {
-            short: Rota(VecDeque::new()),
-            long: Rota(VecDeque::new()),
+            short: RoundRobin(VecDeque::new()),
+            long: RoundRobin(VecDeque::new()),
             passed: 0,
             closed: false,
         }
@@ -93,11 +93,11 @@ impl<T> Default for Waiting<T> {
 }
 
 impl<T> Waiting<T> {
-    fn push(&mut self, guest: T, share: &Share, used: Duration) {
+    fn push(&mut self, guest: T, owner: &TurnOwner, used: Duration) {
         if used < SHORT {
-            self.short.push(guest, share);
+            self.short.push(guest, owner);
         } else {
-            self.long.push(guest, share);
+            self.long.push(guest, owner);
         }
     }
 
@@ -118,21 +118,21 @@ impl<T> Waiting<T> {
 }
 
 /// Guests by the share that they take: each share has a turn before one has its second.
-struct Rota<T>(VecDeque<(Share, VecDeque<T>)>);
+struct RoundRobin<T>(VecDeque<(TurnOwner, VecDeque<T>)>);
 
-impl<T> Rota<T> {
-    fn push(&mut self, guest: T, share: &Share) {
-        match self.0.iter_mut().find(|(of, _)| of == share) {
+impl<T> RoundRobin<T> {
+    fn push(&mut self, guest: T, owner: &TurnOwner) {
+        match self.0.iter_mut().find(|(of, _)| of == owner) {
             Some((_, guests)) => guests.push_back(guest),
-            None => self.0.push_back((share.clone(), VecDeque::from([guest]))),
+            None => self.0.push_back((owner.clone(), VecDeque::from([guest]))),
         }
     }
 
     fn next(&mut self) -> Option<T> {
-        let (share, mut guests) = self.0.pop_front()?;
+        let (owner, mut guests) = self.0.pop_front()?;
         let guest = guests.pop_front();
         if !guests.is_empty() {
-            self.0.push_back((share, guests));
+            self.0.push_back((owner, guests));
         }
         guest
     }
@@ -172,7 +172,7 @@ impl Queue {
         account: Arc<Account>,
     ) -> Task<T> {
         let used = account.clone();
-        let mut guest = Contained(Some(future));
+        let mut guest = PanicSafeDrop(Some(future));
         let counted = std::future::poll_fn(move |cx| {
             let before = thread_time();
             let polled = guest.poll(cx);
@@ -192,7 +192,7 @@ impl Queue {
 
     fn push(&self, guest: Runnable) {
         let account = guest.metadata().clone();
-        self.waiting().push(guest, &account.share, account.used());
+        self.waiting().push(guest, &account.owner, account.used());
         self.work.notify_one();
     }
 
@@ -230,7 +230,7 @@ impl Queue {
             {
                 let _running = self.clock.running();
                 let _computing = Computing::new(&self.computing);
-                let _turn = Turn::begin(slice, Instant::now(), Place::Compute);
+                let _turn = Turn::begin(slice, Instant::now(), ThreadKind::Compute);
                 // A panic of the guest goes to whoever awaits it (`propagate_panic`).
                 guest.run();
             }
@@ -239,9 +239,9 @@ impl Queue {
 }
 
 /// A guest whose destructor may panic: the task that holds it would abort the process.
-struct Contained<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+struct PanicSafeDrop<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
-impl<T> Contained<T> {
+impl<T> PanicSafeDrop<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
             Some(guest) => guest.as_mut().poll(cx),
@@ -250,7 +250,7 @@ impl<T> Contained<T> {
     }
 }
 
-impl<T> Drop for Contained<T> {
+impl<T> Drop for PanicSafeDrop<T> {
     fn drop(&mut self) {
         let guest = self.0.take();
         if catch_unwind(AssertUnwindSafe(|| drop(guest))).is_err() {
@@ -291,19 +291,19 @@ fn yield_to_others() {
 mod tests {
     use super::*;
 
-    fn share(name: &str) -> Share {
-        Share::Principal(name.into())
+    fn owner(name: &str) -> TurnOwner {
+        TurnOwner::Principal(name.into())
     }
 
     #[test]
     fn callers_take_turns_however_many_guests_they_have() {
         let mut waiting = Waiting::default();
         for guest in ["a1", "a2", "a3", "a4"] {
-            waiting.push(guest, &share("a"), Duration::ZERO);
+            waiting.push(guest, &owner("a"), Duration::ZERO);
         }
-        waiting.push("b1", &share("b"), Duration::ZERO);
-        waiting.push("c1", &Share::Component(1), Duration::ZERO);
-        waiting.push("b2", &share("b"), Duration::ZERO);
+        waiting.push("b1", &owner("b"), Duration::ZERO);
+        waiting.push("c1", &TurnOwner::Component(1), Duration::ZERO);
+        waiting.push("b2", &owner("b"), Duration::ZERO);
         let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
         assert_eq!(order, ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
     }
@@ -312,8 +312,8 @@ mod tests {
     fn short_guests_go_first_and_starve_nobody() {
         let mut waiting = Waiting::default();
         for _ in 0..8 {
-            waiting.push("long", &share("a"), SHORT);
-            waiting.push("short", &share("a"), SHORT / 2);
+            waiting.push("long", &owner("a"), SHORT);
+            waiting.push("short", &owner("a"), SHORT / 2);
         }
         let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
         assert_eq!(
@@ -325,9 +325,9 @@ mod tests {
         assert_eq!(order.len(), 16);
         // One that comes late waits for three turns at most.
         for _ in 0..8 {
-            waiting.push("short", &share("b"), Duration::ZERO);
+            waiting.push("short", &owner("b"), Duration::ZERO);
         }
-        waiting.push("long", &share("a"), SHORT);
+        waiting.push("long", &owner("a"), SHORT);
         let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
         assert!(order[..4].contains(&"long"), "{order:?}");
     }

@@ -6,8 +6,8 @@
 
 mod mounts;
 mod open;
-mod place;
 mod reserved;
+mod resolved;
 mod usage;
 mod walk;
 

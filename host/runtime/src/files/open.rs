@@ -13,8 +13,8 @@ use wasmtime_wasi::{
 
 use super::{
     mounts::Mounts,
-    place::Place,
     reserved::{GrantedTo, Reserved},
+    resolved::ResolvedPath,
     usage::{Usage, Usages},
 };
 use crate::grants::{FileGrant, FileMode, GrantError, Grants, Quota};
@@ -82,8 +82,8 @@ pub(crate) fn open(
             path: grant.path.clone(),
             why,
         };
-        let place = Place::of(&grant.path, &mounts);
-        let opened = open_without_links(&place.real).map_err(|error| {
+        let resolved = ResolvedPath::of(&grant.path, &mounts);
+        let opened = open_without_links(&resolved.real).map_err(|error| {
             fault(match error {
                 Errno::NOENT => "the folder is not there; make it, or take the grant away".to_owned(),
                 Errno::NOTDIR | Errno::LOOP => "it is not a folder; only folders can be granted".to_owned(),
@@ -91,7 +91,7 @@ pub(crate) fn open(
             })
         })?;
         reserved
-            .check_opened(grant, (&place, &opened), (owner, &own), &mounts)
+            .check_opened(grant, (&resolved, &opened), (owner, &own), &mounts)
             .map_err(fault)?;
         let writable = match grant.mode {
             FileMode::ReadOnly => None,

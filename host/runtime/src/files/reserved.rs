@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     mounts::Mounts,
-    place::{Id, Place, Relation},
+    resolved::{FileId, Relation, ResolvedPath},
     walk::{WalkError, id_of_stat, walk},
 };
 use crate::grants::{FileGrant, FileMode};
@@ -56,7 +56,7 @@ pub struct GrantedTo {
 /// The folders that components may write, and whose they are.
 #[derive(Debug)]
 pub struct Written {
-    folders: Vec<(Place, String)>,
+    folders: Vec<(ResolvedPath, String)>,
     mounts: Mounts,
 }
 
@@ -66,8 +66,9 @@ impl Written {
         if self.folders.is_empty() {
             return None;
         }
-        let file = Place::of(file, &self.mounts);
-        let held = |folder: &Place| matches!(folder.relation(&file), Some(Relation::Same | Relation::Holds));
+        let file = ResolvedPath::of(file, &self.mounts);
+        let held =
+            |folder: &ResolvedPath| matches!(folder.relation(&file), Some(Relation::Same | Relation::Holds));
         let found = self.folders.iter().find(|(folder, _)| held(folder));
         found.map(|(_, owner)| owner.as_str())
     }
@@ -80,7 +81,7 @@ impl Reserved {
         let written = self.granted.iter().filter(|to| to.mode == FileMode::ReadWrite);
         Written {
             folders: written
-                .map(|to| (Place::of(&to.path, &mounts), to.owner.clone()))
+                .map(|to| (ResolvedPath::of(&to.path, &mounts), to.owner.clone()))
                 .collect(),
             mounts,
         }
@@ -92,7 +93,13 @@ impl Reserved {
     /// Why it cannot be granted, and what to do: the second half of a sentence that begins with the folder.
     pub fn check(&self, grant: &FileGrant, owner: &str) -> Result<(), String> {
         let mounts = Mounts::read();
-        self.check_place(grant, &Place::of(&grant.path, &mounts), owner, &[], &mounts)
+        self.check_resolved(
+            grant,
+            &ResolvedPath::of(&grant.path, &mounts),
+            owner,
+            &[],
+            &mounts,
+        )
     }
 
     /// The same, for a folder that was opened: it is searched for other names of what is reserved, too. `own` are all grants
@@ -100,25 +107,25 @@ impl Reserved {
     pub(super) fn check_opened(
         &self,
         grant: &FileGrant,
-        (place, opened): (&Place, &File),
+        (resolved, opened): (&ResolvedPath, &File),
         (owner, own): (&str, &[GrantedTo]),
         mounts: &Mounts,
     ) -> Result<(), String> {
-        self.check_place(grant, place, owner, own, mounts)?;
+        self.check_resolved(grant, resolved, owner, own, mounts)?;
         let opened_id = opened
             .metadata()
             .map(|found| (found.dev(), found.ino()))
             .map_err(|error| format!("the folder cannot be looked at: {error}"))?;
-        if place.id != Some(opened_id) {
+        if resolved.id != Some(opened_id) {
             return Err("the folder was replaced while it was opened; try again".to_owned());
         }
         self.check_hard_links(grant, opened)
     }
 
-    fn check_place(
+    fn check_resolved(
         &self,
         grant: &FileGrant,
-        place: &Place,
+        resolved: &ResolvedPath,
         owner: &str,
         own: &[GrantedTo],
         mounts: &Mounts,
@@ -128,10 +135,12 @@ impl Reserved {
             return Err(format!("`as: {seen_as}` must be an absolute path without `..`"));
         }
         // What is mounted in the folder is granted with it.
-        let mounted = mounts.below(&place.real).map(|point| Place::of(point, mounts));
-        let parts: Vec<Place> = std::iter::once(place.clone()).chain(mounted).collect();
+        let mounted = mounts
+            .below(&resolved.real)
+            .map(|point| ResolvedPath::of(point, mounts));
+        let parts: Vec<ResolvedPath> = std::iter::once(resolved.clone()).chain(mounted).collect();
         for reserved in self.concerning(grant) {
-            let other = Place::of(&reserved.path, mounts);
+            let other = ResolvedPath::of(&reserved.path, mounts);
             for part in &parts {
                 let what = &reserved.what;
                 match part.relation(&other) {
@@ -145,7 +154,13 @@ impl Reserved {
             }
         }
         for other in self.granted.iter().chain(own) {
-            check_beside(grant, &parts, owner, other, &Place::of(&other.path, mounts))?;
+            check_beside(
+                grant,
+                &parts,
+                owner,
+                other,
+                &ResolvedPath::of(&other.path, mounts),
+            )?;
         }
         Ok(())
     }
@@ -158,7 +173,7 @@ impl Reserved {
 
     /// A file of the hub can have a second name in the folder.
     fn check_hard_links(&self, grant: &FileGrant, opened: &File) -> Result<(), String> {
-        let mut linked: HashMap<Id, &str> = HashMap::new();
+        let mut linked: HashMap<FileId, &str> = HashMap::new();
         for reserved in self.concerning(grant) {
             for id in linked_files(reserved) {
                 linked.insert(id, &reserved.what);
@@ -191,10 +206,10 @@ impl Reserved {
 /// can replace it, since it cannot be reached from within.
 fn check_beside(
     grant: &FileGrant,
-    parts: &[Place],
+    parts: &[ResolvedPath],
     owner: &str,
     other: &GrantedTo,
-    place: &Place,
+    resolved: &ResolvedPath,
 ) -> Result<(), String> {
     if other.owner == owner && other.path == grant.path && other.mode == grant.mode {
         return Ok(());
@@ -209,7 +224,7 @@ fn check_beside(
     };
     for part in parts {
         // Either may lead through a link that lies in the other one.
-        match part.relation(place).or_else(|| place.relation(part)) {
+        match part.relation(resolved).or_else(|| resolved.relation(part)) {
             Some(Relation::Same) if other.owner == owner && other.mode != grant.mode => {
                 return Err(format!(
                     "it is granted with another mode too, as {shown}; grant it once"
@@ -227,7 +242,7 @@ fn check_beside(
 }
 
 /// What is reserved of files that have more than one name: a file, or what is in a folder that is reserved as a whole.
-fn linked_files(reserved: &ReservedPath) -> Vec<Id> {
+fn linked_files(reserved: &ReservedPath) -> Vec<FileId> {
     let linked = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         (found.is_file() && found.nlink() > 1).then(|| (found.dev(), found.ino()))

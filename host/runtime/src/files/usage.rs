@@ -20,7 +20,7 @@ use rustix::{fs::FileType, io::Errno};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn, spawn_blocking};
 
 use super::{
-    place::Id,
+    resolved::FileId,
     walk::{WalkError, id_of_stat, walk},
 };
 use crate::grants::Quota;
@@ -44,7 +44,7 @@ struct Counts {
     /// Files, folders and links.
     files: u64,
     /// Files that components hold open.
-    open: HashMap<Id, Open>,
+    open: HashMap<FileId, Open>,
     counted: Instant,
 }
 
@@ -57,7 +57,7 @@ struct Open {
 
 /// The usages of all folders that are open.
 #[derive(Default)]
-pub(crate) struct Usages(Mutex<HashMap<Id, Weak<Usage>>>);
+pub(crate) struct Usages(Mutex<HashMap<FileId, Weak<Usage>>>);
 
 impl Usages {
     /// That of an open folder: counted now, unless another component holds the folder too.
@@ -124,7 +124,7 @@ pub(crate) enum Opened {
 /// A file that is held open; its bytes count for as long.
 pub(crate) struct Holder {
     usage: Arc<Usage>,
-    id: Id,
+    id: FileId,
 }
 
 impl Drop for Holder {
@@ -162,7 +162,7 @@ impl Usage {
 
     /// Counts what is there.
     fn count(&self) -> io::Result<()> {
-        let open: HashSet<Id> = locked(&self.counts).open.keys().copied().collect();
+        let open: HashSet<FileId> = locked(&self.counts).open.keys().copied().collect();
         let mut named = HashSet::new();
         let mut linked = HashSet::new();
         let (mut bytes, mut files) = (0u64, 0u64);
@@ -222,7 +222,7 @@ impl Turn {
     }
 
     /// Notes that a file has another length now.
-    fn resized(&self, id: Id, before: u64, after: u64) {
+    fn resized(&self, id: FileId, before: u64, after: u64) {
         let mut counts = locked(&self.usage.counts);
         counts.bytes = counts.bytes.saturating_add(after).saturating_sub(before);
         if let Some(open) = counts.open.get_mut(&id) {

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::place::Id;
+use super::resolved::FileId;
 
 /// Opens a folder for reading. It must not be a link.
 const FOLDER: OFlags = OFlags::RDONLY
@@ -64,7 +64,7 @@ pub(super) fn walk(root: &File, limit: u64, mut seen: impl FnMut(&Stat)) -> Resu
     let mut folders = list(&here)?;
     // The folders above `here`, with those of each that are still to be seen. Their names alone are kept: as many
     // descriptors as the tree is deep would be more than the process may have.
-    let mut above: Vec<(Id, Vec<CString>)> = Vec::new();
+    let mut above: Vec<(FileId, Vec<CString>)> = Vec::new();
     loop {
         if let Some(name) = folders.pop() {
             match openat(&here, name.as_c_str(), FOLDER, Mode::empty()) {
@@ -90,13 +90,13 @@ pub(super) fn walk(root: &File, limit: u64, mut seen: impl FnMut(&Stat)) -> Resu
 }
 
 /// Device and inode of what is open.
-fn id_of(file: &OwnedFd) -> Result<Id, Errno> {
+fn id_of(file: &OwnedFd) -> Result<FileId, Errno> {
     Ok(id_of_stat(&fstat(file)?))
 }
 
 /// Device and inode.
 #[expect(clippy::useless_conversion, reason = "the types differ between systems")]
-pub(super) fn id_of_stat(stat: &Stat) -> Id {
+pub(super) fn id_of_stat(stat: &Stat) -> FileId {
     (stat.st_dev.into(), stat.st_ino.into())
 }
 

@@ -60,12 +60,12 @@ pub(super) struct Writer {
     clock: SteadyClock,
     limits: Arc<Mutex<Limits>>,
     news: Arc<Notify>,
-    room: Option<Room>,
+    capacity: Option<Capacity>,
 }
 
 /// What has room.
 #[derive(Clone, Copy)]
-struct Room {
+struct Capacity {
     left: Limits,
     /// Of how much.
     of: Limits,
@@ -78,7 +78,7 @@ struct Room {
 struct Group {
     tx: Transaction<'static, Any>,
     /// The last count, less what was taken since.
-    room: Option<Room>,
+    capacity: Option<Capacity>,
     limits: Limits,
     /// The time for what is due at once.
     at_once: i64,
@@ -98,7 +98,7 @@ impl Writer {
             clock,
             limits,
             news,
-            room: None,
+            capacity: None,
         }
     }
 
@@ -127,10 +127,11 @@ impl Writer {
     async fn write(&mut self, ops: Vec<Op>) -> Result<Vec<Result<u64, QueueError>>, StoreError> {
         let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the transaction fails the next one counts.
-        let room = self.room.take();
+        let capacity = self.capacity.take();
         let mut group = Group {
             tx: self.database.begin().await?,
-            room: room.filter(|room| room.of == limits && room.counted.elapsed() < BELIEVED),
+            capacity: capacity
+                .filter(|capacity| capacity.of == limits && capacity.counted.elapsed() < BELIEVED),
             limits,
             at_once: self.clock.at_once(),
             news: false,
@@ -168,7 +169,7 @@ impl Writer {
         group.insert(&fresh).await?;
         group.trim().await?;
         group.tx.commit().await?;
-        self.room = group.room;
+        self.capacity = group.capacity;
         if group.news {
             self.news.notify_waiters();
         }
@@ -224,8 +225,8 @@ impl Group {
                 sqlx::query(statements::RELEASE).bind(worker).bind(self.at_once)
             }
             Op::Replay(pick) => {
-                let room = self.recount().await?;
-                if room.events == 0 || room.bytes == 0 {
+                let capacity = self.recount().await?;
+                if capacity.events == 0 || capacity.bytes == 0 {
                     return Ok(Err(QueueError::Full(self.limits)));
                 }
                 self.news = true;
@@ -234,10 +235,10 @@ impl Group {
                     .bind(id)
                     .bind(before)
                     .bind(self.at_once)
-                    .bind(number(room.events))
-                    .bind(number(room.bytes));
+                    .bind(number(capacity.events))
+                    .bind(number(capacity.bytes));
                 let count = put.execute(&mut *self.tx).await?.rows_affected();
-                self.room = None;
+                self.capacity = None;
                 return Ok(Ok(count));
             }
             Op::Purge(pick) => {
@@ -252,8 +253,8 @@ impl Group {
     }
 
     fn freed(&mut self, some: bool) {
-        if let Some(room) = &mut self.room {
-            room.freed |= some;
+        if let Some(capacity) = &mut self.capacity {
+            capacity.freed |= some;
         }
     }
 
@@ -284,7 +285,7 @@ impl Group {
         if self.reserve(all) {
             return Ok(Ok(sizes.len()));
         }
-        if self.room.is_none_or(|room| room.freed) {
+        if self.capacity.is_none_or(|capacity| capacity.freed) {
             self.recount().await?;
             if self.reserve(all) {
                 return Ok(Ok(sizes.len()));
@@ -306,14 +307,16 @@ impl Group {
 
     /// Takes it from the last count, if that has as much.
     fn reserve(&mut self, wanted: Limits) -> bool {
-        let Some(room) = &mut self.room else { return false };
+        let Some(capacity) = &mut self.capacity else {
+            return false;
+        };
         let (Some(events), Some(bytes)) = (
-            room.left.events.checked_sub(wanted.events),
-            room.left.bytes.checked_sub(wanted.bytes),
+            capacity.left.events.checked_sub(wanted.events),
+            capacity.left.bytes.checked_sub(wanted.bytes),
         ) else {
             return false;
         };
-        room.left = Limits { events, bytes };
+        capacity.left = Limits { events, bytes };
         true
     }
 
@@ -325,7 +328,7 @@ impl Group {
             events: self.limits.events.saturating_sub(queued(0)?),
             bytes: self.limits.bytes.saturating_sub(queued(1)?),
         };
-        self.room = Some(Room {
+        self.capacity = Some(Capacity {
             left,
             of: self.limits,
             counted: Instant::now(),

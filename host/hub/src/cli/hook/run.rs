@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value};
 
 use crate::{
-    cli::{DEFAULT_CONFIG, load, plugin::bench, report},
+    cli::{DEFAULT_CONFIG, load, plugin::component_loader, report},
     config::TRIGGERS,
     hooks::{Fired, Trigger, try_out},
 };
@@ -52,7 +52,7 @@ impl Run {
         let entry =
             entry.with_context(|| format!("there is no hook `{}`; there are: {}", self.name, names()))?;
         let trigger = self.event.as_deref().and_then(Trigger::parse);
-        let fired = try_out(entry, &loaded, bench()?, trigger, &payload).await?;
+        let fired = try_out(entry, &loaded, component_loader()?, trigger, &payload).await?;
         let printed = fired.report();
         for line in &printed.logs {
             let fields = line

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use aih_runtime::{Spec, World};
 
-use super::{bench, language};
+use super::{component_loader, language};
 use crate::{cli::report, plugins::manifest::Manifest};
 
 /// See the module.
@@ -23,27 +23,24 @@ impl Inspect {
     /// # Errors
     /// The file cannot be read or built, or is no component.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let workshop = bench()?;
+        let loader = component_loader()?;
         let language = language(&self.file)?;
-        let wasm = match workshop.component(&self.file, language, World::Plugin).await {
+        let wasm = match loader.component(&self.file, language, World::Plugin).await {
             Ok(wasm) => wasm,
             Err(error) => {
                 // A source says by what it exports which world it is for.
-                let Ok(wasm) = workshop.component(&self.file, language, World::Hook).await else {
+                let Ok(wasm) = loader.component(&self.file, language, World::Hook).await else {
                     return Err(error.into());
                 };
                 wasm
             }
         };
         let size = wasm.len();
-        let found = aih_runtime::inspect(&workshop.runtime, wasm.clone()).await?;
+        let found = aih_runtime::inspect(&loader.runtime, wasm.clone()).await?;
         let manifest = Manifest::find(&self.file, Some(&wasm))?;
         let mut tools = Vec::new();
         if found.world == Some(World::Plugin) {
-            let loaded = workshop
-                .runtime
-                .load(wasm, World::Plugin, Spec::default())
-                .await?;
+            let loaded = loader.runtime.load(wasm, World::Plugin, Spec::default()).await?;
             tools = loaded.list_tools().await?;
         }
         let world = match found.world {

@@ -10,7 +10,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use crate::{components::Workshop, config, plugins::manifest::Manifest, secrets::Secrets};
+use crate::{components::ComponentLoader, config, plugins::manifest::Manifest, secrets::Secrets};
 
 /// The subcommands of `aih plugin`.
 #[derive(Debug, Subcommand)]
@@ -41,14 +41,14 @@ pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// The tools of this command: what is built and compiled is kept in the user's cache folder.
-pub(super) fn bench() -> anyhow::Result<Workshop> {
+pub(super) fn component_loader() -> anyhow::Result<ComponentLoader> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(std::path::PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
         .join("aih");
     // One command calls little at once.
-    Workshop::new(&base, Some(8))
+    ComponentLoader::new(&base, Some(8))
 }
 
 /// The language of a file by its extension.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use aih_runtime::{Context, ToolCall, World};
 use anyhow::Context as _;
 
-use super::{bench, language};
+use super::{component_loader, language};
 use crate::{
     cli::report,
     components,
@@ -36,15 +36,15 @@ impl Run {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments: serde_json::Map<_, _> =
             serde_json::from_str(&self.arguments).context("the arguments are no JSON object")?;
-        let workshop = bench()?;
-        let wasm = workshop
+        let loader = component_loader()?;
+        let wasm = loader
             .component(&self.file, language(&self.file)?, World::Plugin)
             .await?;
         let manifest = Manifest::find(&self.file, Some(&wasm))?.unwrap_or_default();
         let entry = super::entry(&self.file, &manifest, self.grant)?;
         let host = components::alone(&entry).await?;
         let spec = components::entry_spec(&entry, &Arc::default())?;
-        let loaded = workshop.runtime.load(wasm, World::Plugin, spec).await?;
+        let loaded = loader.runtime.load(wasm, World::Plugin, spec).await?;
         let tools = loaded.list_tools().await?;
         anyhow::ensure!(
             tools.iter().any(|tool| tool.name == self.tool),

@@ -200,7 +200,7 @@ impl Reader<'_> {
             let Some(path) = grant.get_text("path") else {
                 continue;
             };
-            self.grants.push((grant.place(), grant.path.clone()));
+            self.grants.push((grant.position(), grant.path.clone()));
             let modes = [("ro", FileMode::ReadOnly), ("rw", FileMode::ReadWrite)];
             files.push(FileGrant {
                 path: self.path(path),

@@ -15,13 +15,13 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     Problem,
     cursor::At,
-    files::GrantPlace,
+    files::GrantPosition,
     model::{Config, DisabledReason, EntryState, Text},
-    node::Place,
+    node::SourcePosition,
     table::Form,
 };
 use crate::{
-    names::{HUB, Namespace, RESERVED},
+    names::{BUILTIN, Namespace, RESERVED},
     secrets::{self, FileError, MissingVar, Provider, Secrets},
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
     /// Where each entry of `grants.files` stands.
-    pub(crate) grants: Vec<GrantPlace>,
+    pub(crate) grants: Vec<GrantPosition>,
 }
 
 /// The file's `secrets`, needed before anything else is read.
@@ -132,11 +132,11 @@ impl Reader<'_> {
         }
     }
 
-    fn entry(&self, place: Place, key: &str, what: String, instead: &str) -> Problem {
+    fn entry(&self, position: SourcePosition, key: &str, what: String, instead: &str) -> Problem {
         Problem {
             file: self.file.to_owned(),
-            line: place.line,
-            column: place.column,
+            line: position.line,
+            column: position.column,
             key: key.to_owned(),
             what,
             instead: instead.to_owned(),
@@ -144,12 +144,12 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, at: &At<'_>, what: String, instead: &str) {
-        let problem = self.entry(at.place(), &at.path, what, instead);
+        let problem = self.entry(at.position(), &at.path, what, instead);
         self.problems.push(problem);
     }
 
     fn warn(&mut self, at: &At<'_>, what: String, instead: &str) {
-        let problem = self.entry(at.place(), &at.path, what, instead);
+        let problem = self.entry(at.position(), &at.path, what, instead);
         self.warnings.push(problem);
     }
 
@@ -252,7 +252,7 @@ impl Reader<'_> {
 
     /// Two entries of one kind with one name.
     fn unique_names(&mut self, entries: &[At<'_>], what: &str) {
-        let mut seen: HashMap<&str, Place> = HashMap::new();
+        let mut seen: HashMap<&str, SourcePosition> = HashMap::new();
         for at in entries.iter().filter_map(|at| at.get("name")) {
             let Some(name) = at.text() else { continue };
             match seen.get(name) {
@@ -261,7 +261,7 @@ impl Reader<'_> {
                     self.problem(&at, text, "rename one of them");
                 }
                 None => {
-                    seen.insert(name, at.place());
+                    seen.insert(name, at.position());
                 }
             }
         }
@@ -275,7 +275,7 @@ impl Reader<'_> {
             providers.extend(mcps.list("local").into_iter().map(|at| ("mcp", at)));
         }
         providers.extend(root.list("plugins").into_iter().map(|at| ("plugin", at)));
-        let mut seen: HashMap<Namespace, (&str, String, Place)> = HashMap::new();
+        let mut seen: HashMap<Namespace, (&str, String, SourcePosition)> = HashMap::new();
         for (kind, at) in providers {
             let Some(at) = at.get("name") else { continue };
             let Some(name) = at.text() else { continue };
@@ -287,22 +287,22 @@ impl Reader<'_> {
             }
             let space = Namespace::new(name);
             // The name itself has been refused by its form.
-            if space.as_str().eq_ignore_ascii_case(HUB) && !name.eq_ignore_ascii_case(HUB) {
+            if space.as_str().eq_ignore_ascii_case(BUILTIN) && !name.eq_ignore_ascii_case(BUILTIN) {
                 let what = format!(
-                    "{kind} `{name}` would give tools named `{space}__…`, and the namespace `{HUB}` is the hub's own"
+                    "{kind} `{name}` would give tools named `{space}__…`, and the namespace `{BUILTIN}` is the hub's own"
                 );
                 self.problem(&at, what, "rename it");
             }
             match seen.get(&space) {
-                Some((other_kind, other, place)) => {
+                Some((other_kind, other, position)) => {
                     let what = format!(
                         "{kind} `{name}` and {other_kind} `{other}` in line {} both give tools named `{space}__…`",
-                        place.line
+                        position.line
                     );
                     self.problem(&at, what, "rename one of them");
                 }
                 None => {
-                    seen.insert(space, (kind, name.to_owned(), at.place()));
+                    seen.insert(space, (kind, name.to_owned(), at.position()));
                 }
             }
         }

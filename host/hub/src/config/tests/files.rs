@@ -323,8 +323,8 @@ fn grants_of_other_entries_count() {
     };
     let refused = |one: &str, other: &str, hook: &str| {
         let loaded = root.load(&format!("plugins: [{one}, {other}]\nhooks: [{hook}]\n"));
-        let said = loaded.refused.iter().map(|problem| problem.key.clone());
-        said.collect::<Vec<_>>()
+        let text = loaded.refused.iter().map(|problem| problem.key.clone());
+        text.collect::<Vec<_>>()
     };
     let outer = entry("plugins", "outer", "shared", "rw");
     let inner = entry("plugins", "inner", "shared/inner", "ro");
@@ -353,8 +353,8 @@ fn grants_of_other_entries_count() {
 fn a_message_holds_no_value_of_a_variable() {
     let root = Root::new(&["apps/server.py"]);
     let config = "mcps: { local: [{ name: m, command: python3, args: [\"${FROM_VARIABLE}/server.py\"] }] }\n";
-    let said = root.refused(config, "apps", "rw").unwrap();
+    let text = root.refused(config, "apps", "rw").unwrap();
     let granted = root.at("apps").display().to_string();
-    assert_eq!(said.matches(&granted).count(), 1, "{said}");
-    assert!(said.contains("a script of the MCP server `m`"), "{said}");
+    assert_eq!(text.matches(&granted).count(), 1, "{text}");
+    assert!(text.contains("a script of the MCP server `m`"), "{text}");
 }

@@ -39,13 +39,13 @@ fn each_key_that_does_nothing_gives_one_warning() {
     for (key, texts, consequence) in WITHOUT_EFFECT {
         for text in texts {
             let loaded = load(&format!("version: \"1.0\"\n{text}\n"));
-            let told = warnings(&loaded);
+            let text = warnings(&loaded);
             let expected = format!(
                 " {key}: `{key}` is accepted and does nothing in this version: {consequence}; \
                  remove it, or keep it for a later version that reads it\n"
             );
-            assert!(told.ends_with(&expected), "{text}: {told}");
-            assert_eq!(told.lines().count(), 1, "{told}");
+            assert!(text.ends_with(&expected), "{text}: {text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
         }
         let last = key.rsplit('.').next().unwrap();
         assert_eq!(
@@ -56,8 +56,8 @@ fn each_key_that_does_nothing_gives_one_warning() {
         );
     }
     let loaded = load(include_str!("../testdata/all.yaml"));
-    let told = warnings(&loaded);
-    assert_eq!(told.matches("does nothing in this version").count(), 5, "{told}");
+    let text = warnings(&loaded);
+    assert_eq!(text.matches("does nothing in this version").count(), 5, "{text}");
 }
 
 #[test]

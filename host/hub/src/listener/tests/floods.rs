@@ -72,7 +72,7 @@ async fn frames_without_use_end_the_connection() {
     }
     assert!(server.closed(Reason::Flood) > 0);
     until("all places are given back", || {
-        server.registry.counts().strangers == 0
+        server.registry.counts().unauthenticated == 0
     })
     .await;
 }

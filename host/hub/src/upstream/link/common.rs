@@ -9,7 +9,7 @@ use std::{
 use aih_mcp::{RawJson, RawObject, method};
 use tokio::time::Instant;
 
-use super::{connection::lock, crashes::Crashes, named::Named, questions::Questions};
+use super::{connection::lock, crashes::Crashes, owned_ids::OwnedIds, questions::Questions};
 use crate::{provider::LogLevel, upstream::transport::http_client::excerpt};
 
 /// Rows of the log that one server may write in [`PERIOD`] with what it says to nobody.
@@ -24,7 +24,7 @@ pub(crate) struct Common {
     /// Questions that wait for clients.
     pub(crate) questions: Questions,
     /// Tasks and elicitations.
-    pub(crate) named: Named,
+    pub(crate) owned_ids: OwnedIds,
     /// Calls that ended processes.
     pub(crate) crashes: Crashes,
     rows: Mutex<Rows>,
@@ -42,7 +42,7 @@ impl Common {
         Arc::new(Self {
             name,
             questions: Questions::default(),
-            named: Named::default(),
+            owned_ids: OwnedIds::default(),
             crashes: Crashes::default(),
             rows: Mutex::new(Rows {
                 since: Instant::now(),

@@ -23,12 +23,12 @@ use super::{
     outgoing::{self, Prepared},
     users::Users,
 };
-pub(crate) use super::{error::CallError, flight::Flight};
+pub(crate) use super::{error::CallError, in_flight::InFlightRequest};
 use crate::{
     provider::{Call, Client},
     upstream::transport::{
         Inbox, Transport, TransportError,
-        connector::{Connector, Way},
+        connector::{Connector, TransportKind},
     },
 };
 
@@ -39,7 +39,7 @@ const MAX_LATELY: usize = 32;
 
 /// What the server said when it was greeted.
 #[derive(Clone, Debug)]
-pub(crate) struct Hello {
+pub(crate) struct ServerGreeting {
     /// The revision that both speak.
     pub(crate) version: ProtocolVersion,
     /// Its capabilities.
@@ -87,27 +87,27 @@ pub(crate) struct Connection {
     /// What it shares with the server's other connections.
     pub(super) common: Arc<Common>,
     /// Which transport.
-    pub(crate) way: Way,
+    pub(crate) transport_kind: TransportKind,
     /// Whose connection it is; `None` when it is shared.
     pub(crate) owner: Option<Arc<Client>>,
     pub(super) events: Weak<dyn Events>,
     transport: OnceLock<Arc<dyn Transport>>,
-    hello: OnceLock<Hello>,
+    greeting: OnceLock<ServerGreeting>,
     next_id: AtomicU64,
-    flights: Mutex<HashMap<u64, Arc<Flight>>>,
+    flights: Mutex<HashMap<u64, Arc<InFlightRequest>>>,
     /// Requests that ended lately, of a process.
     lately: Mutex<VecDeque<(Use, Instant)>>,
     verdict: OnceLock<Verdict>,
     /// Who has used it, when it is shared.
     pub(in crate::upstream) users: Users,
-    pub(super) asks: Mutex<HashMap<Id, Asking>>,
+    pub(super) asks: Mutex<HashMap<Id, WaitingQuestion>>,
     gone: CancellationToken,
     closed: CancellationToken,
     error: OnceLock<TransportError>,
 }
 
 /// A question of the server that waits for a client.
-pub(super) struct Asking {
+pub(super) struct WaitingQuestion {
     pub(super) task: AbortHandle,
     /// The request that it names.
     pub(super) during: Option<u64>,
@@ -143,7 +143,7 @@ impl Connection {
     pub(crate) async fn open(
         common: &Arc<Common>,
         connector: &dyn Connector,
-        way: Way,
+        transport_kind: TransportKind,
         instance: usize,
         owner: Option<Arc<Client>>,
         events: Weak<dyn Events>,
@@ -151,11 +151,11 @@ impl Connection {
         let connection = Arc::new(Self {
             server: common.name.clone(),
             common: common.clone(),
-            way,
+            transport_kind,
             owner,
             events,
             transport: OnceLock::new(),
-            hello: OnceLock::new(),
+            greeting: OnceLock::new(),
             next_id: AtomicU64::new(1),
             flights: Mutex::default(),
             lately: Mutex::default(),
@@ -167,7 +167,7 @@ impl Connection {
             error: OnceLock::new(),
         });
         let inbox = Arc::new(ConnectionInbox(Arc::downgrade(&connection)));
-        let transport = connector.open(way, instance, inbox).await?;
+        let transport = connector.open(transport_kind, instance, inbox).await?;
         // The cell was made empty above and nobody else has it.
         let _ = connection.transport.set(transport);
         Ok(connection)
@@ -189,33 +189,33 @@ impl Connection {
     }
 
     /// Settles what was negotiated.
-    pub(crate) fn greeted(&self, hello: Hello) {
+    pub(crate) fn greeted(&self, greeting: ServerGreeting) {
         if let Some(transport) = self.transport.get() {
-            transport.negotiated(hello.version);
+            transport.negotiated(greeting.version);
         }
-        let _ = self.hello.set(hello);
+        let _ = self.greeting.set(greeting);
     }
 
     /// What the server said when it was greeted.
-    pub(crate) fn hello(&self) -> Option<&Hello> {
-        self.hello.get()
+    pub(crate) fn greeting(&self) -> Option<&ServerGreeting> {
+        self.greeting.get()
     }
 
     /// The server's era.
     pub(crate) fn era(&self) -> Era {
-        self.hello.get().map_or(Era::Legacy, |h| h.version.era())
+        self.greeting.get().map_or(Era::Legacy, |h| h.version.era())
     }
 
     /// Whether the server declared `capability`.
     pub(crate) fn declares(&self, capability: &str) -> bool {
-        self.hello()
+        self.greeting()
             .and_then(|h| aih_mcp::RawObject::parse(&h.capabilities).ok())
             .is_some_and(|c| c.get(capability).is_some())
     }
 
     /// Whether the server declared `capability` with `member: true`.
     pub(crate) fn declares_member(&self, capability: &str, member: &str) -> bool {
-        self.hello()
+        self.greeting()
             .and_then(|h| aih_mcp::RawObject::parse(&h.capabilities).ok())
             .and_then(|c| c.raw(capability))
             .and_then(|c| aih_mcp::RawObject::parse(&c).ok()?.read::<bool>(member))
@@ -255,7 +255,7 @@ impl Connection {
 
     /// A process ended by itself: which requests may be to blame?
     fn investigate(&self, unanswered: &[u64]) {
-        if self.way != Way::Stdio || self.closed.is_cancelled() {
+        if self.transport_kind != TransportKind::Stdio || self.closed.is_cancelled() {
             return;
         }
         let now = Instant::now();
@@ -307,12 +307,12 @@ impl Connection {
     }
 
     /// The request with our id `id`, while it runs.
-    pub(crate) fn flight(&self, id: u64) -> Option<Arc<Flight>> {
+    pub(crate) fn in_flight(&self, id: u64) -> Option<Arc<InFlightRequest>> {
         lock(&self.flights).get(&id).cloned()
     }
 
     /// The requests of clients that run now, oldest first.
-    pub(crate) fn client_flights(&self) -> Vec<Arc<Flight>> {
+    pub(crate) fn client_flights(&self) -> Vec<Arc<InFlightRequest>> {
         let mut found: Vec<_> = lock(&self.flights)
             .iter()
             .filter(|(_, f)| f.call.is_some())
@@ -335,7 +335,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<RawJson, CallError> {
         let id = self.id();
-        let member = (self.way == Way::Stdio).then(|| named_in(method));
+        let member = (self.transport_kind == TransportKind::Stdio).then(|| named_in(method));
         let prepared = outgoing::prepare(params, id, self.era(), &call.client, member);
         let Prepared {
             params, token, task, ..
@@ -352,15 +352,15 @@ impl Connection {
         if self.owner.is_none() {
             self.users.note(&call.client);
         }
-        let flight = Flight::of(call.peer.clone(), call.client.clone(), token, used);
-        let mut guard = self.enter(id, flight);
+        let in_flight = InFlightRequest::of(call.peer.clone(), call.client.clone(), token, used);
+        let mut guard = self.enter(id, in_flight);
         let answer = self
             .transport()
             .map_err(CallError::Transport)?
             .request(id, method, params, bindings);
         let outcome = tokio::select! {
             biased;
-            outcome = self.limited(answer, &guard.flight, limit) => guard.done(outcome),
+            outcome = self.limited(answer, &guard.in_flight, limit) => guard.done(outcome),
             () = call.cancel.cancelled() => {
                 guard.reason = "the client cancelled";
                 Err(CallError::Cancelled)
@@ -368,30 +368,30 @@ impl Connection {
         };
         match outcome {
             Ok(result) => {
-                if let Some(used) = &guard.flight.used {
+                if let Some(used) = &guard.in_flight.used {
                     self.common.crashes.answered(used, Instant::now());
                 }
-                self.remember_names(&guard.flight, task.then_some(&result), None);
+                self.remember_names(&guard.in_flight, task.then_some(&result), None);
                 Ok(result)
             }
             Err(CallError::Rpc(error)) => {
-                self.remember_names(&guard.flight, None, Some(&error));
+                self.remember_names(&guard.in_flight, None, Some(&error));
                 Err(CallError::Rpc(error))
             }
-            Err(CallError::Transport(error)) => Err(self.ended(error, &guard.flight)),
+            Err(CallError::Transport(error)) => Err(self.ended(error, &guard.in_flight)),
             Err(other) => Err(other),
         }
     }
 
     /// The error of a request whose connection is gone. A process that ended had got the request.
-    fn ended(&self, error: TransportError, flight: &Flight) -> CallError {
+    fn ended(&self, error: TransportError, in_flight: &InFlightRequest) -> CallError {
         let Some(verdict) = self
             .verdict()
             .filter(|_| !matches!(error, TransportError::NotSent(_)))
         else {
             return CallError::Transport(error);
         };
-        let used = flight.used.as_ref();
+        let used = in_flight.used.as_ref();
         CallError::Ended {
             error,
             item: used.map(|(item, _)| item.clone()),
@@ -410,13 +410,13 @@ impl Connection {
         limit: Duration,
     ) -> Result<RawJson, CallError> {
         let id = self.id();
-        let mut guard = self.enter(id, Flight::own());
+        let mut guard = self.enter(id, InFlightRequest::own());
         let params = outgoing::own_params(self.era(), fields);
         let answer = self
             .transport()
             .map_err(CallError::Transport)?
             .request(id, method, params, &[]);
-        let outcome = self.limited(answer, &guard.flight, limit).await;
+        let outcome = self.limited(answer, &guard.in_flight, limit).await;
         guard.done(outcome)
     }
 
@@ -430,7 +430,7 @@ impl Connection {
         confirmed: impl FnOnce(),
     ) -> Result<(), CallError> {
         let id = self.id();
-        let mut guard = self.enter(id, Flight::own());
+        let mut guard = self.enter(id, InFlightRequest::own());
         let params = outgoing::own_params(self.era(), &[("notifications", filter)]);
         let mut answer =
             self.transport()
@@ -446,7 +446,7 @@ impl Connection {
                         Err(error) => Err(CallError::Transport(error)),
                     });
                 }
-                () = guard.flight.acknowledged(), if confirmed.is_some() => {
+                () = guard.in_flight.acknowledged(), if confirmed.is_some() => {
                     if let Some(confirmed) = confirmed.take() {
                         confirmed();
                     }
@@ -469,11 +469,13 @@ impl Connection {
     async fn limited(
         &self,
         answer: impl Future<Output = Result<Result<RawJson, ErrorObject>, TransportError>> + Send,
-        flight: &Flight,
+        in_flight: &InFlightRequest,
         limit: Duration,
     ) -> Result<RawJson, CallError> {
         let mut answer = std::pin::pin!(answer);
-        let first = flight.deadline(limit).unwrap_or_else(|| Instant::now() + limit);
+        let first = in_flight
+            .deadline(limit)
+            .unwrap_or_else(|| Instant::now() + limit);
         let mut timer = std::pin::pin!(tokio::time::sleep_until(first));
         loop {
             tokio::select! {
@@ -488,7 +490,7 @@ impl Connection {
                 }
                 () = &mut timer => {
                     let now = Instant::now();
-                    match flight.deadline(limit) {
+                    match in_flight.deadline(limit) {
                         Some(deadline) if deadline <= now => return Err(CallError::TimedOut(limit)),
                         Some(deadline) => timer.as_mut().reset(deadline),
                         // It waits for an answer, and has the whole time again from then on.
@@ -499,13 +501,13 @@ impl Connection {
         }
     }
 
-    fn enter(self: &Arc<Self>, id: u64, flight: Flight) -> Guard<'_> {
-        let flight = Arc::new(flight);
-        lock(&self.flights).insert(id, flight.clone());
-        Guard {
+    fn enter(self: &Arc<Self>, id: u64, in_flight: InFlightRequest) -> RequestGuard<'_> {
+        let in_flight = Arc::new(in_flight);
+        lock(&self.flights).insert(id, in_flight.clone());
+        RequestGuard {
             connection: self,
             id,
-            flight,
+            in_flight,
             open: true,
             reason: "the client is gone",
         }
@@ -514,15 +516,15 @@ impl Connection {
 
 /// Takes a request out of the table when it ends in whatever way, and tells the server if it need not
 /// answer any more.
-struct Guard<'c> {
+struct RequestGuard<'c> {
     connection: &'c Arc<Connection>,
     id: u64,
-    flight: Arc<Flight>,
+    in_flight: Arc<InFlightRequest>,
     open: bool,
     reason: &'static str,
 }
 
-impl Guard<'_> {
+impl RequestGuard<'_> {
     fn done<T>(&mut self, outcome: Result<T, CallError>) -> Result<T, CallError> {
         match &outcome {
             Err(CallError::TimedOut(_)) => self.reason = "no answer in time",
@@ -532,12 +534,12 @@ impl Guard<'_> {
     }
 }
 
-impl Drop for Guard<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let connection = self.connection;
         lock(&connection.flights).remove(&self.id);
         connection.end_questions(self.id);
-        if let Some(used) = &self.flight.used {
+        if let Some(used) = &self.in_flight.used {
             let mut lately = lock(&connection.lately);
             if lately.len() >= MAX_LATELY {
                 lately.pop_front();
@@ -545,7 +547,7 @@ impl Drop for Guard<'_> {
             lately.push_back((used.clone(), Instant::now()));
         }
         // In the modern era over HTTP the end of the stream says it.
-        let announce = connection.era() == Era::Legacy || connection.way == Way::Stdio;
+        let announce = connection.era() == Era::Legacy || connection.transport_kind == TransportKind::Stdio;
         if !self.open || !announce || connection.is_gone() {
             return;
         }

@@ -12,9 +12,9 @@ use aih_mcp::{
 };
 
 use super::{
-    connection::{Asking, Connection, Flight, ListSet, lock},
-    flight::Paused,
-    named::Kind,
+    connection::{Connection, InFlightRequest, ListSet, WaitingQuestion, lock},
+    in_flight::Paused,
+    owned_ids::IdKind,
 };
 use crate::provider::{Client, Peer};
 
@@ -25,7 +25,7 @@ struct Addressee {
     /// The request that the question names.
     during: Option<u64>,
     /// The requests that it can belong to: their time-outs wait for the answer.
-    flights: Vec<Arc<Flight>>,
+    flights: Vec<Arc<InFlightRequest>>,
 }
 
 impl Connection {
@@ -33,7 +33,7 @@ impl Connection {
     pub(crate) fn incoming(self: &Arc<Self>, during: Option<u64>, message: Message) {
         match message {
             Message::Request { id, method, params } => self.asked(during, id, &method, params),
-            Message::Notification { method, params } => self.told(during, &method, params),
+            Message::Notification { method, params } => self.notified(during, &method, params),
             Message::Response { .. } => {
                 tracing::debug!(server = %self.server, "an answer to nothing");
             }
@@ -43,10 +43,10 @@ impl Connection {
     /// Who answers a question.
     fn addressee(&self, during: Option<u64>, params: Option<&RawJson>) -> Result<Addressee, &'static str> {
         if let Some(id) = during {
-            let flight = self
-                .flight(id)
+            let in_flight = self
+                .in_flight(id)
                 .ok_or("the request that it belongs to has ended")?;
-            let (peer, client) = flight
+            let (peer, client) = in_flight
                 .call
                 .clone()
                 .ok_or("the request that it belongs to is the hub's own")?;
@@ -54,14 +54,14 @@ impl Connection {
                 peer,
                 client,
                 during: Some(id),
-                flights: vec![flight],
+                flights: vec![in_flight],
             });
         }
         if let Some(task) = params.and_then(related_task) {
             let (peer, client) = self
                 .common
-                .named
-                .owner(Kind::Task, &task)
+                .owned_ids
+                .owner(IdKind::Task, &task)
                 .ok_or("no client has the task that it belongs to")?;
             return Ok(Addressee {
                 peer,
@@ -133,8 +133,8 @@ impl Connection {
             Ok(addressee) => addressee,
             Err(why) => return refuse(ErrorCode::METHOD_NOT_FOUND, why),
         };
-        let place = match self.common.questions.open(&addressee.client) {
-            Ok(place) => place,
+        let permit = match self.common.questions.open(&addressee.client) {
+            Ok(permit) => permit,
             Err(why) => return refuse(ErrorCode::INTERNAL_ERROR, &why),
         };
         let mut asks = lock(&self.asks);
@@ -147,9 +147,11 @@ impl Connection {
         }
         if method == method::ELICITATION
             && let Some(name) = params.as_ref().and_then(|p| text(p, "elicitationId"))
-            && let [flight] = &*addressee.flights
+            && let [in_flight] = &*addressee.flights
         {
-            self.common.named.remember(Kind::Elicitation, &name, flight);
+            self.common
+                .owned_ids
+                .remember(IdKind::Elicitation, &name, in_flight);
         }
         let paused = Paused::new(&addressee.flights);
         let (connection, key) = (self.clone(), id.clone());
@@ -162,10 +164,10 @@ impl Connection {
             lock(&connection.asks).remove(&id);
             connection.respond(id, outcome).await;
             // Until the answer is written, it takes the place: a server that reads nothing gets no new ones.
-            drop(place);
+            drop(permit);
         });
         let task = task.abort_handle();
-        asks.insert(key, Asking { task, during });
+        asks.insert(key, WaitingQuestion { task, during });
     }
 
     /// The request with our id `ended` has ended: nobody needs to answer its questions any more.
@@ -194,14 +196,14 @@ impl Connection {
     /// Remembers which tasks and elicitations a client's request has brought about.
     pub(super) fn remember_names(
         &self,
-        flight: &Arc<Flight>,
+        in_flight: &Arc<InFlightRequest>,
         result: Option<&RawJson>,
         error: Option<&ErrorObject>,
     ) {
-        let named = &self.common.named;
+        let owned_ids = &self.common.owned_ids;
         let task = result.and_then(|r| text(&RawObject::parse(r).ok()?.raw("task")?, "taskId"));
         if let Some(task) = task {
-            named.remember(Kind::Task, &task, flight);
+            owned_ids.remember(IdKind::Task, &task, in_flight);
         }
         let Some(error) = error.filter(|e| e.code == ErrorCode::URL_ELICITATION_REQUIRED) else {
             return;
@@ -213,7 +215,7 @@ impl Connection {
             .flatten()
             .filter_map(|e| e.get("elicitationId")?.as_str());
         for name in names {
-            named.remember(Kind::Elicitation, name, flight);
+            owned_ids.remember(IdKind::Elicitation, name, in_flight);
         }
     }
 
@@ -228,7 +230,7 @@ impl Connection {
         }
     }
 
-    fn told(self: &Arc<Self>, during: Option<u64>, method: &str, params: Option<RawJson>) {
+    fn notified(self: &Arc<Self>, during: Option<u64>, method: &str, params: Option<RawJson>) {
         let events = || self.events.upgrade();
         match method {
             method::PROGRESS => self.progress(params),
@@ -264,8 +266,8 @@ impl Connection {
             }
             method::ACKNOWLEDGED => {
                 let id = during.or_else(|| subscription_id(params.as_ref()?));
-                if let Some(flight) = id.and_then(|id| self.flight(id)) {
-                    flight.acknowledge();
+                if let Some(in_flight) = id.and_then(|id| self.in_flight(id)) {
+                    in_flight.acknowledge();
                 }
             }
             _ => self.pass_on(during, method, without_subscription(params)),
@@ -278,15 +280,15 @@ impl Connection {
         let Ok(mut fields) = RawObject::parse(&params) else {
             return;
         };
-        let flight = fields
+        let in_flight = fields
             .read::<u64>(meta::PROGRESS_TOKEN)
-            .and_then(|id| self.flight(id));
-        let Some(flight) = flight else {
+            .and_then(|id| self.in_flight(id));
+        let Some(in_flight) = in_flight else {
             tracing::debug!(server = %self.server, "progress of nothing that runs");
             return;
         };
-        flight.touch();
-        if let (Some(token), Some((peer, _))) = (&flight.token, &flight.call) {
+        in_flight.touch();
+        if let (Some(token), Some((peer, _))) = (&in_flight.token, &in_flight.call) {
             fields.set(meta::PROGRESS_TOKEN, token);
             peer.notify(&self.server, method::PROGRESS, Some(fields.to_json()));
         }
@@ -294,7 +296,7 @@ impl Connection {
 
     /// A log message, or what the hub does not know.
     fn pass_on(&self, during: Option<u64>, method: &str, params: Option<RawJson>) {
-        let peers = self.hearers(during, method, params.as_ref());
+        let peers = self.recipients(during, method, params.as_ref());
         if peers.is_empty() {
             self.common.write_to_log(method, params.as_ref());
             return;
@@ -306,25 +308,25 @@ impl Connection {
     }
 
     /// Whom a notification concerns.
-    fn hearers(&self, during: Option<u64>, method: &str, params: Option<&RawJson>) -> Vec<Arc<dyn Peer>> {
+    fn recipients(&self, during: Option<u64>, method: &str, params: Option<&RawJson>) -> Vec<Arc<dyn Peer>> {
         let owner = self.owner.as_ref().filter(|o| o.era() == Era::Legacy);
-        let peer_of = |flight: Arc<Flight>| flight.call.as_ref().map(|(peer, _)| peer.clone());
+        let peer_of = |in_flight: Arc<InFlightRequest>| in_flight.call.as_ref().map(|(peer, _)| peer.clone());
         if let Some(id) = during {
-            let found = self.flight(id).and_then(peer_of);
+            let found = self.in_flight(id).and_then(peer_of);
             return found
                 .or_else(|| owner.map(|o| o.peer.clone()))
                 .into_iter()
                 .collect();
         }
-        let named = match method {
-            method::TASK_STATUS => params.and_then(|p| text(p, "taskId")).map(|t| (Kind::Task, t)),
+        let owned_ids = match method {
+            method::TASK_STATUS => params.and_then(|p| text(p, "taskId")).map(|t| (IdKind::Task, t)),
             method::ELICITATION_COMPLETE => params
                 .and_then(|p| text(p, "elicitationId"))
-                .map(|e| (Kind::Elicitation, e)),
-            _ => params.and_then(related_task).map(|t| (Kind::Task, t)),
+                .map(|e| (IdKind::Elicitation, e)),
+            _ => params.and_then(related_task).map(|t| (IdKind::Task, t)),
         };
-        if let Some((kind, name)) = named {
-            let found = self.common.named.owner(kind, &name).map(|(peer, _)| peer);
+        if let Some((kind, name)) = owned_ids {
+            let found = self.common.owned_ids.owner(kind, &name).map(|(peer, _)| peer);
             // A client that shares with nobody hears of what it cannot be told apart in, too.
             return found
                 .or_else(|| owner.map(|o| o.peer.clone()))

@@ -34,7 +34,7 @@ struct Open {
 pub(crate) struct Questions(Arc<Mutex<Open>>);
 
 /// The place of one question; given back when dropped.
-pub(crate) struct Place {
+pub(crate) struct QuestionPermit {
     open: Arc<Mutex<Open>>,
     client: ClientKey,
     key: KeyId,
@@ -45,7 +45,7 @@ impl Questions {
     ///
     /// # Errors
     /// Which share is used up.
-    pub(crate) fn open(&self, client: &Client) -> Result<Place, String> {
+    pub(crate) fn open(&self, client: &Client) -> Result<QuestionPermit, String> {
         let key = client.principal.id;
         let mut open = lock(&self.0);
         let of_client = open.clients.get(&client.key).copied().unwrap_or(0);
@@ -64,7 +64,7 @@ impl Questions {
         open.clients.insert(client.key.clone(), of_client + 1);
         open.keys.insert(key, of_key + 1);
         open.total += 1;
-        Ok(Place {
+        Ok(QuestionPermit {
             open: self.0.clone(),
             client: client.key.clone(),
             key,
@@ -72,7 +72,7 @@ impl Questions {
     }
 }
 
-impl Drop for Place {
+impl Drop for QuestionPermit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.total = open.total.saturating_sub(1);
@@ -91,14 +91,14 @@ mod tests {
     fn a_client_uses_up_its_own_share_and_no_other() {
         let questions = Questions::default();
         let [a, b] = ["a", "b"].map(|key| client(key, ProtocolVersion::V2025_11_25, "{}"));
-        let mut places: Vec<_> = (0..MAX_PER_CLIENT)
+        let mut permits: Vec<_> = (0..MAX_PER_CLIENT)
             .map(|_| questions.open(&a).ok().unwrap())
             .collect();
         assert!(questions.open(&a).is_err());
         assert!(questions.open(&b).is_ok());
-        places.pop();
+        permits.pop();
         assert!(questions.open(&a).is_ok(), "its place is free again");
-        drop(places);
+        drop(permits);
         assert_eq!(lock(&questions.0).total, 0);
         assert!(lock(&questions.0).clients.is_empty() && lock(&questions.0).keys.is_empty());
     }
@@ -106,10 +106,10 @@ mod tests {
     #[test]
     fn clients_of_one_key_share_a_share() {
         let questions = Questions::default();
-        let mut places = Vec::new();
+        let mut permits = Vec::new();
         for n in 0..MAX_PER_KEY {
             let one = client_of("mallory", &format!("m{n}"));
-            places.push(questions.open(&one).ok().unwrap());
+            permits.push(questions.open(&one).ok().unwrap());
         }
         assert!(questions.open(&client_of("mallory", "another")).is_err());
         assert!(questions.open(&client_of("alice", "a")).is_ok());

@@ -13,7 +13,7 @@ use crate::{access::KeyId, provider::Client};
 const MAX_CLIENTS: usize = 64;
 
 #[derive(Default)]
-struct Seen {
+struct ConnectionUsers {
     key: Option<KeyId>,
     clients: Vec<Weak<Client>>,
 }
@@ -23,7 +23,7 @@ struct Seen {
 pub(crate) struct Users {
     /// Set for good: more than one key, or too many clients.
     many: AtomicBool,
-    seen: Mutex<Seen>,
+    seen: Mutex<ConnectionUsers>,
 }
 
 impl Users {

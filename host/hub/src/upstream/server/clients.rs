@@ -175,12 +175,12 @@ impl Pool {
         }
         let mut evicted = None;
         if entries.len() >= self.limit {
-            let victim = entries
+            let oldest = entries
                 .iter()
                 .filter(|(_, e)| e.idle())
                 .min_by_key(|(k, e)| (e.live().is_some(), pinned(k), *lock(&e.last_used)))
                 .map(|(k, _)| k.clone())?;
-            evicted = entries.remove(&victim).and_then(|e| e.release());
+            evicted = entries.remove(&oldest).and_then(|e| e.release());
         }
         let entry = Arc::new(Entry::new());
         let hold = Hold::new(&entry);

@@ -41,7 +41,7 @@ use crate::{
         spec::UpstreamSpec,
         transport::{
             TransportError,
-            connector::{Connector, Way},
+            connector::{Connector, TransportKind},
         },
     },
 };
@@ -49,14 +49,14 @@ use crate::{
 /// How long a request waits for a connection that is being made.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long after a failed attempt no request causes another.
-const NUDGE_PAUSE: Duration = Duration::from_millis(250);
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// How long a request of the hub's own housekeeping may take.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// What the last greeting told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Profile {
-    pub(crate) way: Way,
+    pub(crate) transport_kind: TransportKind,
     pub(crate) version: ProtocolVersion,
     pub(crate) stateful: bool,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Attempts {
 pub(crate) struct Slot {
     pub(crate) connection: ArcSwapOption<Connection>,
     pub(crate) attempts: Mutex<Attempts>,
-    pub(crate) nudge: Notify,
+    pub(crate) retry_now: Notify,
     /// The version of the subscriptions that the server has confirmed (modern era).
     pub(crate) confirmed: watch::Sender<u64>,
 }
@@ -132,7 +132,7 @@ impl Core {
             .map(|_| Slot {
                 connection: ArcSwapOption::empty(),
                 attempts: Mutex::default(),
-                nudge: Notify::new(),
+                retry_now: Notify::new(),
                 confirmed: watch::Sender::new(0),
             })
             .collect();
@@ -218,13 +218,13 @@ impl Core {
             return false;
         };
         let legacy = profile.version.era() == Era::Legacy;
-        match (self.spec.sessions, profile.way) {
+        match (self.spec.sessions, profile.transport_kind) {
             (Sessions::Shared, _) => false,
-            (Sessions::PerClient, Way::Stdio) => true,
-            (Sessions::Auto, Way::Stdio) => {
+            (Sessions::PerClient, TransportKind::Stdio) => true,
+            (Sessions::Auto, TransportKind::Stdio) => {
                 legacy && ["sampling", "elicitation", "roots"].iter().any(|c| client.can(c))
             }
-            (_, Way::Http | Way::Sse) => legacy && profile.stateful,
+            (_, TransportKind::Http | TransportKind::Sse) => legacy && profile.stateful,
         }
     }
 
@@ -277,9 +277,9 @@ impl Core {
             .failure
             .as_ref()
             .and_then(|(_, at)| *at)
-            .is_some_and(|at| at.elapsed() < NUDGE_PAUSE);
+            .is_some_and(|at| at.elapsed() < RETRY_PAUSE);
         if !recent {
-            slot.nudge.notify_one();
+            slot.retry_now.notify_one();
         }
         (soon || !recent).then_some(attempts.ended)
     }
@@ -355,7 +355,7 @@ impl Core {
         };
         // It is there again: who waits to connect the shared ones need not wait longer.
         for slot in self.slots.iter().filter(|slot| slot.live().is_none()) {
-            slot.nudge.notify_one();
+            slot.retry_now.notify_one();
         }
         self.replay_own(&connection, client).await;
         if entry.put(&connection) && !self.stop.is_cancelled() {
@@ -375,7 +375,7 @@ impl Core {
             let instance = (start + tried) % count.max(1);
             let dialed = self.dialer.dial(instance, Some(client)).await;
             if let Err(DialError::Transport(error @ TransportError::Connect(_))) = &dialed {
-                self.nobody_at(instance, error);
+                self.give_up_address(instance, error);
                 if tried < count {
                     tried += 1;
                     continue;
@@ -387,9 +387,10 @@ impl Core {
 
     /// The address of an instance cannot be connected to. Its shared connection, when it is one of requests that
     /// each go there anew, is of no use either, and nothing else would tell.
-    fn nobody_at(&self, instance: usize, error: &TransportError) {
+    fn give_up_address(&self, instance: usize, error: &TransportError) {
         let shared = self.slots.get(instance).and_then(Slot::live);
-        if let Some(connection) = shared.filter(|connection| connection.way == Way::Http) {
+        if let Some(connection) = shared.filter(|connection| connection.transport_kind == TransportKind::Http)
+        {
             connection.fail(error);
         }
     }
@@ -430,7 +431,7 @@ impl Core {
 
     /// Gives `connection` up if `error` says that it is of no use any more. Then the server has not run
     /// what was asked.
-    pub(crate) fn condemn(&self, connection: &Arc<Connection>, error: &CallError) -> bool {
+    pub(crate) fn give_up_if_broken(&self, connection: &Arc<Connection>, error: &CallError) -> bool {
         if lost_session(connection, error) {
             connection.fail(&TransportError::SessionLost);
             return true;
@@ -449,12 +450,12 @@ impl Core {
     ///
     /// What the server had got is sent again only where that does no harm: it reads, or the server lists the tool as
     /// read-only or idempotent. What has probably ended the process is not.
-    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> Again {
+    pub(crate) fn judge(&self, connection: &Arc<Connection>, method: &str, error: &CallError) -> Retry {
         if matches!(error, CallError::Transport(TransportError::NotSent(_))) {
-            return Again::NotSent;
+            return Retry::NotSent;
         }
-        if self.condemn(connection, error) {
-            return Again::Once;
+        if self.give_up_if_broken(connection, error) {
+            return Retry::Once;
         }
         let repeatable = match error {
             CallError::Transport(TransportError::Closed(_)) => {
@@ -471,23 +472,23 @@ impl Core {
                 item.as_ref().is_some_and(|i| listing.repeatable.contains(&**i))
             }
             CallError::Ended { charged: false, .. } => false,
-            _ => return Again::No,
+            _ => return Retry::No,
         };
         let reads = matches!(
             method,
             method::RESOURCES_READ | method::PROMPTS_GET | method::COMPLETE
         );
         if repeatable || reads {
-            Again::Once
+            Retry::Once
         } else {
-            Again::No
+            Retry::No
         }
     }
 }
 
 /// Whether a failed request is sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
+pub(crate) enum Retry {
     /// No: it may have run.
     No,
     /// The server has seen nothing of it.
@@ -498,7 +499,10 @@ pub(crate) enum Again {
 
 /// Many servers answer 400 or an error of their own making, instead of 404, to a session that they do not know.
 fn lost_session(connection: &Connection, error: &CallError) -> bool {
-    if connection.way != Way::Http || connection.era() == Era::Modern || !connection.stateful() {
+    if connection.transport_kind != TransportKind::Http
+        || connection.era() == Era::Modern
+        || !connection.stateful()
+    {
         return false;
     }
     match error {
@@ -522,7 +526,7 @@ impl Events for Core {
 
     fn resource_updated(&self, owner: Option<&Arc<Client>>, uri: &str, params: &RawJson) {
         let resource = ResourcePath::new(&format!("mcps/{}", self.name), uri);
-        let tell = |client: &Client| {
+        let notify_client = |client: &Client| {
             // What was subscribed to may have parts that the client may not see.
             if !client.principal.permissions().allows_resource(&resource) {
                 return;
@@ -532,8 +536,12 @@ impl Events for Core {
                 .notify(&self.name, method::RESOURCE_UPDATED, Some(params.clone()));
         };
         match owner {
-            Some(owner) => tell(owner),
-            None => self.subscriptions.interested(uri).iter().for_each(|c| tell(c)),
+            Some(owner) => notify_client(owner),
+            None => self
+                .subscriptions
+                .interested(uri)
+                .iter()
+                .for_each(|c| notify_client(c)),
         }
     }
 

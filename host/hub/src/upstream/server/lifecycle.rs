@@ -17,13 +17,13 @@ use crate::{
     upstream::{
         link::{
             common::Common,
-            connection::{Connection, Events, Hello, lock},
+            connection::{Connection, Events, ServerGreeting, lock},
             outgoing::{self, HUB_CAPABILITIES},
         },
-        spec::{Kind, UpstreamSpec},
+        spec::{ServerAddress, UpstreamSpec},
         transport::{
             TransportError,
-            connector::{Connector, Way},
+            connector::{Connector, TransportKind},
         },
     },
 };
@@ -88,7 +88,7 @@ impl DialError {
 }
 
 /// One way of talking.
-type Step = (Way, Era);
+type ConnectStep = (TransportKind, Era);
 
 /// Closes a connection whose greeting was given up half-way, so that no process stays behind.
 struct Opening(Option<Arc<Connection>>);
@@ -114,7 +114,7 @@ pub(crate) struct Dialer {
     spec: Arc<UpstreamSpec>,
     connector: Arc<dyn Connector>,
     events: Weak<dyn Events>,
-    memory: Mutex<Option<Step>>,
+    memory: Mutex<Option<ConnectStep>>,
 }
 
 impl Dialer {
@@ -152,17 +152,26 @@ impl Dialer {
             }
         }
         let (transport, protocol) = match &self.spec.kind {
-            Kind::Stdio { .. } => (None, self.spec.protocol),
-            Kind::Http { transport, .. } => (Some(*transport), self.spec.protocol),
+            ServerAddress::Stdio { .. } => (None, self.spec.protocol),
+            ServerAddress::Http { transport, .. } => (Some(*transport), self.spec.protocol),
         };
         let found = match (transport, protocol) {
             (None, Protocol::Auto) => self.process(instance, owner).await,
-            (None, Protocol::Modern) => self.step((Way::Stdio, Era::Modern), instance, owner).await,
-            (None, Protocol::Legacy) => self.step((Way::Stdio, Era::Legacy), instance, owner).await,
-            (Some(Choice::Sse), _) => self.step((Way::Sse, Era::Legacy), instance, owner).await,
+            (None, Protocol::Modern) => {
+                self.step((TransportKind::Stdio, Era::Modern), instance, owner)
+                    .await
+            }
+            (None, Protocol::Legacy) => {
+                self.step((TransportKind::Stdio, Era::Legacy), instance, owner)
+                    .await
+            }
+            (Some(Choice::Sse), _) => {
+                self.step((TransportKind::Sse, Era::Legacy), instance, owner)
+                    .await
+            }
             (Some(choice), _) => self.http(choice, instance, owner).await,
         }?;
-        *lock(&self.memory) = Some((found.way, found.era()));
+        *lock(&self.memory) = Some((found.transport_kind, found.era()));
         Ok(found)
     }
 
@@ -173,14 +182,20 @@ impl Dialer {
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, DialError> {
         if self.spec.protocol != Protocol::Legacy {
-            match self.step((Way::Http, Era::Modern), instance, owner).await {
+            match self
+                .step((TransportKind::Http, Era::Modern), instance, owner)
+                .await
+            {
                 Err(error) if !error.is_final() && self.spec.protocol == Protocol::Auto => {
                     tracing::debug!(server = %self.server, %error, "not modern");
                 }
                 other => return other,
             }
         }
-        let error = match self.step((Way::Http, Era::Legacy), instance, owner).await {
+        let error = match self
+            .step((TransportKind::Http, Era::Legacy), instance, owner)
+            .await
+        {
             Err(error) => error,
             found => return found,
         };
@@ -190,7 +205,10 @@ impl Dialer {
         if !sse {
             return Err(error);
         }
-        match self.step((Way::Sse, Era::Legacy), instance, owner).await {
+        match self
+            .step((TransportKind::Sse, Era::Legacy), instance, owner)
+            .await
+        {
             Ok(found) => Ok(found),
             Err(sse) => {
                 tracing::debug!(server = %self.server, error = %sse, "no SSE either");
@@ -202,22 +220,22 @@ impl Dialer {
     /// One way, on a transport of its own.
     async fn step(
         &self,
-        (way, era): Step,
+        (transport_kind, era): ConnectStep,
         instance: usize,
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, DialError> {
-        let limit = match (way, era) {
-            (Way::Stdio, _) => PROCESS,
+        let limit = match (transport_kind, era) {
+            (TransportKind::Stdio, _) => PROCESS,
             (_, Era::Modern) => DISCOVER,
             (_, Era::Legacy) => INITIALIZE,
         };
-        let connection = tokio::time::timeout(limit, self.open(way, instance, owner))
+        let connection = tokio::time::timeout(limit, self.open(transport_kind, instance, owner))
             .await
             .map_err(|_| TransportError::Connect(format!("nothing within {} s", limit.as_secs()).into()))??;
         let opening = Opening(Some(connection.clone()));
         let greeted = match era {
             Era::Modern => {
-                if let (Way::Http, Ok(transport)) = (way, connection.transport()) {
+                if let (TransportKind::Http, Ok(transport)) = (transport_kind, connection.transport()) {
                     // The header of the first request too.
                     transport.negotiated(ProtocolVersion::LATEST);
                 }
@@ -232,14 +250,14 @@ impl Dialer {
 
     async fn open(
         &self,
-        way: Way,
+        transport_kind: TransportKind,
         instance: usize,
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, TransportError> {
         Connection::open(
             &self.common,
             self.connector.as_ref(),
-            way,
+            transport_kind,
             instance,
             owner.cloned(),
             self.events.clone(),
@@ -250,17 +268,17 @@ impl Dialer {
     async fn settle(
         &self,
         connection: Arc<Connection>,
-        greeted: Result<Hello, DialError>,
+        greeted: Result<ServerGreeting, DialError>,
     ) -> Result<Arc<Connection>, DialError> {
-        let hello = match greeted {
-            Ok(hello) => hello,
+        let greeting = match greeted {
+            Ok(greeting) => greeting,
             Err(error) => {
                 connection.close().await;
                 return Err(error);
             }
         };
-        let legacy = hello.version.era() == Era::Legacy;
-        connection.greeted(hello);
+        let legacy = greeting.version.era() == Era::Legacy;
+        connection.greeted(greeting);
         if legacy
             && let Err(error) = connection
                 .send(Message::notification(method::INITIALIZED, None))
@@ -278,7 +296,7 @@ impl Dialer {
         instance: usize,
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, DialError> {
-        let connection = self.open(Way::Stdio, instance, owner).await?;
+        let connection = self.open(TransportKind::Stdio, instance, owner).await?;
         let opening = Opening(Some(connection.clone()));
         let greeted = self.greet_process(&connection).await;
         if let Err(DialError::Transport(error)) = &greeted {
@@ -286,14 +304,16 @@ impl Dialer {
             tracing::debug!(server = %self.server, %error, "started again for `initialize`");
             connection.close().await;
             opening.keep();
-            return self.step((Way::Stdio, Era::Legacy), instance, owner).await;
+            return self
+                .step((TransportKind::Stdio, Era::Legacy), instance, owner)
+                .await;
         }
         let settled = self.settle(connection, greeted).await;
         opening.keep();
         settled
     }
 
-    async fn greet_process(&self, connection: &Arc<Connection>) -> Result<Hello, DialError> {
+    async fn greet_process(&self, connection: &Arc<Connection>) -> Result<ServerGreeting, DialError> {
         let mut discover = std::pin::pin!(self.discover(connection, PROCESS));
         tokio::select! {
             found = &mut discover => return match found {
@@ -338,7 +358,7 @@ impl Dialer {
         }
     }
 
-    async fn discover(&self, connection: &Connection, limit: Duration) -> Result<Hello, DialError> {
+    async fn discover(&self, connection: &Connection, limit: Duration) -> Result<ServerGreeting, DialError> {
         let params = outgoing::own_params(Era::Modern, &[]);
         let result = self.greeting(connection, method::DISCOVER, params, limit).await?;
         let fields = object(&result)?;
@@ -350,10 +370,14 @@ impl Dialer {
             let meta = fields.raw("_meta")?;
             RawObject::parse(&meta).ok()?.raw(SERVER_INFO)
         });
-        Ok(hello(ProtocolVersion::LATEST, &fields, info))
+        Ok(greeting(ProtocolVersion::LATEST, &fields, info))
     }
 
-    async fn initialize(&self, connection: &Connection, limit: Duration) -> Result<Hello, DialError> {
+    async fn initialize(
+        &self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<ServerGreeting, DialError> {
         let owner = connection.owner.as_deref();
         let mut params = RawObject::default();
         params.set(
@@ -375,7 +399,7 @@ impl Dialer {
         let version = ProtocolVersion::parse(&version)
             .filter(|v| v.era() == Era::Legacy)
             .ok_or_else(|| DialError::Version(format!("revision `{version}`").into()))?;
-        Ok(hello(version, &fields, fields.raw("serverInfo")))
+        Ok(greeting(version, &fields, fields.raw("serverInfo")))
     }
 }
 
@@ -384,8 +408,8 @@ fn object(result: &RawJson) -> Result<RawObject<'_>, TransportError> {
         .map_err(|_| TransportError::Protocol("the answer to the greeting is no object".into()))
 }
 
-fn hello(version: ProtocolVersion, fields: &RawObject<'_>, info: Option<RawJson>) -> Hello {
-    Hello {
+fn greeting(version: ProtocolVersion, fields: &RawObject<'_>, info: Option<RawJson>) -> ServerGreeting {
+    ServerGreeting {
         version,
         capabilities: fields
             .raw("capabilities")

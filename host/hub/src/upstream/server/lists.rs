@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::{
     config::ToolRules,
     provider::Offers,
-    upstream::link::connection::{CallError, Connection, Hello, ListSet},
+    upstream::link::connection::{CallError, Connection, ListSet, ServerGreeting},
 };
 
 /// The most pages of one list.
@@ -36,7 +36,7 @@ pub(crate) struct Listing {
 }
 
 /// One list that was read.
-pub(crate) enum Fresh {
+pub(crate) enum FetchedList {
     /// `tools/list`.
     Tools(Tools),
     /// `prompts/list`.
@@ -58,26 +58,26 @@ pub(crate) struct Tools {
 impl Listing {
     /// The same with what the greeting said.
     #[must_use]
-    pub(crate) fn greeted(&self, hello: &Hello) -> Self {
+    pub(crate) fn greeted(&self, greeting: &ServerGreeting) -> Self {
         self.changed(|offers| {
-            offers.capabilities = Some(hello.capabilities.clone());
-            offers.server_info = hello.info.clone();
-            offers.instructions = hello.instructions.clone();
+            offers.capabilities = Some(greeting.capabilities.clone());
+            offers.server_info = greeting.info.clone();
+            offers.instructions = greeting.instructions.clone();
         })
     }
 
     /// The same with one list replaced.
     #[must_use]
-    pub(crate) fn with(&self, fresh: Fresh) -> Self {
+    pub(crate) fn with(&self, fresh: FetchedList) -> Self {
         match fresh {
-            Fresh::Tools(tools) => Self {
+            FetchedList::Tools(tools) => Self {
                 bindings: Arc::new(tools.bindings),
                 repeatable: Arc::new(tools.repeatable),
                 ..self.changed(|o| o.tools = tools.offered)
             },
-            Fresh::Prompts(prompts) => self.changed(|o| o.prompts = prompts),
-            Fresh::Resources(resources) => self.changed(|o| o.resources = resources),
-            Fresh::Templates(templates) => self.changed(|o| o.templates = templates),
+            FetchedList::Prompts(prompts) => self.changed(|o| o.prompts = prompts),
+            FetchedList::Resources(resources) => self.changed(|o| o.resources = resources),
+            FetchedList::Templates(templates) => self.changed(|o| o.templates = templates),
         }
     }
 
@@ -98,7 +98,7 @@ pub(crate) async fn read(
     connection: &Arc<Connection>,
     which: ListSet,
     rules: &ToolRules,
-    take: &(dyn Fn(Result<Fresh, CallError>) + Sync),
+    take: &(dyn Fn(Result<FetchedList, CallError>) + Sync),
 ) {
     let wanted = |set: ListSet, capability: &str| {
         // A capability that is gone takes its list with it.
@@ -107,26 +107,26 @@ pub(crate) async fn read(
     let tools = async {
         if let Some(declared) = wanted(ListSet::TOOLS, "tools") {
             let found = list(connection, declared, method::TOOLS_LIST, "tools", "name").await;
-            take(found.map(|tools| Fresh::Tools(apply(tools, rules, connection.era()))));
+            take(found.map(|tools| FetchedList::Tools(apply(tools, rules, connection.era()))));
         }
     };
     let prompts = async {
         if let Some(declared) = wanted(ListSet::PROMPTS, "prompts") {
             let found = list(connection, declared, method::PROMPTS_LIST, "prompts", "name").await;
-            take(found.map(Fresh::Prompts));
+            take(found.map(FetchedList::Prompts));
         }
     };
     let resources = async {
         if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
             let found = list(connection, declared, method::RESOURCES_LIST, "resources", "uri").await;
-            take(found.map(Fresh::Resources));
+            take(found.map(FetchedList::Resources));
         }
     };
     let templates = async {
         if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
             let (method, member) = (method::TEMPLATES_LIST, "resourceTemplates");
             let found = list(connection, declared, method, member, "uriTemplate").await;
-            take(found.map(Fresh::Templates));
+            take(found.map(FetchedList::Templates));
         }
     };
     tokio::join!(tools, prompts, resources, templates);

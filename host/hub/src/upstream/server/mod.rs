@@ -27,15 +27,15 @@ use tokio::time::Instant;
 
 use self::{
     clients::Lease,
-    core::{Again, Core, HOUSEKEEPING},
+    core::{Core, HOUSEKEEPING, Retry},
 };
 use super::{
     link::{
         connection::{CallError, Connection, lock},
         crashes::Parked,
     },
-    spec::{Kind, UpstreamSpec},
-    transport::connector::{Connector, Way},
+    spec::{ServerAddress, UpstreamSpec},
+    transport::connector::{Connector, TransportKind},
 };
 use crate::{
     config::Transport as Choice,
@@ -54,13 +54,13 @@ const MAX_REPEATS: usize = 8;
 const MAX_NOT_SENT: usize = 8;
 
 /// Why the server did not take a subscription.
-struct Failed {
+struct SubscriptionError {
     error: ErrorObject,
     /// The connection was to blame and is given up: another one may do.
     again: bool,
 }
 
-impl From<ErrorObject> for Failed {
+impl From<ErrorObject> for SubscriptionError {
     fn from(error: ErrorObject) -> Self {
         Self { error, again: false }
     }
@@ -133,34 +133,34 @@ impl UpstreamServer {
 
     /// Tells all shared connections of a legacy server; the first error counts. A connection that turns out
     /// to be of no use is given up.
-    async fn tell_shared(&self, method: &str, uri: &str) -> Result<(), Failed> {
+    async fn send_to_shared(&self, method: &str, uri: &str) -> Result<(), SubscriptionError> {
         let fields = [("uri", RawJson::of(uri))];
         let live: Vec<_> = self.core.live().filter(|c| c.era() == Era::Legacy).collect();
-        let told = live.iter().map(|c| self.tell(c, method, &fields));
-        join_all(told).await.into_iter().collect()
+        let results = live.iter().map(|c| self.send_to(c, method, &fields));
+        join_all(results).await.into_iter().collect()
     }
 
-    async fn tell(
+    async fn send_to(
         &self,
         connection: &Arc<Connection>,
         method: &str,
         fields: &[(&'static str, RawJson)],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), SubscriptionError> {
         match connection.request(method, fields, HOUSEKEEPING).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Failed {
-                again: self.core.condemn(connection, &error),
+            Err(error) => Err(SubscriptionError {
+                again: self.core.give_up_if_broken(connection, &error),
                 error: error.into_object(&self.core.name),
             }),
         }
     }
 
-    async fn try_subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), Failed> {
+    async fn try_subscribe(&self, uri: &str, client: &Arc<Client>) -> Result<(), SubscriptionError> {
         let core = &self.core;
         let lease = core.lease(client).await?;
         if lease.owner.is_some() && lease.era() == Era::Legacy {
             let fields = [("uri", RawJson::of(uri))];
-            self.tell(&lease, method::RESOURCES_SUBSCRIBE, &fields).await?;
+            self.send_to(&lease, method::RESOURCES_SUBSCRIBE, &fields).await?;
             core.subscriptions.add(uri, client, true);
             return Ok(());
         }
@@ -178,7 +178,7 @@ impl UpstreamServer {
             return Ok(());
         }
         if !known {
-            self.tell_shared(method::RESOURCES_SUBSCRIBE, uri).await?;
+            self.send_to_shared(method::RESOURCES_SUBSCRIBE, uri).await?;
         }
         for connection in core.live() {
             connection.users.note(client);
@@ -205,21 +205,21 @@ impl UpstreamServer {
     }
 
     /// Ends shared subscriptions that nobody wants any more.
-    async fn drop_shared(&self, uris: &[String]) -> Result<(), Failed> {
+    async fn drop_shared(&self, uris: &[String]) -> Result<(), SubscriptionError> {
         let _one = self.core.changing.lock().await;
         let mut outcome = Ok(());
         for uri in uris {
             if self.core.subscriptions.is_shared(uri) {
                 continue;
             }
-            outcome = outcome.and(self.tell_shared(method::RESOURCES_UNSUBSCRIBE, uri).await);
+            outcome = outcome.and(self.send_to_shared(method::RESOURCES_UNSUBSCRIBE, uri).await);
         }
         self.core.version.send_modify(|v| *v += 1);
         outcome
     }
 
     /// Sends the lowest log level to the shared connections if it is not what it was.
-    async fn spread_level(&self, before: Option<LogLevel>) {
+    async fn send_lowest_level(&self, before: Option<LogLevel>) {
         let now = self.core.lowest_level();
         let Some(level) = now.filter(|_| now != before) else {
             return;
@@ -254,16 +254,16 @@ impl Provider for UpstreamServer {
             ProviderState::Down
         };
         let transport = match (&profile, &core.spec.kind) {
-            (Some(profile), _) => profile.way,
-            (None, Kind::Stdio { .. }) => Way::Stdio,
+            (Some(profile), _) => profile.transport_kind,
+            (None, ServerAddress::Stdio { .. }) => TransportKind::Stdio,
             (
                 None,
-                Kind::Http {
+                ServerAddress::Http {
                     transport: Choice::Sse,
                     ..
                 },
-            ) => Way::Sse,
-            (None, Kind::Http { .. }) => Way::Http,
+            ) => TransportKind::Sse,
+            (None, ServerAddress::Http { .. }) => TransportKind::Http,
         };
         ProviderStatus {
             name: core.name.to_string(),
@@ -326,9 +326,9 @@ impl Provider for UpstreamServer {
                 Err(error) => error,
             };
             let left = match core.judge(&lease, method, &error) {
-                Again::No => None,
-                Again::NotSent => Some(&mut not_sent),
-                Again::Once => Some(&mut repeats),
+                Retry::No => None,
+                Retry::NotSent => Some(&mut not_sent),
+                Retry::Once => Some(&mut repeats),
             };
             let Some(left) = left.filter(|left| **left > 0) else {
                 return Err(error.into_object(&core.name));
@@ -365,7 +365,7 @@ impl Provider for UpstreamServer {
         let outcome = match core.pool.peek(&client.key) {
             Some(connection) if own => {
                 let fields = [("uri", RawJson::of(uri))];
-                self.tell(&connection, method::RESOURCES_UNSUBSCRIBE, &fields)
+                self.send_to(&connection, method::RESOURCES_UNSUBSCRIBE, &fields)
                     .await
             }
             _ if last == Some(true) => self.drop_shared(&[uri.to_owned()]).await,
@@ -391,7 +391,7 @@ impl Provider for UpstreamServer {
             return;
         }
         lock(&core.levels).insert(client.key.clone(), level);
-        self.spread_level(before).await;
+        self.send_lowest_level(before).await;
     }
 
     fn release(&self, client: &ClientKey) {
@@ -409,7 +409,7 @@ impl Provider for UpstreamServer {
                 // Best effort: a server that cannot be told tells nobody of changes.
                 let _ = this.drop_shared(&orphaned).await;
             }
-            this.spread_level(before).await;
+            this.send_lowest_level(before).await;
         });
     }
 

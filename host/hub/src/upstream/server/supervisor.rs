@@ -87,7 +87,7 @@ impl Core {
                 }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    () = slot.nudge.notified() => {}
+                    () = slot.retry_now.notified() => {}
                     () = self.stop.cancelled() => return,
                 }
             }
@@ -130,15 +130,15 @@ impl Core {
 
     /// A connection from the greeting to its end.
     async fn serve(self: &Arc<Self>, index: usize, connection: &Arc<Connection>) {
-        let (Some(slot), Some(hello)) = (self.slots.get(index), connection.hello()) else {
+        let (Some(slot), Some(greeting)) = (self.slots.get(index), connection.greeting()) else {
             return;
         };
         self.profile.store(Some(Arc::new(Profile {
-            way: connection.way,
-            version: hello.version,
+            transport_kind: connection.transport_kind,
+            version: greeting.version,
             stateful: connection.stateful(),
         })));
-        self.relist(|listing| listing.greeted(hello));
+        self.relist(|listing| listing.greeted(greeting));
         slot.connection.store(Some(connection.clone()));
         {
             let mut attempts = lock(&slot.attempts);
@@ -149,7 +149,7 @@ impl Core {
         self.pulse.send_modify(|n| *n += 1);
         self.changes.mark();
         tracing::info!(
-            server = %self.name, transport = connection.way.as_str(), protocol = %hello.version, "connected"
+            server = %self.name, transport = connection.transport_kind.as_str(), protocol = %greeting.version, "connected"
         );
         let work = async {
             match connection.era() {
@@ -209,7 +209,7 @@ impl Core {
         lists::read(connection, which, &self.spec.tools, &|list| match list {
             Ok(fresh) => self.relist(|listing| listing.with(fresh)),
             Err(error) => {
-                if self.condemn(connection, &error) || connection.is_gone() {
+                if self.give_up_if_broken(connection, &error) || connection.is_gone() {
                     // Told once, where the connection ends.
                     return;
                 }

@@ -6,7 +6,7 @@ use super::*;
 async fn progress_comes_back_under_the_clients_token() {
     let go = Arc::new(Notify::new());
     let release = go.clone();
-    let fake = Fake::new(false, move |seen| {
+    let fake = FakeServer::new(false, move |seen| {
         legacy(seen).unwrap_or_else(|| Reply::When(release.clone(), json!({ "content": [] })))
     });
     let server = up(&fake, stdio_spec()).await;
@@ -29,7 +29,7 @@ async fn progress_comes_back_under_the_clients_token() {
     go.notify_one();
     assert_eq!(running.await.unwrap().unwrap(), r#"{"content":[]}"#);
     assert_eq!(
-        *peer.heard.lock().unwrap(),
+        *peer.received.lock().unwrap(),
         [(
             "notifications/progress".to_owned(),
             r#"{"progressToken":"mine","progress":1,"new":1.50}"#.to_owned()
@@ -40,7 +40,7 @@ async fn progress_comes_back_under_the_clients_token() {
 
 #[tokio::test]
 async fn a_question_ends_with_the_request_that_it_names() {
-    let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
+    let fake = FakeServer::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
     let mut spec = http_spec();
     spec.call_timeout = Duration::from_millis(300);
     let server = up(&fake, spec).await;
@@ -68,7 +68,7 @@ async fn a_question_ends_with_the_request_that_it_names() {
 
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_is_cancelled_upstream() {
-    let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
+    let fake = FakeServer::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
     let mut spec = http_spec();
     spec.call_timeout = Duration::from_millis(100);
     let server = up(&fake, spec).await;
@@ -97,7 +97,7 @@ async fn a_call_that_nobody_waits_for_is_cancelled_upstream() {
 async fn progress_puts_the_end_off() {
     let go = Arc::new(Notify::new());
     let release = go.clone();
-    let fake = Fake::new(false, move |seen| {
+    let fake = FakeServer::new(false, move |seen| {
         legacy(seen).unwrap_or_else(|| Reply::When(release.clone(), json!({})))
     });
     let mut spec = http_spec();
@@ -129,7 +129,7 @@ async fn progress_puts_the_end_off() {
 async fn a_lost_session_heals_within_the_call() {
     let lost = Arc::new(AtomicBool::new(false));
     let once = lost.clone();
-    let fake = Fake::new(false, move |seen| {
+    let fake = FakeServer::new(false, move |seen| {
         legacy(seen).unwrap_or_else(|| {
             if once.swap(true, Ordering::SeqCst) {
                 Reply::Result(json!({ "ok": seen.connection }))
@@ -153,7 +153,7 @@ async fn a_lost_session_heals_within_the_call() {
 
 #[tokio::test]
 async fn a_call_that_may_have_run_is_not_sent_again() {
-    let fake = Fake::new(false, |seen| {
+    let fake = FakeServer::new(false, |seen| {
         legacy(seen).unwrap_or_else(|| Reply::Fail(TransportError::Closed("half-way".into())))
     });
     let server = up(&fake, http_spec()).await;

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn questions_and_messages_reach_whom_they_concern() {
-    let fake = Fake::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
+    let fake = FakeServer::new(false, |seen| legacy(seen).unwrap_or(Reply::Never));
     let server = up(&fake, http_spec()).await;
     let (a, b) = (recorder("a"), recorder("b"));
     let clients = [
@@ -51,9 +51,12 @@ async fn questions_and_messages_reach_whom_they_concern() {
         None,
         r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}"#,
     );
-    let heard = (a.heard.lock().unwrap().clone(), b.heard.lock().unwrap().clone());
+    let received = (
+        a.received.lock().unwrap().clone(),
+        b.received.lock().unwrap().clone(),
+    );
     assert_eq!(
-        heard,
+        received,
         (
             vec![],
             vec![("notifications/unheard".to_owned(), r#"{"z":1.0}"#.to_owned())]
@@ -66,7 +69,7 @@ async fn questions_and_messages_reach_whom_they_concern() {
 
 #[tokio::test]
 async fn what_names_no_request_reaches_the_clients_of_one_key_alone() {
-    let fake = Fake::new(false, |seen| {
+    let fake = FakeServer::new(false, |seen| {
         legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
     });
     let server = up(&fake, stdio_spec()).await;
@@ -76,7 +79,7 @@ async fn what_names_no_request_reaches_the_clients_of_one_key_alone() {
         client_of_with("alice", "a2", "{}", peers[1].clone()),
         client_of_with("bob", "b", "{}", peers[2].clone()),
     ];
-    let heard = || peers.each_ref().map(|p| p.heard.lock().unwrap().len());
+    let received = || peers.each_ref().map(|p| p.received.lock().unwrap().len());
     let connection = 0;
     let late = [
         r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"late"}}"#,
@@ -93,14 +96,14 @@ async fn what_names_no_request_reaches_the_clients_of_one_key_alone() {
     late.iter().for_each(|text| fake.say(connection, None, text));
     fake.say(connection, None, &ask(1));
     assert_eq!(fake.nth("answer", 1).await.params["error"], -32601);
-    assert_eq!(heard(), [0, 0, 0]);
+    assert_eq!(received(), [0, 0, 0]);
     use_it(0).await;
     late.iter().for_each(|text| fake.say(connection, None, text));
     fake.say(connection, None, &ask(2));
     assert_eq!(fake.nth("answer", 2).await.params["result"]["answered"], "a1");
     use_it(1).await;
     late.iter().for_each(|text| fake.say(connection, None, text));
-    assert_eq!(heard(), [4, 2, 0]);
+    assert_eq!(received(), [4, 2, 0]);
     // Which of her clients is meant, nothing says.
     fake.say(connection, None, &ask(3));
     assert_eq!(fake.nth("answer", 3).await.params["error"], -32601);
@@ -121,13 +124,13 @@ async fn what_names_no_request_reaches_the_clients_of_one_key_alone() {
             .iter()
             .all(|a| a.params["error"] == -32601)
     );
-    assert_eq!(heard(), [4, 2, 0]);
+    assert_eq!(received(), [4, 2, 0]);
     server.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
 async fn tasks_and_elicitations_are_remembered_for_their_clients() {
-    let fake = Fake::new(false, |seen| {
+    let fake = FakeServer::new(false, |seen| {
         legacy(seen).unwrap_or_else(|| {
             Reply::Result(
                 json!({ "task": { "taskId": seen.params["arguments"]["id"], "status": "working" } }),
@@ -161,9 +164,9 @@ async fn tasks_and_elicitations_are_remembered_for_their_clients() {
     };
     ["t-a", "t-b", "t-x", "t-unknown"].into_iter().for_each(status);
     for (peer, id) in peers.iter().zip(["t-a", "t-b"]) {
-        let heard = peer.heard.lock().unwrap().clone();
-        assert_eq!(heard.len(), 1, "{heard:?}");
-        assert!(heard[0].1.contains(id), "{heard:?}");
+        let received = peer.received.lock().unwrap().clone();
+        assert_eq!(received.len(), 1, "{received:?}");
+        assert!(received[0].1.contains(id), "{received:?}");
     }
     let related = |id: u64, task: &str| {
         let text = format!(
@@ -180,7 +183,7 @@ async fn tasks_and_elicitations_are_remembered_for_their_clients() {
 
 #[tokio::test]
 async fn processes_of_clients_are_bounded_and_go_with_them() {
-    let fake = Fake::new(true, |seen| {
+    let fake = FakeServer::new(true, |seen| {
         legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
     });
     let server = up(&fake, stdio_spec()).await;
@@ -226,7 +229,7 @@ async fn processes_of_clients_are_bounded_and_go_with_them() {
 
 #[tokio::test]
 async fn a_clients_session_is_opened_again_with_what_it_had() {
-    let fake = Fake::new(true, |seen| {
+    let fake = FakeServer::new(true, |seen| {
         legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
     });
     let server = up(&fake, http_spec()).await;
@@ -245,7 +248,7 @@ async fn a_clients_session_is_opened_again_with_what_it_had() {
     assert_eq!(again.params["uri"], "file:///a");
     assert_eq!(fake.nth("logging/setLevel", 2).await.connection, again.connection);
     fake.say(again.connection, None, updated);
-    assert_eq!(peer.heard.lock().unwrap().len(), 1);
+    assert_eq!(peer.received.lock().unwrap().len(), 1);
     server.release(&client.key);
     fake.until(|| fake.closed().contains(&again.connection).then_some(()))
         .await;
@@ -254,7 +257,7 @@ async fn a_clients_session_is_opened_again_with_what_it_had() {
 
 #[tokio::test]
 async fn shared_subscriptions_are_counted_and_replayed() {
-    let fake = Fake::new(false, |seen| {
+    let fake = FakeServer::new(false, |seen| {
         legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
     });
     let server = up(&fake, http_spec()).await;
@@ -273,7 +276,7 @@ async fn shared_subscriptions_are_counted_and_replayed() {
         r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///a/b"}}"#;
     fake.say(again.connection, None, part);
     assert_eq!(
-        (a.heard.lock().unwrap().len(), b.heard.lock().unwrap().len()),
+        (a.received.lock().unwrap().len(), b.received.lock().unwrap().len()),
         (0, 1)
     );
     server.release(&two.key);
@@ -285,7 +288,7 @@ async fn shared_subscriptions_are_counted_and_replayed() {
 async fn a_client_that_goes_while_its_process_starts_leaves_none() {
     let go = Arc::new(Notify::new());
     let release = go.clone();
-    let fake = Fake::new(true, move |seen| match (seen.connection, seen.method.as_str()) {
+    let fake = FakeServer::new(true, move |seen| match (seen.connection, seen.method.as_str()) {
         (1, "initialize") => Reply::When(
             release.clone(),
             json!({ "protocolVersion": "2025-11-25", "capabilities": {} }),

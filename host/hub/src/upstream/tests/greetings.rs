@@ -6,8 +6,8 @@ use super::*;
 
 #[tokio::test]
 async fn an_old_server_is_found_over_sse() {
-    let fake = Fake::new(true, |seen| match (seen.way, seen.method.as_str()) {
-        (crate::upstream::Way::Http, _) => Reply::Fail(TransportError::Status {
+    let fake = FakeServer::new(true, |seen| match (seen.transport_kind, seen.method.as_str()) {
+        (crate::upstream::TransportKind::Http, _) => Reply::Fail(TransportError::Status {
             status: 405,
             detail: OutsideText::default(),
         }),
@@ -25,7 +25,7 @@ async fn an_old_server_is_found_over_sse() {
 
 #[tokio::test]
 async fn a_process_that_dies_of_the_newer_greeting_gets_the_older() {
-    let fake = Fake::new(true, |seen| match (seen.connection, seen.method.as_str()) {
+    let fake = FakeServer::new(true, |seen| match (seen.connection, seen.method.as_str()) {
         (0, _) => Reply::Fail(TransportError::Closed("exit status 1".into())),
         _ => legacy(seen).unwrap_or(Reply::Never),
     });
@@ -37,7 +37,7 @@ async fn a_process_that_dies_of_the_newer_greeting_gets_the_older() {
 
 #[tokio::test]
 async fn a_silent_process_is_greeted_in_both_ways() {
-    let fake = Fake::new(true, |seen| match seen.method.as_str() {
+    let fake = FakeServer::new(true, |seen| match seen.method.as_str() {
         "server/discover" => Reply::Never,
         _ => legacy(seen).unwrap_or(Reply::Never),
     });
@@ -51,7 +51,7 @@ async fn a_silent_process_is_greeted_in_both_ways() {
 
 #[tokio::test]
 async fn a_modern_server_is_listened_to() {
-    let fake = Fake::new(false, |seen| match seen.method.as_str() {
+    let fake = FakeServer::new(false, |seen| match seen.method.as_str() {
         "server/discover" => Reply::Result(json!({
             "supportedVersions": ["2026-07-28"],
             "capabilities": { "tools": { "listChanged": true }, "resources": { "subscribe": true } },
@@ -98,7 +98,7 @@ async fn a_modern_server_is_listened_to() {
     );
     fake.say(0, Some(second.id), &updated);
     assert_eq!(
-        *peer.heard.lock().unwrap(),
+        *peer.received.lock().unwrap(),
         [(
             "notifications/resources/updated".to_owned(),
             r#"{"uri":"file:///a"}"#.to_owned()

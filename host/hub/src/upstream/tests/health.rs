@@ -3,14 +3,14 @@
 use super::*;
 use crate::{
     provider::ChangeSignal,
-    upstream::{Kind, testing::FakeConnector},
+    upstream::{ServerAddress, testing::FakeConnector},
 };
 
 #[tokio::test]
 async fn lists_are_bounded_and_one_bad_item_spoils_nothing() {
     let pages = Arc::new(AtomicUsize::new(0));
     let counted = pages.clone();
-    let fake = Fake::new(false, move |seen| match seen.method.as_str() {
+    let fake = FakeServer::new(false, move |seen| match seen.method.as_str() {
         "tools/list" => {
             counted.fetch_add(1, Ordering::SeqCst);
             Reply::Result(match seen.params["cursor"].as_str() {
@@ -63,7 +63,7 @@ async fn lists_are_bounded_and_one_bad_item_spoils_nothing() {
 async fn a_server_that_is_away_is_named_with_what_to_do() {
     let up_now = Arc::new(AtomicBool::new(false));
     let alive = up_now.clone();
-    let fake = Fake::new(false, move |seen| {
+    let fake = FakeServer::new(false, move |seen| {
         if alive.load(Ordering::SeqCst) {
             legacy(seen).unwrap_or_else(|| Reply::Result(json!({})))
         } else {
@@ -99,14 +99,14 @@ async fn a_server_that_is_away_is_named_with_what_to_do() {
 async fn instances_take_turns_and_stand_in_for_each_other() {
     let sick = Arc::new(AtomicBool::new(false));
     let is_sick = sick.clone();
-    let fake = Fake::new(false, move |seen| {
+    let fake = FakeServer::new(false, move |seen| {
         if seen.instance == 0 && is_sick.load(Ordering::SeqCst) {
             return Reply::Fail(TransportError::Connect("connection refused".into()));
         }
         legacy(seen).unwrap_or_else(|| Reply::Result(json!({ "from": seen.instance })))
     });
     let mut spec = http_spec();
-    if let Kind::Http { endpoints, .. } = &mut spec.kind {
+    if let ServerAddress::Http { endpoints, .. } = &mut spec.kind {
         endpoints.push(endpoints[0].clone());
     }
     let server = up(&fake, spec).await;
@@ -137,7 +137,7 @@ async fn instances_take_turns_and_stand_in_for_each_other() {
 
 #[tokio::test]
 async fn a_list_that_hangs_delays_no_other() {
-    let fake = Fake::new(false, |seen| match seen.method.as_str() {
+    let fake = FakeServer::new(false, |seen| match seen.method.as_str() {
         "resources/list" => Reply::Never,
         _ => legacy(seen).unwrap_or_else(|| Reply::Result(json!({}))),
     });
@@ -149,7 +149,7 @@ async fn a_list_that_hangs_delays_no_other() {
 
 #[tokio::test]
 async fn what_is_switched_off_says_why() {
-    let fake = Fake::new(false, |_| Reply::Never);
+    let fake = FakeServer::new(false, |_| Reply::Never);
     let mut spec = http_spec();
     spec.state = crate::config::EntryState::Disabled(crate::config::DisabledReason::MissingVariable {
         name: "TOKEN".to_owned(),

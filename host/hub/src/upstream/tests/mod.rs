@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 use super::{
     UpstreamServer,
     testing::{
-        Fake, Recorder, Reply, call, client, client_of_with, client_with, http_spec, legacy, stdio_spec, up,
+        FakeServer, RecordingPeer, Reply, call, client, client_of_with, client_with, http_spec, legacy,
+        stdio_spec, up,
     },
     transport::TransportError,
 };
@@ -36,10 +37,10 @@ fn raw(text: &str) -> Option<RawJson> {
     Some(RawJson::parse(text.to_owned()).unwrap())
 }
 
-fn recorder(name: &'static str) -> Arc<Recorder> {
-    Arc::new(Recorder {
+fn recorder(name: &'static str) -> Arc<RecordingPeer> {
+    Arc::new(RecordingPeer {
         name,
-        ..Recorder::default()
+        ..RecordingPeer::default()
     })
 }
 

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     Cause, Inbox, Transport, TransportError,
-    connector::{Connector, Way},
+    connector::{Connector, TransportKind},
     http::HttpTransport,
     http_client::HttpClient,
     sse::SseTransport,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Text,
-    upstream::spec::{Kind, UpstreamSpec},
+    upstream::spec::{ServerAddress, UpstreamSpec},
 };
 
 /// Connects to one configured server over the network or as a child process.
@@ -36,12 +36,12 @@ impl RealConnector {
 impl Connector for RealConnector {
     async fn open(
         &self,
-        way: Way,
+        transport_kind: TransportKind,
         instance: usize,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<dyn Transport>, TransportError> {
         match &self.spec.kind {
-            Kind::Http {
+            ServerAddress::Http {
                 endpoints, headers, ..
             } => {
                 let endpoint = endpoints
@@ -57,12 +57,14 @@ impl Connector for RealConnector {
                     value.set_sensitive(true);
                     map.append(name.clone(), value);
                 }
-                Ok(match way {
-                    Way::Sse => SseTransport::connect(&self.client, url, map, inbox).await?,
-                    Way::Http | Way::Stdio => HttpTransport::new(&self.client, url, map, inbox)?,
+                Ok(match transport_kind {
+                    TransportKind::Sse => SseTransport::connect(&self.client, url, map, inbox).await?,
+                    TransportKind::Http | TransportKind::Stdio => {
+                        HttpTransport::new(&self.client, url, map, inbox)?
+                    }
                 })
             }
-            Kind::Stdio {
+            ServerAddress::Stdio {
                 command,
                 args,
                 env,

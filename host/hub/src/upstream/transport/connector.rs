@@ -8,7 +8,7 @@ use super::{Inbox, Transport, TransportError};
 
 /// Which transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum TransportKind {
     /// Streamable HTTP.
     Http,
     /// HTTP with SSE, the transport of 2024-11-05.
@@ -17,7 +17,7 @@ pub enum Way {
     Stdio,
 }
 
-impl Way {
+impl TransportKind {
     /// The word for people and registry answers.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ pub trait Connector: Send + Sync {
     /// [`TransportError::Connect`] and whatever the transport finds while it opens.
     async fn open(
         &self,
-        way: Way,
+        transport_kind: TransportKind,
         instance: usize,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<dyn Transport>, TransportError>;

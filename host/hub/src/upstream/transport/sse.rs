@@ -147,7 +147,7 @@ async fn open(
     // A redirect never leaves the origin (`http_client`), but may change the path.
     let base = response.url().clone();
     let mut events = Box::pin(events(chunks(response)));
-    let told = loop {
+    let endpoint_event = loop {
         let event = events.next().await.ok_or_else(silent)??;
         match event.name.as_deref() {
             Some("endpoint") => break event.data,
@@ -157,9 +157,9 @@ async fn open(
             _ => return Err(silent()),
         }
     };
-    let text = String::from_utf8_lossy(&told);
+    let text = String::from_utf8_lossy(&endpoint_event);
     let address = base.join(text.trim()).map_err(|_| {
-        let text = excerpt_without(&told, headers, url);
+        let text = excerpt_without(&endpoint_event, headers, url);
         TransportError::Protocol(format!("`{text}` is no address to POST to").into())
     })?;
     if address.origin() != url.origin() {

@@ -5,18 +5,25 @@ use serde_json::json;
 use tokio::sync::{Notify, broadcast, mpsc::UnboundedReceiver};
 
 use super::super::http_client::{
-    fixture::{Ear, Said, Server, answer, event, events, notification, open_stream, soon, stream},
+    fixture::{
+        InboxEvent, RecordingInbox, Server, answer, event, events, notification, open_stream, soon, stream,
+    },
     http_client,
 };
 use super::*;
 
-async fn to(server: &Server) -> (Result<Arc<SseTransport>, TransportError>, UnboundedReceiver<Said>) {
-    let (ear, heard) = Ear::new();
+async fn to(
+    server: &Server,
+) -> (
+    Result<Arc<SseTransport>, TransportError>,
+    UnboundedReceiver<InboxEvent>,
+) {
+    let (inbox, events) = RecordingInbox::new();
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", HeaderValue::from_static("k-1"));
     let client = http_client().unwrap();
-    let connecting = SseTransport::connect(&client, server.url("/mcp/sse"), headers, ear);
-    (soon(connecting).await, heard)
+    let connecting = SseTransport::connect(&client, server.url("/mcp/sse"), headers, inbox);
+    (soon(connecting).await, events)
 }
 
 fn told(endpoint: &str) -> String {
@@ -31,22 +38,22 @@ async fn server() -> Server {
         let sender = sender.clone();
         async move {
             if seen.method == "GET" {
-                let said = tokio_stream::wrappers::BroadcastStream::new(sender.subscribe());
-                let said = said.take_while(|s| std::future::ready(matches!(s, Ok(Some(_)))));
-                let said = said.filter_map(|s| std::future::ready(s.ok().flatten()));
+                let event = tokio_stream::wrappers::BroadcastStream::new(sender.subscribe());
+                let event = event.take_while(|s| std::future::ready(matches!(s, Ok(Some(_)))));
+                let event = event.filter_map(|s| std::future::ready(s.ok().flatten()));
                 let first = [
                     ": hello\n\n".to_owned(),
                     "event: ping\ndata: 1\n\n".to_owned(),
                     told("messages?s=1"),
                 ];
-                return stream(futures::stream::iter(first).chain(said));
+                return stream(futures::stream::iter(first).chain(event));
             }
-            let said = match seen.rpc().as_str() {
+            let event = match seen.rpc().as_str() {
                 "bye" => None,
                 "silent" => Some(event(notification("notifications/silent"))),
                 _ => Some(event(notification("notifications/x")) + &event(seen.result(&json!({"n": 1})))),
             };
-            let _ = sender.send(said);
+            let _ = sender.send(event);
             if seen.rpc() == "slow" {
                 std::future::pending::<()>().await;
             }
@@ -59,13 +66,16 @@ async fn server() -> Server {
 #[tokio::test]
 async fn answers_come_over_the_stream() {
     let server = server().await;
-    let (transport, mut heard) = to(&server).await;
+    let (transport, mut events) = to(&server).await;
     let transport = transport.unwrap();
     assert!(transport.stateful());
     for (id, method) in [(1, method::TOOLS_LIST), (2, "slow")] {
         let result = soon(transport.request(id, method, None, &[])).await;
         assert_eq!(result.unwrap().unwrap().text(), r#"{"n":1}"#);
-        assert!(matches!(soon(heard.recv()).await, Some(Said::Message(None, _))));
+        assert!(matches!(
+            soon(events.recv()).await,
+            Some(InboxEvent::Message(None, _))
+        ));
     }
     let posted = server.request(0, |s| s.method == "POST").await;
     assert_eq!(posted.path, "/mcp/messages?s=1");
@@ -77,21 +87,24 @@ async fn answers_come_over_the_stream() {
 #[tokio::test]
 async fn when_the_stream_ends_nobody_waits_any_longer() {
     let server = server().await;
-    let (transport, mut heard) = to(&server).await;
+    let (transport, mut events) = to(&server).await;
     let transport = transport.unwrap();
     let waiting = tokio::spawn({
         let transport = transport.clone();
         async move { transport.request(1, "silent", None, &[]).await }
     });
-    assert!(matches!(soon(heard.recv()).await, Some(Said::Message(None, _))));
+    assert!(matches!(
+        soon(events.recv()).await,
+        Some(InboxEvent::Message(None, _))
+    ));
     soon(transport.send(Message::notification("bye", None)))
         .await
         .unwrap();
     let error = soon(waiting).await.unwrap().unwrap_err();
     assert!(matches!(error, TransportError::Closed(_)), "{error}");
     assert!(matches!(
-        soon(heard.recv()).await,
-        Some(Said::Closed(TransportError::Closed(_)))
+        soon(events.recv()).await,
+        Some(InboxEvent::Closed(TransportError::Closed(_)))
     ));
     let error = soon(transport.request(2, "m", None, &[])).await.unwrap_err();
     assert!(matches!(error, TransportError::SessionLost), "{error}");
@@ -115,7 +128,7 @@ async fn what_is_on_its_way_when_the_stream_ends_meets_its_own_fate() {
         }
     })
     .await;
-    let (transport, mut heard) = to(&server).await;
+    let (transport, mut events) = to(&server).await;
     let transport = transport.unwrap();
     let asking = tokio::spawn({
         let transport = transport.clone();
@@ -130,7 +143,7 @@ async fn what_is_on_its_way_when_the_stream_ends_meets_its_own_fate() {
     refuse.notify_one();
     let error = soon(asking).await.unwrap().unwrap_err();
     assert!(matches!(error, TransportError::SessionLost), "{error}");
-    assert!(matches!(soon(heard.recv()).await, Some(Said::Closed(_))));
+    assert!(matches!(soon(events.recv()).await, Some(InboxEvent::Closed(_))));
 }
 
 #[tokio::test]
@@ -156,9 +169,9 @@ async fn what_is_no_such_server_is_told_apart() {
     ] as [fn() -> axum::response::Response; 5]
     {
         let server = first(response).await;
-        let (connected, mut heard) = to(&server).await;
+        let (connected, mut events) = to(&server).await;
         assert!(matches!(connected, Err(TransportError::Protocol(_))));
-        assert!(soon(heard.recv()).await.is_none());
+        assert!(soon(events.recv()).await.is_none());
     }
 }
 
@@ -178,7 +191,7 @@ async fn a_refused_post_fails_its_request_only() {
         }
     })
     .await;
-    let (transport, mut heard) = to(&server).await;
+    let (transport, mut events) = to(&server).await;
     let transport = transport.unwrap();
     let error = soon(transport.request(1, "m", None, &[])).await.unwrap_err();
     assert_eq!(error.to_string(), "HTTP 500: no");
@@ -187,5 +200,5 @@ async fn a_refused_post_fails_its_request_only() {
     assert!(matches!(error, TransportError::SessionLost), "{error}");
     drop(transport);
     soon(dropped.notified()).await;
-    assert!(soon(heard.recv()).await.is_none(), "the hub closed it itself");
+    assert!(soon(events.recv()).await.is_none(), "the hub closed it itself");
 }

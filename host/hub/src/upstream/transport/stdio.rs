@@ -104,7 +104,7 @@ struct Shared {
 }
 
 /// One message on its way to the child.
-struct Line {
+struct OutgoingMessage {
     bytes: Bytes,
     /// The id of a request.
     request: Option<u64>,
@@ -113,7 +113,7 @@ struct Line {
 /// See the module.
 pub struct StdioTransport {
     shared: Arc<Shared>,
-    writer: mpsc::Sender<Line>,
+    writer: mpsc::Sender<OutgoingMessage>,
 }
 
 impl StdioTransport {
@@ -214,7 +214,7 @@ impl StdioTransport {
             bytes = one_line(&bytes);
         }
         self.writer
-            .send(Line { bytes, request })
+            .send(OutgoingMessage { bytes, request })
             .await
             .map_err(|_| TransportError::Closed("it no longer reads its input".into()))
     }
@@ -273,7 +273,7 @@ impl Drop for StdioTransport {
 
 /// Writes line by line until the transport goes or the hub wants the end; dropping `output` closes it.
 async fn write(
-    mut queue: mpsc::Receiver<Line>,
+    mut queue: mpsc::Receiver<OutgoingMessage>,
     mut output: impl AsyncWrite + Unpin,
     shared: Arc<Shared>,
 ) -> std::io::Result<()> {

@@ -6,14 +6,14 @@ use super::*;
 const BOUND: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
-struct Heard {
+struct RecordingInbox {
     messages: Mutex<Vec<String>>,
     closed: Mutex<Vec<String>>,
     unanswered: Mutex<usize>,
     changed: tokio::sync::Notify,
 }
 
-impl Inbox for Heard {
+impl Inbox for RecordingInbox {
     fn message(&self, during: Option<u64>, message: Message) {
         assert_eq!(during, None);
         lock(&self.messages).push(String::from_utf8_lossy(&message.to_bytes()).into_owned());
@@ -27,7 +27,7 @@ impl Inbox for Heard {
     }
 }
 
-impl Heard {
+impl RecordingInbox {
     async fn until(&self, holds: impl Fn(&Self) -> bool) {
         let wait = async {
             while !holds(self) {
@@ -43,7 +43,7 @@ impl Heard {
     }
 }
 
-fn start(script: &str) -> (Arc<StdioTransport>, Arc<Heard>) {
+fn start(script: &str) -> (Arc<StdioTransport>, Arc<RecordingInbox>) {
     start_with(script, Vec::new(), None)
 }
 
@@ -51,11 +51,11 @@ fn start_with(
     script: &str,
     env: Vec<(String, SecretString)>,
     cwd: Option<PathBuf>,
-) -> (Arc<StdioTransport>, Arc<Heard>) {
-    let heard = Arc::<Heard>::default();
+) -> (Arc<StdioTransport>, Arc<RecordingInbox>) {
+    let inbox = Arc::<RecordingInbox>::default();
     let args = vec!["-c".to_owned(), script.to_owned()];
-    let transport = StdioTransport::spawn("t", "sh", args, env, cwd, heard.clone()).unwrap();
-    (transport, heard)
+    let transport = StdioTransport::spawn("t", "sh", args, env, cwd, inbox.clone()).unwrap();
+    (transport, inbox)
 }
 
 async fn ask(transport: &StdioTransport, id: u64) -> Result<Outcome, TransportError> {
@@ -105,46 +105,46 @@ async fn what_is_no_message_is_skipped() {
         "i=0; while [ $i -lt 150 ]; do echo 'Welcome to my server!'; i=$((i+1)); done; echo; \
          printf '{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}}\\r\\n'; {ECHO}"
     );
-    let (transport, heard) = start(&script);
+    let (transport, inbox) = start(&script);
     assert!(ask(&transport, 1).await.unwrap().is_ok());
-    let messages = lock(&heard.messages).clone();
+    let messages = lock(&inbox.messages).clone();
     assert_eq!(messages, [r#"{"jsonrpc":"2.0","method":"notifications/x"}"#]);
     transport.close().await;
-    assert!(lock(&heard.closed).is_empty(), "the hub closed it itself");
+    assert!(lock(&inbox.closed).is_empty(), "the hub closed it itself");
 }
 
 #[tokio::test]
 async fn the_end_is_reported_with_what_the_process_said_last() {
     let script = "read -r line; for i in 1 2 3 4 5 6; do echo \"line $i\" >&2; done; exit 3";
-    let (transport, heard) = start(script);
+    let (transport, inbox) = start(script);
     let error = ask(&transport, 1).await.unwrap_err().to_string();
     let wanted = "the process exited with status 3: line 2 | line 3 | line 4 | line 5 | line 6";
     assert_eq!(error, wanted);
-    assert_eq!(heard.why_closed().await, wanted);
+    assert_eq!(inbox.why_closed().await, wanted);
     assert_eq!(
         ask(&transport, 2).await.unwrap_err().to_string(),
         format!("not sent: {wanted}")
     );
     transport.close().await;
-    assert_eq!(lock(&heard.closed).len(), 1);
+    assert_eq!(lock(&inbox.closed).len(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_just_before_the_end_counts() {
-    let (transport, heard) = start(r#"read -r l; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; kill -9 $$"#);
+    let (transport, inbox) = start(r#"read -r l; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; kill -9 $$"#);
     assert!(ask(&transport, 1).await.unwrap().is_ok());
-    assert_eq!(heard.why_closed().await, "the process was killed by SIGKILL");
+    assert_eq!(inbox.why_closed().await, "the process was killed by SIGKILL");
 }
 
 #[tokio::test]
 async fn a_line_without_an_end_closes() {
-    let (transport, heard) = start("read -r l; head -c 40000000 /dev/zero; exec cat");
+    let (transport, inbox) = start("read -r l; head -c 40000000 /dev/zero; exec cat");
     let error = ask(&transport, 1).await.unwrap_err();
     assert!(
         matches!(error, TransportError::TooLarge { limit: MAX_MESSAGE }),
         "{error}"
     );
-    assert!(heard.why_closed().await.contains("bytes in one message"));
+    assert!(inbox.why_closed().await.contains("bytes in one message"));
     transport.close().await;
 }
 
@@ -165,31 +165,31 @@ async fn a_child_that_does_not_read_holds_up_only_its_callers() {
 #[tokio::test]
 async fn what_was_not_written_says_so_when_the_process_ends() {
     // Reads one line, and gives the rest of a long queue no chance.
-    let (transport, heard) = start("read -r line; sleep 0.3; exit 7");
+    let (transport, inbox) = start("read -r line; sleep 0.3; exit 7");
     let big = RawJson::of(&serde_json::json!({ "x": "y".repeat(200_000) }));
     let requests = (1..=5).map(|id| transport.request(id, "m", Some(big.clone()), &[]));
     let answers = timeout(BOUND, futures::future::join_all(requests)).await.unwrap();
     let errors: Vec<_> = answers.into_iter().map(Result::unwrap_err).collect();
     let exited = |e: &TransportError| matches!(e, TransportError::Exited { status: Some(7), .. });
-    let (told, not_sent): (Vec<_>, Vec<_>) = errors.iter().partition(|e| exited(e));
+    let (exits, not_sent): (Vec<_>, Vec<_>) = errors.iter().partition(|e| exited(e));
     // The first was read; the second was being written.
-    assert!((1..=2).contains(&told.len()), "{errors:?}");
+    assert!((1..=2).contains(&exits.len()), "{errors:?}");
     for error in not_sent {
         assert!(
             matches!(error, TransportError::NotSent(why) if exited(why)),
             "{error}"
         );
     }
-    assert_eq!(heard.why_closed().await, "the process exited with status 7");
-    assert_eq!(*lock(&heard.unanswered), told.len());
+    assert_eq!(inbox.why_closed().await, "the process exited with status 7");
+    assert_eq!(*lock(&inbox.unanswered), exits.len());
 }
 
 #[tokio::test]
 async fn a_process_that_closes_its_output_is_ended_soon() {
-    let (transport, heard) = start("read -r line; exec 1>&-; trap '' TERM; while :; do sleep 1000; done");
+    let (transport, inbox) = start("read -r line; exec 1>&-; trap '' TERM; while :; do sleep 1000; done");
     let began = Instant::now();
     ask(&transport, 1).await.unwrap_err();
-    heard.why_closed().await;
+    inbox.why_closed().await;
     transport.close().await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
@@ -200,17 +200,17 @@ async fn closing_kills_the_whole_group() {
     let script = r#"trap '' TERM; sh -c 'trap "" TERM; while :; do sleep 1000; done' &
         printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!
         while :; do wait; done"#;
-    let (transport, heard) = start(script);
-    heard.until(|h| !lock(&h.messages).is_empty()).await;
-    let pids = pids(&heard);
+    let (transport, inbox) = start(script);
+    inbox.until(|h| !lock(&h.messages).is_empty()).await;
+    let pids = pids(&inbox);
     timeout(BOUND, transport.close()).await.expect("in time");
     for pid in pids {
         assert!(gone(&pid).await, "{pid}");
     }
 }
 
-fn pids(heard: &Heard) -> Vec<String> {
-    let text = lock(&heard.messages).concat();
+fn pids(inbox: &RecordingInbox) -> Vec<String> {
+    let text = lock(&inbox.messages).concat();
     let (_, list) = text.split_once('[').unwrap();
     list.trim_end_matches("]}")
         .split(',')
@@ -221,22 +221,22 @@ fn pids(heard: &Heard) -> Vec<String> {
 #[tokio::test]
 async fn dropping_kills_at_once() {
     let script = r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; wait"#;
-    let (transport, heard) = start(script);
-    heard.until(|h| !lock(&h.messages).is_empty()).await;
+    let (transport, inbox) = start(script);
+    inbox.until(|h| !lock(&h.messages).is_empty()).await;
     drop(transport);
-    for pid in pids(&heard) {
+    for pid in pids(&inbox) {
         assert!(gone(&pid).await, "{pid}");
     }
-    assert!(lock(&heard.closed).is_empty());
+    assert!(lock(&inbox.closed).is_empty());
 }
 
 #[tokio::test]
 async fn a_grandchild_does_not_outlive_the_process() {
     let script =
         r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; exit 0"#;
-    let (_transport, heard) = start(script);
-    assert_eq!(heard.why_closed().await, "the process exited with status 0");
-    for pid in pids(&heard) {
+    let (_transport, inbox) = start(script);
+    assert_eq!(inbox.why_closed().await, "the process exited with status 0");
+    for pid in pids(&inbox) {
         assert!(gone(&pid).await, "{pid}");
     }
 }
@@ -247,13 +247,13 @@ async fn the_environment_is_what_was_configured() {
         "$TOKEN" "${CARGO_PKG_NAME-unset}" "$(pwd)"; cat"#;
     let dir = std::fs::canonicalize(std::env::temp_dir()).unwrap();
     let env = vec![("TOKEN".to_owned(), SecretString::from("s3cret"))];
-    let (transport, heard) = start_with(script, env, Some(dir.clone()));
-    heard.until(|h| !lock(&h.messages).is_empty()).await;
+    let (transport, inbox) = start_with(script, env, Some(dir.clone()));
+    inbox.until(|h| !lock(&h.messages).is_empty()).await;
     let wanted = format!(r#"["s3cret","unset","{}"]"#, dir.display());
     assert!(
-        lock(&heard.messages)[0].contains(&wanted),
+        lock(&inbox.messages)[0].contains(&wanted),
         "{:?}",
-        lock(&heard.messages)
+        lock(&inbox.messages)
     );
     transport.close().await;
 }
@@ -261,9 +261,9 @@ async fn the_environment_is_what_was_configured() {
 #[tokio::test]
 async fn what_is_missing_is_said() {
     let start = |command, cwd: Option<&str>| {
-        let heard = Arc::<Heard>::default();
+        let inbox = Arc::<RecordingInbox>::default();
         let env = vec![("PATH".to_owned(), SecretString::from("/nowhere"))];
-        let error = StdioTransport::spawn("t", command, Vec::new(), env, cwd.map(PathBuf::from), heard);
+        let error = StdioTransport::spawn("t", command, Vec::new(), env, cwd.map(PathBuf::from), inbox);
         error.err().expect("refused").to_string()
     };
     assert_eq!(

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::{
     Core, MAX_MESSAGE, Outcome, Response, is_stream, passing,
-    place::{Place, backoff},
+    resume::{ResumePoint, backoff},
 };
 use crate::upstream::transport::{Cause, TransportError, read};
 
@@ -92,7 +92,7 @@ impl Core {
         &self,
         id: u64,
         response: &mut Response,
-        place: &mut Place,
+        resume: &mut ResumePoint,
     ) -> Result<Ending, TransportError> {
         let mut decoder = Decoder::new(MAX_MESSAGE);
         let mut events = Vec::new();
@@ -108,7 +108,7 @@ impl Core {
             let fed = decoder.feed(&chunk, &mut events);
             for event in events.drain(..) {
                 news = true;
-                place.pass(&event);
+                resume.pass(&event);
                 if !event.data.is_empty()
                     && let Some(outcome) = self.sort(id, &event.data)?
                 {
@@ -126,10 +126,10 @@ impl Core {
         id: u64,
         mut response: Response,
     ) -> Result<Outcome, TransportError> {
-        let mut place = Place::start();
+        let mut resume = ResumePoint::start();
         let mut empty = 0;
         loop {
-            let why = match self.read_stream(id, &mut response, &mut place).await? {
+            let why = match self.read_stream(id, &mut response, &mut resume).await? {
                 Ending::Answered(outcome) => {
                     response.finish();
                     return Ok(outcome);
@@ -141,8 +141,8 @@ impl Core {
             };
             let version = self.standing.load().version;
             let resumable = version.is_none_or(|v| v.era() == Era::Legacy) && empty < MAX_EMPTY;
-            response = match &place.last_id {
-                Some(last) if resumable => self.resume(last, place.retry).await.ok_or(why)?,
+            response = match &resume.last_id {
+                Some(last) if resumable => self.resume(last, resume.retry).await.ok_or(why)?,
                 _ => return Err(why),
             };
         }

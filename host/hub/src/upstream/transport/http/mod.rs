@@ -5,7 +5,7 @@
 //! [`TransportError::SessionLost`]: for these the request is sent once more.
 
 mod answer;
-mod place;
+mod resume;
 mod standing;
 
 use std::{
@@ -45,7 +45,7 @@ pub struct HttpTransport(Arc<Core>);
 
 /// What goes with every request from now on.
 #[derive(Clone)]
-struct Standing {
+struct SessionHeaders {
     /// The configured headers, and those of the session and the revision once they are known.
     headers: HeaderMap,
     version: Option<ProtocolVersion>,
@@ -55,7 +55,7 @@ struct Standing {
 struct Core {
     target: Target,
     inbox: Arc<dyn Inbox>,
-    standing: ArcSwap<Standing>,
+    standing: ArcSwap<SessionHeaders>,
     session: AtomicBool,
     listening: AtomicBool,
     closed: CancellationToken,
@@ -75,7 +75,7 @@ impl HttpTransport {
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>, TransportError> {
         let target = client.target(url, &mut headers)?;
-        let standing = Standing {
+        let standing = SessionHeaders {
             headers,
             version: None,
         };
@@ -97,9 +97,9 @@ impl Core {
     }
 
     /// Adds a header to all that will be sent.
-    fn stand(&self, name: &'static str, value: &HeaderValue, version: Option<ProtocolVersion>) {
+    fn set_session_header(&self, name: &'static str, value: &HeaderValue, version: Option<ProtocolVersion>) {
         self.standing.rcu(|old| {
-            let mut new = Standing::clone(old);
+            let mut new = SessionHeaders::clone(old);
             new.headers.insert(name, value.clone());
             new.version = version.or(new.version);
             new
@@ -202,7 +202,7 @@ impl Transport for HttpTransport {
         {
             let mut session = session.clone();
             session.set_sensitive(true);
-            core.stand(header::SESSION_ID, &session, None);
+            core.set_session_header(header::SESSION_ID, &session, None);
             core.session.store(true, Ordering::Release);
         }
         let kind = response.content_type();
@@ -242,7 +242,8 @@ impl Transport for HttpTransport {
 
     fn negotiated(&self, version: ProtocolVersion) {
         let value = HeaderValue::from_static(version.as_str());
-        self.0.stand(header::PROTOCOL_VERSION, &value, Some(version));
+        self.0
+            .set_session_header(header::PROTOCOL_VERSION, &value, Some(version));
         if version.era() == Era::Legacy && !self.0.listening.swap(true, Ordering::AcqRel) {
             let core = self.0.clone();
             tokio::spawn(async move {

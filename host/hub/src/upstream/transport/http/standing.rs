@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::{
     Core, MAX_MESSAGE, Response, is_stream, passing,
-    place::{Place, backoff},
+    resume::{ResumePoint, backoff},
 };
 use crate::upstream::transport::{TransportError, read};
 
@@ -16,13 +16,13 @@ const MISSED: u32 = 3;
 impl Core {
     /// Reads what the server says by itself, until the connection is closed or the session is lost.
     pub(super) async fn read_standing(&self) {
-        let mut place = Place::start();
+        let mut resume = ResumePoint::start();
         let (mut known, mut failures) = (false, 0);
         loop {
-            match self.open_stream(place.last_id.as_ref()).await {
+            match self.open_stream(resume.last_id.as_ref()).await {
                 Ok(response) if is_stream(&response) => {
                     known = true;
-                    failures = self.read_unasked(response, &mut place).await;
+                    failures = self.read_unasked(response, &mut resume).await;
                 }
                 Ok(response) => match response.status() {
                     StatusCode::NOT_FOUND if self.has_session() => {
@@ -40,18 +40,18 @@ impl Core {
                 Err(gone @ TransportError::Connect(_)) if failures >= MISSED => return self.lose(gone),
                 Err(_) => failures += 1,
             }
-            tokio::time::sleep(backoff(place.retry, failures)).await;
+            tokio::time::sleep(backoff(resume.retry, failures)).await;
         }
     }
 
     /// Reads one standing stream to its end; gives back the number of failures to reckon with.
-    async fn read_unasked(&self, mut response: Response, place: &mut Place) -> u32 {
+    async fn read_unasked(&self, mut response: Response, resume: &mut ResumePoint) -> u32 {
         let mut decoder = Decoder::new(MAX_MESSAGE);
         let mut events = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             let fed = decoder.feed(&chunk, &mut events);
             for event in events.drain(..) {
-                place.pass(&event);
+                resume.pass(&event);
                 match read(&event.data) {
                     Ok(message @ (Message::Request { .. } | Message::Notification { .. })) => {
                         self.inbox.message(None, message);
@@ -66,7 +66,7 @@ impl Core {
             if let Err(error) = fed {
                 tracing::warn!(target: "aih::upstream", %error, "the stream of what the server says by itself is opened anew");
                 // It would come again.
-                place.last_id = None;
+                resume.last_id = None;
                 return 3;
             }
         }

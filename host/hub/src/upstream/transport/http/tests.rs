@@ -8,7 +8,8 @@ use tokio::sync::{Notify, mpsc::UnboundedReceiver};
 
 use super::super::http_client::{
     fixture::{
-        Ear, Said, Seen, Server, answer, event, events, json_answer, notification, open_stream, soon, stream,
+        InboxEvent, RecordingInbox, Seen, Server, answer, event, events, json_answer, notification,
+        open_stream, soon, stream,
     },
     http_client,
 };
@@ -16,14 +17,14 @@ use super::*;
 
 const SECRET: &str = "tok-5ecret";
 
-fn to(server: &Server) -> (Arc<HttpTransport>, UnboundedReceiver<Said>) {
-    let (ear, heard) = Ear::new();
+fn to(server: &Server) -> (Arc<HttpTransport>, UnboundedReceiver<InboxEvent>) {
+    let (inbox, events) = RecordingInbox::new();
     let mut headers = HeaderMap::new();
     let mut secret = HeaderValue::from_str(&format!("Bearer {SECRET}")).unwrap();
     secret.set_sensitive(true);
     headers.insert(h::AUTHORIZATION, secret);
-    let transport = HttpTransport::new(&http_client().unwrap(), server.url("/mcp"), headers, ear).unwrap();
-    (transport, heard)
+    let transport = HttpTransport::new(&http_client().unwrap(), server.url("/mcp"), headers, inbox).unwrap();
+    (transport, events)
 }
 
 async fn call(transport: &HttpTransport, id: u64, method: &str) -> Result<Outcome, TransportError> {
@@ -31,11 +32,11 @@ async fn call(transport: &HttpTransport, id: u64, method: &str) -> Result<Outcom
 }
 
 /// Greets a server whose script answers `initialize` with a session.
-async fn greeted(server: &Server) -> (Arc<HttpTransport>, UnboundedReceiver<Said>) {
-    let (transport, heard) = to(server);
+async fn greeted(server: &Server) -> (Arc<HttpTransport>, UnboundedReceiver<InboxEvent>) {
+    let (transport, events) = to(server);
     call(&transport, 1, method::INITIALIZE).await.unwrap().unwrap();
     transport.negotiated(ProtocolVersion::V2025_11_25);
-    (transport, heard)
+    (transport, events)
 }
 
 fn session(seen: &Seen) -> Answer {
@@ -141,11 +142,11 @@ async fn what_comes_before_the_answer_goes_to_the_inbox_and_connections_are_reus
         }
     })
     .await;
-    let (transport, mut heard) = to(&server);
+    let (transport, mut events) = to(&server);
     for id in 1..=60 {
         call(&transport, id, method::TOOLS_CALL).await.unwrap().unwrap();
         answered.notify_one();
-        let Some(Said::Message(during, method)) = soon(heard.recv()).await else {
+        let Some(InboxEvent::Message(during, method)) = soon(events.recv()).await else {
             panic!("a notification");
         };
         assert_eq!((during, method.as_str()), (Some(id), method::PROGRESS));
@@ -198,7 +199,7 @@ async fn statuses_and_bodies_become_the_right_errors() {
         &http_client().unwrap(),
         Url::parse("http://127.0.0.1:1/mcp").unwrap(),
         HeaderMap::new(),
-        Ear::new().0,
+        RecordingInbox::new().0,
     )
     .unwrap();
     let error = call(&nobody, 1, "m").await.unwrap_err();
@@ -246,12 +247,12 @@ async fn the_rest_of_a_broken_answer_is_fetched() {
         }
     })
     .await;
-    let (transport, mut heard) = greeted(&server).await;
+    let (transport, mut events) = greeted(&server).await;
     let result = call(&transport, 2, method::TOOLS_CALL).await.unwrap().unwrap();
     assert_eq!(result.text(), r#"{"a":1}"#);
     assert!(matches!(
-        soon(heard.recv()).await,
-        Some(Said::Message(Some(2), _))
+        soon(events.recv()).await,
+        Some(InboxEvent::Message(Some(2), _))
     ));
 }
 
@@ -266,12 +267,12 @@ async fn a_call_whose_server_died_is_never_said_to_be_unsent() {
         }
     })
     .await;
-    let (transport, mut heard) = greeted(&server).await;
+    let (transport, mut events) = greeted(&server).await;
     let error = call(&transport, 2, method::TOOLS_CALL).await.unwrap_err();
     assert!(matches!(error, TransportError::Closed(_)), "{error}");
     assert!(matches!(
-        soon(heard.recv()).await,
-        Some(Said::Closed(TransportError::SessionLost))
+        soon(events.recv()).await,
+        Some(InboxEvent::Closed(TransportError::SessionLost))
     ));
 }
 
@@ -285,7 +286,7 @@ async fn a_lost_session_is_told_once() {
         }
     })
     .await;
-    let (transport, mut heard) = greeted(&server).await;
+    let (transport, mut events) = greeted(&server).await;
     for id in 2..4 {
         let error = call(&transport, id, method::TOOLS_LIST).await.unwrap_err();
         assert!(matches!(error, TransportError::SessionLost), "{error}");
@@ -293,10 +294,10 @@ async fn a_lost_session_is_told_once() {
     soon(transport.close()).await;
     drop(transport);
     assert!(matches!(
-        soon(heard.recv()).await,
-        Some(Said::Closed(TransportError::SessionLost))
+        soon(events.recv()).await,
+        Some(InboxEvent::Closed(TransportError::SessionLost))
     ));
-    assert!(soon(heard.recv()).await.is_none());
+    assert!(soon(events.recv()).await.is_none());
     assert_eq!(
         server.count(|s| s.method == "DELETE"),
         0,
@@ -328,16 +329,16 @@ async fn the_standing_stream_resumes_until_the_session_is_gone() {
         }
     })
     .await;
-    let (_transport, mut heard) = greeted(&server).await;
+    let (_transport, mut events) = greeted(&server).await;
     for expected in ["notifications/a", "notifications/b"] {
-        let Some(Said::Message(None, method)) = soon(heard.recv()).await else {
+        let Some(InboxEvent::Message(None, method)) = soon(events.recv()).await else {
             panic!("a notification");
         };
         assert_eq!(method, expected);
     }
     assert!(matches!(
-        soon(heard.recv()).await,
-        Some(Said::Closed(TransportError::SessionLost))
+        soon(events.recv()).await,
+        Some(InboxEvent::Closed(TransportError::SessionLost))
     ));
     let resumed = server.request(3, |s| s.method == "GET").await;
     assert_eq!(resumed.header(header::LAST_EVENT_ID), Some("g1"));
@@ -358,19 +359,22 @@ async fn whatever_is_dropped_is_closed() {
         }
     })
     .await;
-    let (transport, mut heard) = greeted(&server).await;
-    assert!(matches!(soon(heard.recv()).await, Some(Said::Message(None, _))));
+    let (transport, mut events) = greeted(&server).await;
+    assert!(matches!(
+        soon(events.recv()).await,
+        Some(InboxEvent::Message(None, _))
+    ));
     {
         let call = transport.request(2, method::TOOLS_CALL, None, &[]);
         tokio::select! {
             _ = call => panic!("no answer comes"),
-            said = soon(heard.recv()) => assert!(matches!(said, Some(Said::Message(Some(2), _)))),
+            event = soon(events.recv()) => assert!(matches!(event, Some(InboxEvent::Message(Some(2), _)))),
         }
     }
     soon(call_ended.notified()).await;
     drop(transport);
     soon(standing_ended.notified()).await;
-    assert!(soon(heard.recv()).await.is_none(), "and nothing was said of it");
+    assert!(soon(events.recv()).await.is_none(), "and nothing was said of it");
 }
 
 #[tokio::test]

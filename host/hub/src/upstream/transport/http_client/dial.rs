@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 use url::{Host, Url};
 
 use super::{
-    line::{Body, Io, Line},
+    connection::{Body, HttpConnection, Io},
     pool::Connected,
 };
 use crate::upstream::transport::{Cause, TransportError};
@@ -149,13 +149,13 @@ impl Dialer {
             }
         };
         if !origin.tls {
-            return Ok(Connected::One(Line::open(io).await.map_err(cannot)?));
+            return Ok(Connected::One(HttpConnection::open(io).await.map_err(cannot)?));
         }
         let stream = self.tls.connect(origin.server_name()?, io).await;
         let stream = stream.map_err(cannot)?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            let line = Line::open(Box::new(stream)).await.map_err(cannot)?;
-            return Ok(Connected::One(line));
+            let connection = HttpConnection::open(Box::new(stream)).await.map_err(cannot)?;
+            return Ok(Connected::One(connection));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -205,31 +205,31 @@ pub(crate) fn notification(method: &str) -> String {
 
 /// What an inbox got.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum InboxEvent {
     Message(Option<u64>, String),
     Closed(TransportError),
 }
 
 /// An inbox, and its other end.
-pub(crate) struct Ear(mpsc::UnboundedSender<Said>);
+pub(crate) struct RecordingInbox(mpsc::UnboundedSender<InboxEvent>);
 
-impl Ear {
-    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Said>) {
+impl RecordingInbox {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<InboxEvent>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self(sender)), receiver)
     }
 }
 
-impl Inbox for Ear {
+impl Inbox for RecordingInbox {
     fn message(&self, during: Option<u64>, message: Message) {
         let method = match message {
             Message::Request { method, .. } | Message::Notification { method, .. } => method,
             Message::Response { .. } => panic!("an answer in the inbox"),
         };
-        let _ = self.0.send(Said::Message(during, method.into()));
+        let _ = self.0.send(InboxEvent::Message(during, method.into()));
     }
 
     fn closed(&self, error: TransportError, _: &[u64]) {
-        let _ = self.0.send(Said::Closed(error));
+        let _ = self.0.send(InboxEvent::Closed(error));
     }
 }

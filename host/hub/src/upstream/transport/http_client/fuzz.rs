@@ -12,7 +12,7 @@ use http::Request;
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::line::{Body, Line};
+use super::connection::{Body, HttpConnection};
 
 /// Longest read of an answer that is there already: one that waits for more than it was sent never ends.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -62,17 +62,18 @@ pub(crate) async fn answer(sent: &[u8], piece: usize) -> Answer {
             rest: Bytes::copy_from_slice(sent),
             piece: piece.max(1),
         };
-        let line = Line::open(Box::new(io)).await.ok()?;
+        let connection = HttpConnection::open(Box::new(io)).await.ok()?;
         let request = Request::get("/mcp")
             .header("host", "h")
             .body(Body::default())
             .ok()?;
-        let (response, mut line) = line.send(request).await.ok()?;
+        let (response, mut connection) = connection.send(request).await.ok()?;
         let (head, mut body) = response.into_parts();
         let mut length = 0;
         loop {
             let frame =
-                std::future::poll_fn(|cx| line.poll_with(cx, |cx| Pin::new(&mut body).poll_frame(cx))).await;
+                std::future::poll_fn(|cx| connection.poll_with(cx, |cx| Pin::new(&mut body).poll_frame(cx)))
+                    .await;
             match frame {
                 Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
                 Some(Err(_)) => return None,

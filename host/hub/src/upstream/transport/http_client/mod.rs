@@ -2,13 +2,13 @@
 //!
 //! It must never carry the credentials of one server to another, nor put them into an error. It is made for
 //! many small calls to few servers: an address is taken apart once ([`HttpClient::target`]), and a call is
-//! one task from its start to the answer (`line.rs`).
+//! one task from its start to the answer (`connection.rs`).
 
+mod connection;
 mod dial;
 mod excerpt;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod line;
 mod pool;
 mod proxy;
 mod response;
@@ -27,8 +27,8 @@ use url::Url;
 
 pub(in crate::upstream) use self::excerpt::excerpt;
 use self::{
+    connection::Body,
     dial::{Dialer, Forwarding, Origin},
-    line::Body,
     pool::{Connected, Pool},
 };
 pub(super) use self::{excerpt::excerpt_without, response::Response};
@@ -77,11 +77,11 @@ impl HttpClient {
     pub(super) fn target(&self, url: Url, headers: &mut HeaderMap) -> Result<Target, TransportError> {
         let unfit = || TransportError::Connect("the address is not one of http:// or https://".into());
         let origin = Origin::of(&url).ok_or_else(unfit)?;
-        let place = Place::of(url).ok_or_else(unfit)?;
+        let address = RequestAddress::of(url).ok_or_else(unfit)?;
         for (name, value) in [(header::ACCEPT, "*/*"), (header::USER_AGENT, AGENT)] {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
-        if let Some(login) = login(&place.url) {
+        if let Some(login) = login(&address.url) {
             headers.entry(header::AUTHORIZATION).or_insert(login);
         }
         Ok(Target {
@@ -89,7 +89,7 @@ impl HttpClient {
             pool: self.pool(&origin),
             client: self.clone(),
             origin,
-            place,
+            address,
         })
     }
 
@@ -124,14 +124,14 @@ fn login(url: &Url) -> Option<HeaderValue> {
 
 /// An address in the forms in which requests name it.
 #[derive(Clone)]
-struct Place {
+struct RequestAddress {
     url: Arc<Url>,
     absolute: Uri,
     path: Uri,
     host: HeaderValue,
 }
 
-impl Place {
+impl RequestAddress {
     fn of(mut url: Url) -> Option<Self> {
         url.set_fragment(None);
         let mut bare = url.clone();
@@ -157,13 +157,13 @@ pub(super) struct Target {
     pool: Arc<Pool>,
     origin: Origin,
     forwarding: Forwarding,
-    place: Place,
+    address: RequestAddress,
 }
 
 impl Target {
     /// The address.
     pub(super) fn url(&self) -> &Url {
-        &self.place.url
+        &self.address.url
     }
 
     /// Sends a request and waits for the head of its answer. `headers` are those that
@@ -179,7 +179,7 @@ impl Target {
         body: Bytes,
     ) -> Result<Response, TransportError> {
         let (kept, again) = (headers.clone(), body.clone());
-        let response = self.send_to(&self.place, method.clone(), headers, body).await?;
+        let response = self.send_to(&self.address, method.clone(), headers, body).await?;
         if response.status().is_redirection() {
             return Box::pin(self.redirected(response, method, kept, again)).await;
         }
@@ -200,7 +200,7 @@ impl Target {
             let location = response.headers().get(header::LOCATION).filter(|_| known);
             let url = location.and_then(|to| response.url().join(to.to_str().ok()?).ok());
             let near = url.filter(|url| Origin::of(url).as_ref() == Some(&self.origin));
-            let Some(place) = near.and_then(Place::of) else {
+            let Some(address) = near.and_then(RequestAddress::of) else {
                 break;
             };
             if becomes_get(status, &method) {
@@ -210,7 +210,7 @@ impl Target {
             }
             response.finish();
             response = self
-                .send_to(&place, method.clone(), headers.clone(), body.clone())
+                .send_to(&address, method.clone(), headers.clone(), body.clone())
                 .await?;
         }
         Ok(response)
@@ -218,7 +218,7 @@ impl Target {
 
     async fn send_to(
         &self,
-        place: &Place,
+        address: &RequestAddress,
         method: Method,
         headers: HeaderMap,
         body: Bytes,
@@ -232,17 +232,18 @@ impl Target {
                 None => (self.client.0.dialer.dial(&self.origin).await?, false),
             };
             let sent = match connected {
-                Connected::One(line) => {
-                    self.address(&mut request, place);
-                    line.send(request)
+                Connected::One(connection) => {
+                    self.address(&mut request, address);
+                    connection
+                        .send(request)
                         .await
-                        .map(|(response, line)| (response, Some(line)))
+                        .map(|(response, connection)| (response, Some(connection)))
                 }
                 Connected::Two(mut sender) => {
                     if !used {
                         self.pool.share(&sender);
                     }
-                    *request.uri_mut() = place.absolute.clone();
+                    *request.uri_mut() = address.absolute.clone();
                     *request.version_mut() = Version::HTTP_2;
                     sender
                         .try_send_request(request)
@@ -251,7 +252,9 @@ impl Target {
                 }
             };
             match sent {
-                Ok((response, line)) => return Ok(Response::new(response, line, &self.pool, &place.url)),
+                Ok((response, connection)) => {
+                    return Ok(Response::new(response, connection, &self.pool, &address.url));
+                }
                 Err(mut error) => match error.take_message() {
                     // Nothing of it was sent: the server closed the connection just before.
                     Some(unsent) if used => request = unsent,
@@ -262,16 +265,18 @@ impl Target {
     }
 
     /// Fills in what HTTP/1 says of the address.
-    fn address(&self, request: &mut Request<Body>, place: &Place) {
+    fn address(&self, request: &mut Request<Body>, address: &RequestAddress) {
         let uri = if self.forwarding.absolute {
-            &place.absolute
+            &address.absolute
         } else {
-            &place.path
+            &address.path
         };
         *request.uri_mut() = uri.clone();
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        headers.entry(header::HOST).or_insert_with(|| place.host.clone());
+        headers
+            .entry(header::HOST)
+            .or_insert_with(|| address.host.clone());
         if let Some(authorization) = &self.forwarding.authorization {
             headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
         }

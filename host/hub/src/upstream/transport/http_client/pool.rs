@@ -12,8 +12,8 @@ use std::{
 use hyper::client::conn::http2;
 
 use super::{
-    line::{Body, Line},
-    response::{Ended, Tail},
+    connection::{Body, HttpConnection},
+    response::{DrainResult, UnreadBody},
 };
 
 /// Idle connections that are kept per origin.
@@ -32,9 +32,9 @@ pub(super) struct Pool(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// Used last, last: the next request takes the warmest.
-    idle: Vec<(Box<Line>, Instant)>,
+    idle: Vec<(Box<HttpConnection>, Instant)>,
     /// The answer was read, but not the end of the stream that it came in; oldest first.
-    ending: VecDeque<(Tail, Instant)>,
+    ending: VecDeque<(UnreadBody, Instant)>,
     two: Option<http2::SendRequest<Body>>,
     swept: bool,
 }
@@ -42,7 +42,7 @@ struct State {
 /// A connection to send one request over.
 pub(super) enum Connected {
     /// HTTP/1, and nobody else's.
-    One(Box<Line>),
+    One(Box<HttpConnection>),
     /// HTTP/2, shared.
     Two(http2::SendRequest<Body>),
 }
@@ -62,40 +62,42 @@ impl Pool {
             }
             state.two = None;
         }
-        while let Some((mut line, _)) = state.idle.pop() {
-            if line.usable() {
-                return Some(Connected::One(line));
+        while let Some((mut connection, _)) = state.idle.pop() {
+            if connection.usable() {
+                return Some(Connected::One(connection));
             }
         }
         for _ in 0..state.ending.len() {
-            let (tail, since) = state.ending.pop_front()?;
-            match tail.end() {
-                Ended::Yes(mut line) => {
-                    if line.usable() {
-                        return Some(Connected::One(line));
+            let (unread, since) = state.ending.pop_front()?;
+            match unread.end() {
+                DrainResult::Yes(mut connection) => {
+                    if connection.usable() {
+                        return Some(Connected::One(connection));
                     }
                 }
-                Ended::NotYet(tail) if since.elapsed() < ENDING => state.ending.push_back((tail, since)),
-                Ended::NotYet(_) | Ended::Never => {}
+                DrainResult::NotYet(unread) if since.elapsed() < ENDING => {
+                    state.ending.push_back((unread, since))
+                }
+                DrainResult::NotYet(_) | DrainResult::Never => {}
             }
         }
         None
     }
 
     /// Takes a connection whose last answer was read to its end.
-    pub(super) fn give(self: &Arc<Self>, line: Box<Line>) {
+    pub(super) fn give(self: &Arc<Self>, connection: Box<HttpConnection>) {
         let mut state = self.lock();
         if state.idle.len() < MAX_IDLE {
-            state.idle.push((line, Instant::now()));
+            state.idle.push((connection, Instant::now()));
             self.sweep(&mut state);
         }
     }
 
     /// Takes what an answer leaves when only the end of its stream is missing.
-    pub(super) fn give_tail(self: &Arc<Self>, tail: Tail) {
+    pub(super) fn give_unread(self: &Arc<Self>, unread: UnreadBody) {
         let mut state = self.lock();
         if state.ending.len() < MAX_IDLE {
-            state.ending.push_back((tail, Instant::now()));
+            state.ending.push_back((unread, Instant::now()));
             self.sweep(&mut state);
         }
     }
@@ -134,12 +136,14 @@ impl State {
     /// Lets go of what is of no use any more. Says whether anything is left.
     fn clean(&mut self) -> bool {
         self.idle
-            .retain_mut(|(line, since)| since.elapsed() < IDLE && line.usable());
-        for (tail, since) in std::mem::take(&mut self.ending) {
-            match tail.end() {
-                Ended::Yes(line) => self.idle.push((line, since)),
-                Ended::NotYet(tail) if since.elapsed() < ENDING => self.ending.push_back((tail, since)),
-                Ended::NotYet(_) | Ended::Never => {}
+            .retain_mut(|(connection, since)| since.elapsed() < IDLE && connection.usable());
+        for (unread, since) in std::mem::take(&mut self.ending) {
+            match unread.end() {
+                DrainResult::Yes(connection) => self.idle.push((connection, since)),
+                DrainResult::NotYet(unread) if since.elapsed() < ENDING => {
+                    self.ending.push_back((unread, since))
+                }
+                DrainResult::NotYet(_) | DrainResult::Never => {}
             }
         }
         self.swept = !self.idle.is_empty() || !self.ending.is_empty();

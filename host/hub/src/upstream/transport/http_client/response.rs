@@ -13,13 +13,13 @@ use url::Url;
 
 use super::{
     closed,
-    line::Line,
+    connection::HttpConnection,
     pool::{ENDING, Pool},
 };
 use crate::upstream::transport::TransportError;
 
 /// How many pieces behind an answer are thrown away before the connection is given up instead.
-const MAX_TAIL: usize = 16;
+const MAX_UNREAD: usize = 16;
 
 /// An answer whose body was not read yet. Dropped before its end, it closes its HTTP/1 connection; see
 /// [`Response::finish`].
@@ -27,7 +27,7 @@ pub(in crate::upstream::transport) struct Response {
     head: Parts,
     body: Incoming,
     /// The HTTP/1 connection, until the body has ended.
-    line: Option<Box<Line>>,
+    connection: Option<Box<HttpConnection>>,
     pool: Arc<Pool>,
     /// Where it came from, after redirects.
     url: Arc<Url>,
@@ -36,7 +36,7 @@ pub(in crate::upstream::transport) struct Response {
 impl Response {
     pub(super) fn new(
         response: http::Response<Incoming>,
-        line: Option<Box<Line>>,
+        connection: Option<Box<HttpConnection>>,
         pool: &Arc<Pool>,
         url: &Arc<Url>,
     ) -> Self {
@@ -44,7 +44,7 @@ impl Response {
         Self {
             head,
             body,
-            line,
+            connection,
             pool: pool.clone(),
             url: url.clone(),
         }
@@ -82,11 +82,12 @@ impl Response {
     /// [`TransportError::Closed`]: the connection broke.
     pub(in crate::upstream::transport) async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         loop {
-            let frame = std::future::poll_fn(|cx| poll_frame(self.line.as_deref_mut(), &mut self.body, cx));
+            let frame =
+                std::future::poll_fn(|cx| poll_frame(self.connection.as_deref_mut(), &mut self.body, cx));
             match frame.await {
                 None => {
-                    if let Some(line) = self.line.take() {
-                        self.pool.give(line);
+                    if let Some(connection) = self.connection.take() {
+                        self.pool.give(connection);
                     }
                     return Ok(None);
                 }
@@ -103,16 +104,16 @@ impl Response {
 
     /// Lets go of an answer of which all that matters was read, so that its connection can be used again.
     pub(in crate::upstream::transport) fn finish(mut self) {
-        match self.line.take() {
-            Some(line) => {
-                let tail = Tail {
-                    line,
+        match self.connection.take() {
+            Some(connection) => {
+                let unread = UnreadBody {
+                    connection,
                     body: self.body,
                 };
-                match tail.end() {
-                    Ended::Yes(line) => self.pool.give(line),
-                    Ended::NotYet(tail) => self.pool.give_tail(tail),
-                    Ended::Never => {}
+                match unread.end() {
+                    DrainResult::Yes(connection) => self.pool.give(connection),
+                    DrainResult::NotYet(unread) => self.pool.give_unread(unread),
+                    DrainResult::Never => {}
                 }
             }
             None if self.body.is_end_stream() => {}
@@ -127,44 +128,44 @@ impl Response {
 }
 
 fn poll_frame(
-    line: Option<&mut Line>,
+    connection: Option<&mut HttpConnection>,
     body: &mut Incoming,
     cx: &mut Context<'_>,
 ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-    match line {
-        Some(line) => line.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
+    match connection {
+        Some(connection) => connection.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
         None => Pin::new(body).poll_frame(cx),
     }
 }
 
 /// What is left of an HTTP/1 answer behind what mattered.
-pub(super) struct Tail {
-    line: Box<Line>,
+pub(super) struct UnreadBody {
+    connection: Box<HttpConnection>,
     body: Incoming,
 }
 
-/// Whether a [`Tail`] has ended.
-pub(super) enum Ended {
+/// Whether a [`UnreadBody`] has ended.
+pub(super) enum DrainResult {
     /// It has, and the connection is free.
-    Yes(Box<Line>),
+    Yes(Box<HttpConnection>),
     /// Not yet.
-    NotYet(Tail),
+    NotYet(UnreadBody),
     /// It broke, or goes on and on.
     Never,
 }
 
-impl Tail {
+impl UnreadBody {
     /// Reads what is there, without waiting.
-    pub(super) fn end(mut self) -> Ended {
+    pub(super) fn end(mut self) -> DrainResult {
         let mut nobody = Context::from_waker(Waker::noop());
-        for _ in 0..MAX_TAIL {
-            match poll_frame(Some(&mut self.line), &mut self.body, &mut nobody) {
-                Poll::Ready(None) => return Ended::Yes(self.line),
+        for _ in 0..MAX_UNREAD {
+            match poll_frame(Some(&mut self.connection), &mut self.body, &mut nobody) {
+                Poll::Ready(None) => return DrainResult::Yes(self.connection),
                 Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(_))) => return Ended::Never,
-                Poll::Pending => return Ended::NotYet(self),
+                Poll::Ready(Some(Err(_))) => return DrainResult::Never,
+                Poll::Pending => return DrainResult::NotYet(self),
             }
         }
-        Ended::Never
+        DrainResult::Never
     }
 }

@@ -193,7 +193,7 @@ fn user_and_password_of_an_address_become_a_secret_header() {
     let login = headers.get(header::AUTHORIZATION).unwrap();
     assert!(login.is_sensitive());
     assert_eq!(login, "Basic bWU6cEBzcw==");
-    assert_eq!(target.place.absolute, "http://h.test/mcp");
+    assert_eq!(target.address.absolute, "http://h.test/mcp");
     assert!(
         client
             .target(Url::parse("ftp://h.test/").unwrap(), &mut headers)

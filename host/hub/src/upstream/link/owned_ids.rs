@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use super::connection::{Flight, lock};
+use super::connection::{InFlightRequest, lock};
 use crate::{
     access::KeyId,
     provider::{Client, ClientKey, Peer},
@@ -23,7 +23,7 @@ const MAX_NAME: usize = 256;
 
 /// What has the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum IdKind {
     /// A `taskId` (2025-11-25, Tasks).
     Task,
     /// An `elicitationId` (2025-11-25, Elicitation in URL mode).
@@ -34,7 +34,7 @@ struct Owner {
     key: ClientKey,
     principal: KeyId,
     client: Weak<Client>,
-    flight: Weak<Flight>,
+    in_flight: Weak<InFlightRequest>,
     age: u64,
     /// The server gave the name to two clients: nobody can be meant.
     doubtful: bool,
@@ -42,18 +42,18 @@ struct Owner {
 
 #[derive(Default)]
 struct Table {
-    owners: HashMap<(Kind, Box<str>), Owner>,
+    owners: HashMap<(IdKind, Box<str>), Owner>,
     next: u64,
 }
 
 /// The names of one server.
 #[derive(Default)]
-pub(crate) struct Named(Mutex<Table>);
+pub(crate) struct OwnedIds(Mutex<Table>);
 
-impl Named {
-    /// The server gave `name` to something of the client whose request `flight` is.
-    pub(crate) fn remember(&self, kind: Kind, name: &str, flight: &Arc<Flight>) {
-        let Some((_, client)) = flight.call.as_ref().filter(|_| name.len() <= MAX_NAME) else {
+impl OwnedIds {
+    /// The server gave `name` to something of the client whose request `in_flight` is.
+    pub(crate) fn remember(&self, kind: IdKind, name: &str, in_flight: &Arc<InFlightRequest>) {
+        let Some((_, client)) = in_flight.call.as_ref().filter(|_| name.len() <= MAX_NAME) else {
             return;
         };
         let mut table = lock(&self.0);
@@ -61,7 +61,7 @@ impl Named {
         let age = table.next;
         if let Some(known) = table.owners.get_mut(&(kind, name.into())) {
             if known.key == client.key {
-                (known.flight, known.age) = (Arc::downgrade(flight), age);
+                (known.in_flight, known.age) = (Arc::downgrade(in_flight), age);
             } else {
                 known.doubtful = true;
             }
@@ -80,7 +80,7 @@ impl Named {
             key: client.key.clone(),
             principal: client.principal.id,
             client: Arc::downgrade(client),
-            flight: Arc::downgrade(flight),
+            in_flight: Arc::downgrade(in_flight),
             age,
             doubtful: false,
         };
@@ -88,13 +88,13 @@ impl Named {
     }
 
     /// Whose `name` is: on the stream of the request that it comes from while that runs, else on the client's own.
-    pub(crate) fn owner(&self, kind: Kind, name: &str) -> Option<(Arc<dyn Peer>, Arc<Client>)> {
-        let (client, flight) = {
+    pub(crate) fn owner(&self, kind: IdKind, name: &str) -> Option<(Arc<dyn Peer>, Arc<Client>)> {
+        let (client, in_flight) = {
             let table = lock(&self.0);
             let owner = table.owners.get(&(kind, name.into())).filter(|o| !o.doubtful)?;
-            (owner.client.upgrade()?, owner.flight.upgrade())
+            (owner.client.upgrade()?, owner.in_flight.upgrade())
         };
-        let peer = flight.and_then(|f| f.call.as_ref().map(|(peer, _)| peer.clone()));
+        let peer = in_flight.and_then(|f| f.call.as_ref().map(|(peer, _)| peer.clone()));
         Some((peer.unwrap_or_else(|| client.peer.clone()), client))
     }
 }

@@ -36,7 +36,7 @@ fn changed(before: &[u8], after: &[u8]) -> Vec<usize> {
     let pairs = before.iter().zip(after).enumerate();
     pairs
         .filter(|(_, (a, b))| a != b)
-        .map(|(place, _)| place)
+        .map(|(position, _)| position)
         .collect()
 }
 
@@ -52,11 +52,14 @@ fn objects_that_are_there_get_the_count_of_immortal_ones() {
     let places = changed(&before, &after);
     assert_eq!(places.len(), 4);
     assert_eq!(
-        places.iter().map(|place| before[*place]).collect::<Vec<_>>(),
+        places
+            .iter()
+            .map(|position| before[*position])
+            .collect::<Vec<_>>(),
         [3, 0, 7, 0]
     );
     assert_eq!(
-        places.iter().map(|place| after[*place]).collect::<Vec<_>>(),
+        places.iter().map(|position| after[*position]).collect::<Vec<_>>(),
         [0, 0x50, 0, 0x50]
     );
     wasmparser::validate(&after).unwrap();

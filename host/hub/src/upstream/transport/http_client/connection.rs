@@ -2,7 +2,7 @@
 //!
 //! A connection with a task costs a call two wake-ups of that task and, as a rule, a hand-over to another
 //! thread and back. Polled in the caller's place, a call waits for nothing but the socket. The price: nobody
-//! looks at an idle connection, so [`Line::usable`] must be asked before one is used again.
+//! looks at an idle connection, so [`HttpConnection::usable`] must be asked before one is used again.
 
 use std::{
     pin::Pin,
@@ -22,7 +22,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::quiet::Quiet;
+use crate::coalesce::CoalescingPoller;
 
 /// The body of every request: one piece, known before it is sent.
 pub(super) type Body = Full<Bytes>;
@@ -32,15 +32,15 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// See the module.
-pub(super) struct Line {
+pub(super) struct HttpConnection {
     sender: SendRequest<Body>,
     connection: Connection<TokioIo<Box<dyn Io>>, Body>,
     /// The connection ended and must not be polled again.
     ended: bool,
-    quiet: Quiet,
+    poller: CoalescingPoller,
 }
 
-impl Line {
+impl HttpConnection {
     /// Speaks HTTP/1 over `io`; nothing is sent yet.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Line {
             sender,
             connection,
             ended: false,
-            quiet: Quiet::default(),
+            poller: CoalescingPoller::default(),
         }))
     }
 
@@ -61,7 +61,7 @@ impl Line {
         cx: &mut Context<'_>,
         mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.quiet.poll(cx, |cx| {
+        self.poller.poll(cx, |cx| {
             if let Poll::Ready(out) = work(cx) {
                 return Poll::Ready(out);
             }

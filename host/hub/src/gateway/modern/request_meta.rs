@@ -11,7 +11,7 @@ use crate::provider::LogLevel;
 
 /// What a modern request's `_meta` says.
 #[derive(Debug)]
-pub struct Facts {
+pub struct RequestMeta {
     pub(super) version: ProtocolVersion,
     pub(super) info: Option<RawJson>,
     pub(super) capabilities: RawJson,
@@ -35,7 +35,7 @@ pub fn says_version(params: Option<&RawJson>) -> bool {
             .is_some_and(|m| RawObject::parse(&m).is_ok_and(|m| m.get(meta::PROTOCOL_VERSION).is_some()))
 }
 
-impl Facts {
+impl RequestMeta {
     /// Reads and checks a request's `_meta`; over HTTP also the headers that repeat it.
     ///
     /// # Errors

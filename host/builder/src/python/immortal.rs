@@ -93,5 +93,5 @@ fn memory(component: &[u8]) -> Result<Vec<Piece>, wasmparser::Error> {
 }
 
 #[cfg(test)]
-#[path = "lasting_tests.rs"]
+#[path = "immortal_tests.rs"]
 mod tests;

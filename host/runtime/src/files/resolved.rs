@@ -14,19 +14,19 @@ use super::mounts::{Location, Mounts};
 const LINKS: usize = 40;
 
 /// Device and inode: what is the same file or folder under every name.
-pub(super) type Id = (u64, u64);
+pub(super) type FileId = (u64, u64);
 
 /// Where a path leads. What is not there yet has a place as well.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ResolvedPath {
     /// The path without links.
     pub(super) real: PathBuf,
     /// Where each link on the way is. Who can replace one of them decides what the path means.
     pub(super) links: Vec<PathBuf>,
     /// The folder or file itself, where it is there.
-    pub(super) id: Option<Id>,
+    pub(super) id: Option<FileId>,
     /// The folders that it lies in.
-    above: BTreeSet<Id>,
+    above: BTreeSet<FileId>,
     location: Option<Location>,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Relation {
     LiesIn,
 }
 
-impl Place {
+impl ResolvedPath {
     /// Follows a path, link by link.
     pub(super) fn of(path: &Path, mounts: &Mounts) -> Self {
         let (real, links) = follow(path);
@@ -113,7 +113,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-fn id_of(path: &Path) -> Option<Id> {
+fn id_of(path: &Path) -> Option<FileId> {
     let found = fs::symlink_metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }
@@ -126,7 +126,7 @@ mod tests {
 
     fn relation(folder: &Path, other: &Path) -> Option<Relation> {
         let mounts = Mounts::default();
-        Place::of(folder, &mounts).relation(&Place::of(other, &mounts))
+        ResolvedPath::of(folder, &mounts).relation(&ResolvedPath::of(other, &mounts))
     }
 
     #[test]

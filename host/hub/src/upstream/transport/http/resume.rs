@@ -11,14 +11,14 @@ const MIN_RETRY: Duration = Duration::from_millis(10);
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// From where a stream can be resumed.
-pub(super) struct Place {
+pub(super) struct ResumePoint {
     /// The id of the last event that had one.
     pub(super) last_id: Option<HeaderValue>,
     /// Between the end of the stream and its resumption.
     pub(super) retry: Duration,
 }
 
-impl Place {
+impl ResumePoint {
     /// The start of a stream.
     pub(super) fn start() -> Self {
         Self {

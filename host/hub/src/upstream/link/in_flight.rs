@@ -18,7 +18,7 @@ use crate::provider::{Client, Peer};
 const PROGRESS_CAP: u32 = 10;
 
 /// One request on its way.
-pub(crate) struct Flight {
+pub(crate) struct InFlightRequest {
     /// The client's end; absent for the hub's own requests.
     pub(crate) call: Option<(Arc<dyn Peer>, Arc<Client>)>,
     /// The client's progress token.
@@ -40,7 +40,7 @@ struct Pauses {
     over: Duration,
 }
 
-impl Flight {
+impl InFlightRequest {
     /// A request of the hub's own.
     pub(crate) fn own() -> Self {
         Self {
@@ -118,20 +118,20 @@ impl Flight {
 }
 
 /// Stops the clocks of requests while a question that belongs to them waits; dropped, they run again.
-pub(crate) struct Paused(Vec<Weak<Flight>>);
+pub(crate) struct Paused(Vec<Weak<InFlightRequest>>);
 
 impl Paused {
     /// For a question that belongs to one of `flights`.
-    pub(crate) fn new(flights: &[Arc<Flight>]) -> Self {
-        flights.iter().for_each(|flight| flight.asks());
+    pub(crate) fn new(flights: &[Arc<InFlightRequest>]) -> Self {
+        flights.iter().for_each(|in_flight| in_flight.asks());
         Self(flights.iter().map(Arc::downgrade).collect())
     }
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        for flight in self.0.iter().filter_map(Weak::upgrade) {
-            flight.answered();
+        for in_flight in self.0.iter().filter_map(Weak::upgrade) {
+            in_flight.answered();
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_time_of_a_question_does_not_count() {
         let limit = Duration::from_millis(20);
-        let (asking, other) = (Arc::new(Flight::own()), Arc::new(Flight::own()));
+        let (asking, other) = (Arc::new(InFlightRequest::own()), Arc::new(InFlightRequest::own()));
         let paused = Paused::new(std::slice::from_ref(&asking));
         let twice = Paused::new(std::slice::from_ref(&asking));
         // Longer than all progress may put a call off.

@@ -27,12 +27,12 @@ const POLLING: u8 = 1;
 const WOKEN: u8 = 2;
 
 #[derive(Default)]
-struct Relay {
+struct CoalescingWaker {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
-impl Wake for Relay {
+impl Wake for CoalescingWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -46,22 +46,22 @@ impl Wake for Relay {
 
 /// See the module. One for the whole life of what is polled with it, so that nothing below has to register
 /// its waker anew.
-pub struct Quiet {
-    relay: Arc<Relay>,
+pub struct CoalescingPoller {
+    coalescing: Arc<CoalescingWaker>,
     waker: Waker,
 }
 
-impl Default for Quiet {
+impl Default for CoalescingPoller {
     fn default() -> Self {
-        let relay = Arc::<Relay>::default();
+        let coalescing = Arc::<CoalescingWaker>::default();
         Self {
-            waker: relay.clone().into(),
-            relay,
+            waker: coalescing.clone().into(),
+            coalescing,
         }
     }
 }
 
-impl Quiet {
+impl CoalescingPoller {
     /// Polls with `once`, again as long as that wakes itself.
     pub fn poll<T>(
         &self,
@@ -69,14 +69,17 @@ impl Quiet {
         mut once: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         // Before the state goes to IDLE below: who wakes then finds the right task.
-        self.relay.task.register(cx.waker());
+        self.coalescing.task.register(cx.waker());
         for _ in 0..ROUNDS {
-            self.relay.state.store(POLLING, Ordering::Release);
+            self.coalescing.state.store(POLLING, Ordering::Release);
             if let Poll::Ready(out) = once(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(out);
             }
             let (polling, idle) = (Ordering::AcqRel, Ordering::Acquire);
-            let rests = self.relay.state.compare_exchange(POLLING, IDLE, polling, idle);
+            let rests = self
+                .coalescing
+                .state
+                .compare_exchange(POLLING, IDLE, polling, idle);
             if rests.is_ok() {
                 return Poll::Pending;
             }
@@ -109,12 +112,12 @@ mod tests {
 
     #[test]
     fn only_wake_ups_from_outside_reach_the_task() {
-        let (quiet, count) = (Quiet::default(), Arc::<Count>::default());
+        let (poller, count) = (CoalescingPoller::default(), Arc::<Count>::default());
         let task = Waker::from(count.clone());
         let mut cx = Context::from_waker(&task);
         let mut rounds = 0;
         let mut inner = None;
-        let polled = quiet.poll(&mut cx, |cx| {
+        let polled = poller.poll(&mut cx, |cx| {
             rounds += 1;
             if rounds < 5 {
                 cx.waker().wake_by_ref();
@@ -130,9 +133,9 @@ mod tests {
 
     #[test]
     fn what_never_rests_gives_way() {
-        let (quiet, count) = (Quiet::default(), Arc::<Count>::default());
+        let (poller, count) = (CoalescingPoller::default(), Arc::<Count>::default());
         let task = Waker::from(count.clone());
-        let polled = quiet.poll(&mut Context::from_waker(&task), |cx| {
+        let polled = poller.poll(&mut Context::from_waker(&task), |cx| {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
