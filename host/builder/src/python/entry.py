@@ -4,7 +4,7 @@ import contextlib
 import gc
 
 import _aih_dense
-import _aih_lasting
+import _aih_immortal
 
 _WORLD = "@WORLD@"
 
@@ -41,7 +41,7 @@ except BaseException as _error:
 
 # Without it, calls are slower and no more.
 with contextlib.suppress(Exception):
-    _aih_lasting.write("/0/objects")
+    _aih_immortal.write("/0/objects")
     _aih_dense.fill()
     # A collection within a call need not walk what is there now, which would copy each page of it.
     gc.freeze()
