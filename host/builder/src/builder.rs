@@ -1,4 +1,4 @@
-//! From a source to a component in the cache, once for each content.
+//! Builds a source into a component in the cache, once for each content.
 
 use std::{
     collections::HashMap,
@@ -192,7 +192,7 @@ impl Builder {
             }
         }
         Err(BuildError::Other(format!(
-            "{} or what it imports changes all the time: build it again when it stands still",
+            "{} or a file that it imports keeps changing; build it again when the files no longer change",
             source.file.display()
         )))
     }
@@ -256,7 +256,7 @@ async fn child(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Finished, BuildError> {
     let (_running, mut events) = supervise::start(task, folder, options.clone())?;
-    // Told before anything of the source has run; what is told again later is not to be believed.
+    // The first message comes before anything of the source has run. Later ones are not to be trusted.
     let mut inputs = None;
     let mut protections = None;
     while let Some(event) = events.recv().await {

@@ -1,7 +1,7 @@
 //! Components on disk, by the digest of what they were made of: a build happens once per content.
 //!
 //! The folder has to be out of the reach of plugins: what lies in it is run. A component counts only with the mark of
-//! this hub over the digest and the component, so one that was exchanged with another is built anew.
+//! this hub over the digest and the component, so a component that was exchanged with another is built again.
 
 use std::{
     fmt, fs,
@@ -77,7 +77,7 @@ impl BuildCache {
                 tracing::warn!(
                     target: "aih::plugin",
                     file = %path.display(),
-                    "a built component is not used and built anew: {why}"
+                    "a component in the build cache cannot be used and is built again: {why}"
                 );
                 return None;
             }
@@ -141,7 +141,8 @@ fn of(digest: &Digest) -> [&[u8]; 2] {
 
 /// The bytes of a file that an untrusted process has left: no link is followed, no pipe is read.
 pub(crate) fn read_made(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> {
-    let unreadable = |e: &io::Error| BuildError::Crashed(format!("what it made cannot be read: {e}"));
+    let unreadable =
+        |e: &io::Error| BuildError::Crashed(format!("the file that it wrote cannot be read: {e}"));
     let file = fs::File::options()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits() | nix::fcntl::OFlag::O_NONBLOCK.bits())
@@ -149,7 +150,7 @@ pub(crate) fn read_made(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> 
         .map_err(|e| unreadable(&e))?;
     let data = file.metadata().map_err(|e| unreadable(&e))?;
     if !data.is_file() {
-        return Err(BuildError::Crashed("what it made is not a file".to_owned()));
+        return Err(BuildError::Crashed("its output is not a file".to_owned()));
     }
     let mut content = Vec::new();
     file.take(limit.saturating_add(1))
@@ -157,7 +158,7 @@ pub(crate) fn read_made(from: &Path, limit: u64) -> Result<Vec<u8>, BuildError> 
         .map_err(|e| unreadable(&e))?;
     if content.len() as u64 > limit {
         return Err(BuildError::TooLarge {
-            what: "what was made".to_owned(),
+            what: "the component".to_owned(),
             limit,
         });
     }

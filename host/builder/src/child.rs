@@ -1,7 +1,7 @@
-//! The child process: reads its task, lets itself be confined, builds or compiles, and says how it went.
+//! The child process: reads its task, confines itself, builds or compiles, and reports the result.
 //!
-//! In it, a source is read (as a native process that sees the project's folder) and then run (in
-//! WebAssembly, in a process that sees its build folder only).
+//! It first reads a source, as a native process that sees the project's folder. Then it runs the source in WebAssembly, in
+//! a process that sees only its build folder.
 
 use std::{
     ffi::OsStr,
@@ -67,7 +67,7 @@ fn task() -> Result<Task, BuildError> {
         .map_err(|e| BuildError::io("cannot read the job", &e))?;
     serde_json::from_str(&line).map_err(|e| {
         BuildError::Other(format!(
-            "`{CHILD_ARGUMENT}` is for the hub's own use: it wants a job on its input ({e})"
+            "`{CHILD_ARGUMENT}` is for the hub's own use: it needs a job on its standard input ({e})"
         ))
     })
 }
@@ -124,7 +124,7 @@ fn build(job: &Job) -> Result<(), BuildError> {
         }
     })?;
     let component = link::together(&component).unwrap_or_else(|why| {
-        tracing::debug!(%why, "the component's libraries stay apart");
+        tracing::debug!(%why, "the component's libraries are not linked into one module");
         component
     });
     if component.len() as u64 > job.max_component {
@@ -147,7 +147,7 @@ fn on_a_deep_stack(
             .spawn_scoped(scope, stage)
             .map_err(|e| BuildError::io("cannot start the build", &e))?
             .join()
-            .unwrap_or_else(|_| Err(BuildError::Crashed("a parser gave up".to_owned())))
+            .unwrap_or_else(|_| Err(BuildError::Crashed("the parser failed".to_owned())))
     })
 }
 

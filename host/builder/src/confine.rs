@@ -1,13 +1,13 @@
-//! What holds the child, from the kernel's side.
+//! Confines the child process with the means of the kernel.
 //!
-//! Wherever the source is run it is inside a WebAssembly sandbox already. This is for the day when that one
-//! leaks: the process around it can read and write its own build folder, start nothing, reach nobody, and
-//! use only so much of the machine. Two steps, since the sources have to be read before they can be run:
-//! [`enter`] first thing, and [`narrow`] between the reading and the running.
+//! A source runs inside of a WebAssembly sandbox. This module is the second barrier, in case the first one fails: the
+//! process around the sandbox can read and write its own build folder, start no process, use no network, and use a
+//! limited part of the machine. There are two steps, because the sources must be read before they can run: [`enter`] at
+//! the start, and [`narrow`] between reading and running.
 //!
-//! Landlock (landlock(7)) keeps it to its files, seccomp (seccomp(2)) takes the system calls away that nothing in it needs.
-//! Both act on the calling thread and on those that it starts afterwards, so they are called while there is no
-//! other. What a machine does not offer is left out and told: see [`Protections::missing`].
+//! Landlock (landlock(7)) limits the files, and seccomp (seccomp(2)) removes the system calls that the process does not
+//! need. Both act on the calling thread and on threads that it starts later, so they are called while there is no other
+//! thread. What a machine does not offer is left out and reported: see [`Protections::missing`].
 
 #[cfg(target_os = "linux")]
 mod calls;
@@ -42,23 +42,23 @@ impl Protections {
         [
             (
                 self.files,
-                "files are not kept to the build folder (Landlock, Linux 5.13)",
+                "the build can reach files outside of its folder (Landlock is missing, Linux 5.13)",
             ),
             (
                 self.network || self.tcp,
-                "the network is not closed (user namespaces, or Landlock of Linux 6.7)",
+                "the build can use the network (user namespaces are missing, or Landlock of Linux 6.7)",
             ),
             (
                 self.limits,
-                "memory, files and threads are not limited (setrlimit)",
+                "the build has no limit on memory, files and threads (setrlimit is missing)",
             ),
             (
                 self.parent,
-                "the build can outlive the hub (PR_SET_PDEATHSIG, Linux)",
+                "the build can outlive the hub (PR_SET_PDEATHSIG is missing, Linux)",
             ),
             (
                 self.calls,
-                "new processes and sockets are not refused (seccomp, Linux)",
+                "the build can start processes and open sockets (seccomp is missing, Linux)",
             ),
         ]
         .into_iter()
@@ -143,7 +143,9 @@ fn die_with(parent: u32) -> std::io::Result<bool> {
     if u32::try_from(nix::unistd::getppid().as_raw()) == Ok(parent) {
         Ok(set)
     } else {
-        Err(std::io::Error::other("who asked for the build has ended"))
+        Err(std::io::Error::other(
+            "the process that started the build has ended",
+        ))
     }
 }
 

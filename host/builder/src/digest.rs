@@ -1,4 +1,4 @@
-//! The content hash of everything that goes into a component, and how it is told without reading it again.
+//! The content hash of everything that goes into a component, and how to know it without reading everything again.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -60,7 +60,9 @@ pub(crate) fn digest(source: &Source, inputs: &[Input]) -> Result<Option<Digest>
         }
     }
     if !has_entry {
-        return Err(BuildError::Crashed("it did not read its source".to_owned()));
+        return Err(BuildError::Crashed(
+            "it did not report the source file".to_owned(),
+        ));
     }
     Ok(Some(Digest::of(&hash.finalize())))
 }

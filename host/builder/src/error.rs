@@ -99,11 +99,11 @@ pub enum BuildError {
     },
     /// The building process died. The text is what it wrote last.
     #[error(
-        "the building process ended without an answer ({0}): this source cannot be built; report it with the source if it should be"
+        "the build process ended without a result ({0}); this source cannot be built. If you think that it should build, report it with the source"
     )]
     Crashed(String),
     /// The build was given up by who asked for it.
-    #[error("the build was given up")]
+    #[error("the build was cancelled")]
     Cancelled,
     /// The machine failed: the disk, the system, the compiler's process.
     #[error("{what}")]
@@ -179,7 +179,7 @@ pub enum CompileError {
     #[error("it needed more than {} MiB of memory", .0 / (1024 * 1024))]
     OutOfMemory(u64),
     /// The process that compiles died. The text is what it wrote last.
-    #[error("the compiler ended without an answer ({0})")]
+    #[error("the compiler ended without a result ({0})")]
     Crashed(String),
     /// The compiler refuses it, or the machine failed.
     #[error(transparent)]

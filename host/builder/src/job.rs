@@ -1,7 +1,7 @@
-//! What the two processes say to each other: a job on the child's standard input, messages on its output, a
-//! line of JSON each.
+//! Messages between the two processes: a job on the child's standard input, and messages on its output, one line of
+//! JSON each.
 //!
-//! What comes from the child is not to be believed: it may be under the control of the source that it builds.
+//! Do not trust what the child sends: the source that it builds may control it.
 
 use std::{
     fmt,

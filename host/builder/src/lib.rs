@@ -1,10 +1,9 @@
-//! A JavaScript, TypeScript or Python source to a WebAssembly component, with no Node and no Python on the machine.
+//! Builds a JavaScript, TypeScript or Python source into a WebAssembly component, without Node or Python on the machine.
 //!
-//! A source is somebody else's code, and making a component of it runs its top level, in an engine whose
-//! support has ended. So nothing of it is read or run in this process: each build is a child process of the
-//! same binary, with no environment, no network, a limit on everything that has one, and from the kernel
-//! the right to write its own build folder only. See [`confine`] for what holds the child, and
-//! [`Protections`] for what of it this machine offers.
+//! A source is somebody else's code, and building it runs its top level, in an engine whose support has ended. So this
+//! process reads and runs nothing of it. Each build is a child process of the same binary. It has no environment and no
+//! network, has limits on memory, time, files and threads, and may write only its own build folder. See [`confine`] for
+//! how the child is confined, and [`Protections`] for what this machine offers.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), aih_builder::BuildError> {

@@ -1,4 +1,4 @@
-//! The folder of one child: made for it, measured while it works, and removed whatever is in it.
+//! The folder of one child process: created for it, measured while it works, and removed with all content.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::{BuildError, BuildOptions};
 
-/// A child's folder. It goes away with the last who has it.
+/// A child's folder. It is removed when its last owner is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch(TempDir);
 

@@ -1,7 +1,7 @@
-//! The child process, seen from outside: it is started, watched and ended here.
+//! The child process from the outside: this module starts, watches and ends it.
 //!
-//! A thread for each build, because the kernel takes the end of the thread that started a child for the
-//! death of the parent (`PR_SET_PDEATHSIG`), and tokio's threads may come and go.
+//! Each build has a thread, because the kernel treats the end of the thread that started a child as the death of the
+//! parent (`PR_SET_PDEATHSIG`), and tokio's threads may end at any time.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write as _},

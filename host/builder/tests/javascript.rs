@@ -173,7 +173,7 @@ async fn an_error_says_where_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_import_of_typescript_is_told_with_its_line() {
+async fn an_import_of_typescript_is_reported_with_its_line() {
     let source = "interface Gone {\n    a: string;\n}\n\nimport { pad } from 'left-pad';\n";
     let project = Project::new(&[(
         "plugin.ts",

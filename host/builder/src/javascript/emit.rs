@@ -194,7 +194,9 @@ pub(super) fn rewritten(graph: &Graph, module: &Module, parsed: &Parsed) -> (Str
             }
             None => format!(
                 "Promise.reject(new Error({}))",
-                quote("what is imported has to be written out: there are no files to look in when it runs")
+                quote(
+                    "write the name of the module as a literal: a sandbox has no files in which to look for it"
+                )
             ),
         };
         edits.push((import.whole.clone(), code));

@@ -339,17 +339,17 @@ pub(super) fn missing(position: SourcePosition, name: &str, why: Option<&str>) -
 pub(super) fn node(position: SourcePosition, name: &str) -> BuildError {
     let hint = match name.strip_prefix("node:").unwrap_or(name) {
         "fs" | "fs/promises" => {
-            "it has no file system; keep data in the SDK's `state`, or import a JSON file"
+            "a sandbox has no file system; keep data in the SDK's `state`, or import a JSON file"
         }
         "http" | "https" | "net" | "tls" | "http2" | "dns" | "dgram" => "use `fetch`",
         "crypto" => "use the global `crypto`",
-        "stream" | "zlib" => "use the web's streams, or a package that does without it",
-        "child_process" | "worker_threads" | "cluster" => "it cannot start processes or threads",
-        "os" => "it runs in no operating system",
+        "stream" | "zlib" => "use web streams, or a package that does not need it",
+        "child_process" | "worker_threads" | "cluster" => "a sandbox cannot start processes or threads",
+        "os" => "a sandbox has no operating system",
         _ => "it is part of Node; use a package that runs in browsers or workers",
     };
     let hint = match package_at(&position.file) {
-        Some(package) => format!("{hint}. The package `{package}` needs it: use another"),
+        Some(package) => format!("{hint}. The package `{package}` needs it: use another package"),
         None => hint.to_owned(),
     };
     BuildError::Unsupported {

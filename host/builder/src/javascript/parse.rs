@@ -87,7 +87,7 @@ pub(super) struct Parsed {
     pub(super) metas: Vec<Range>,
     /// What `require("…")` is called with.
     pub(super) requires: BTreeSet<String>,
-    /// Names that it exports, as far as they can be told without running it.
+    /// Names that it exports, as far as they can be found without running it.
     pub(super) exports: BTreeSet<String>,
     /// CommonJS modules whose exports it passes on.
     pub(super) passes_on: BTreeSet<String>,
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn commonjs_is_told_by_what_it_does() {
+    fn commonjs_is_recognised_by_what_it_does() {
         let parsed = read(
             "a.js",
             "const b = require('b'); exports.c = 1; Object.defineProperty(exports, 'd', {}); if (0) module.exports = { e, 'f-g': 1, ...require('h') }; return",

@@ -189,10 +189,11 @@ impl<'a> Inner<'a> {
     /// Where an import of an instance comes from.
     pub(super) fn import(&self, instance: u32, import: &Import<'a>) -> Result<Source<'a>> {
         let Instance::Of { args, .. } = at(&self.instances, instance)? else {
-            return Err(CannotLink::because("it is no instance of a module"));
+            return Err(CannotLink::because("it is not an instance of a module"));
         };
         let from = args.get(import.module);
-        let from = from.ok_or_else(|| CannotLink::because(format!("nobody gives `{}`", import.module)))?;
+        let from =
+            from.ok_or_else(|| CannotLink::because(format!("nothing provides `{}`", import.module)))?;
         self.export(*from, import.name)
     }
 

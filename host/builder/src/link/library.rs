@@ -203,7 +203,7 @@ impl<'a> Library<'a> {
             None => func_type(at(&self.imported_funcs, func)?)?,
         };
         let known = at(&self.types, ty)?.as_ref();
-        known.ok_or_else(|| CannotLink::because("a function's type is none"))
+        known.ok_or_else(|| CannotLink::because("a function has no function type"))
     }
 
     /// The value of one of its own globals, where it begins as a number.
@@ -339,7 +339,7 @@ fn take_all<'a, T: FromReader<'a>>(items: &mut Vec<T>, section: SectionLimited<'
 pub(super) fn func_type(import: &Import<'_>) -> Result<u32> {
     match import.ty {
         TypeRef::Func(ty) => Ok(ty),
-        _ => Err(CannotLink::because("an import is no function")),
+        _ => Err(CannotLink::because("an import is not a function")),
     }
 }
 

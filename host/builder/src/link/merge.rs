@@ -250,7 +250,7 @@ impl<'i, 'a> Merge<'i, 'a> {
                 }
             }
         }
-        Err(CannotLink::because("functions stand for each other in a circle"))
+        Err(CannotLink::because("functions refer to each other in a cycle"))
     }
 
     /// Whether what is behind a trampoline has its type: otherwise a call of it traps, and is to do so.

@@ -75,7 +75,7 @@ const DEPTH: usize = 8;
 /// A component again, with the libraries in it, or in one that it contains, together; `None` when there are none.
 fn rewritten(parser: Parser, data: &[u8], whole: &[u8], depth: usize) -> Result<Option<Component>> {
     if depth > DEPTH {
-        return Err(CannotLink::because("components lie too deep in each other"));
+        return Err(CannotLink::because("components are nested too deep"));
     }
     let sections = sections(parser.clone(), data)?;
     for section in &sections {
@@ -126,7 +126,7 @@ fn sections<'a>(mut parser: Parser, mut data: &'a [u8]) -> Result<Vec<Payload<'a
             encoding: wasmparser::Encoding::Component,
             ..
         }) => Ok(sections),
-        _ => Err(CannotLink::because("it is no component")),
+        _ => Err(CannotLink::because("it is not a component")),
     }
 }
 

@@ -263,12 +263,12 @@ fn a_global_that_another_module_changes_is_no_constant() {
 }
 
 #[test]
-fn what_is_no_component_with_libraries_is_told() {
+fn a_component_without_libraries_is_reported() {
     assert_eq!(
         apart(&component("(component (core module))")),
         "it has no libraries"
     );
-    assert_eq!(apart(&component("(module)")), "it is no component");
+    assert_eq!(apart(&component("(module)")), "it is not a component");
     assert!(together(b"").is_err());
     assert!(together(b"\0asm").is_err());
     let whole = component(LINKED);

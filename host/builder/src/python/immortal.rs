@@ -1,9 +1,9 @@
-//! The objects of a snapshot become immortal.
+//! Makes the objects of a snapshot immortal.
 //!
-//! A sandbox begins with some ten thousand objects, and a call touches hundreds of them, if only to count that it
-//! refers to them: each page with such a count is then copied by the kernel. Nothing of the snapshot needs to
-//! be freed before its sandbox is, so its objects get the count of immortal ones, which Python leaves alone
-//! ([PEP 683](https://peps.python.org/pep-0683/)). Only these counts are changed, in place.
+//! A sandbox begins with about ten thousand objects, and a call touches hundreds of them, if only to count a
+//! reference. The kernel then copies each page with such a count. No object of the snapshot needs to be freed before
+//! its sandbox is, so its objects get the count of immortal objects, which Python does not change ([PEP
+//! 683](https://peps.python.org/pep-0683/)). Only these counts change, in place.
 
 use std::ops::Range;
 

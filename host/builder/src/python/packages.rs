@@ -1,4 +1,4 @@
-//! Where installed packages are, and what is in them: folders that pip has filled, and wheels.
+//! Finds installed packages and reads them: folders that pip has filled, and wheels.
 
 use std::{
     fs,

@@ -1,8 +1,8 @@
-//! Which modules a source can reach.
+//! Finds the modules that a source can reach.
 //!
-//! A module counts as reached when its name stands anywhere in a file that is reached, as an import or in any
-//! other way. That is more than what is imported, and never less, imports by name included: what is not copied
-//! cannot be found later.
+//! A module counts as reachable if its name occurs anywhere in a reachable file, as an import or otherwise. That finds
+//! more than what is imported, and never less. Imports by name are included. A module that is not copied cannot be
+//! found later.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
