@@ -13,7 +13,7 @@ use aih_redact as redact;
 pub struct ErrorCode(pub i64);
 
 impl ErrorCode {
-    /// The text was no JSON.
+    /// The text was not JSON.
     pub const PARSE_ERROR: Self = Self(-32700);
     /// JSON, but no JSON-RPC request.
     pub const INVALID_REQUEST: Self = Self(-32600);

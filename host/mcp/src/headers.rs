@@ -53,7 +53,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Str
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(format!("{name} stands twice"));
+        return Err(format!("{name} is given twice"));
     }
     value
         .to_str()

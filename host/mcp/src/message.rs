@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_told_apart() {
+    fn what_is_not_a_message_is_distinguished() {
         assert!(matches!(parse("{"), Err(ParseError::Json(_))));
         for text in [
             "[]",

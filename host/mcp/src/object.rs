@@ -19,7 +19,7 @@ impl<'a> RawObject<'a> {
     /// Splits `json` into its fields.
     ///
     /// # Errors
-    /// When `json` is no object.
+    /// When `json` is not an object.
     pub fn parse(json: &'a RawJson) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json.bytes())
     }

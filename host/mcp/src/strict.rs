@@ -1,7 +1,7 @@
 //! Whether a message of a client has one reading only.
 //!
 //! Who may what is decided on parsed values: by the hub's permissions, by hooks, and by the server in the end. Parsers
-//! differ in what they make of a member that stands twice, of a name in other letters (`Name`), of half a
+//! differ in what they make of a member that is given twice, of a name in other letters (`Name`), of half a
 //! surrogate pair, and of a number beyond the range of a double. So that all who decide see the same call, a
 //! message with such a thing is refused before anybody reads it. What remains is I-JSON (RFC 7493, sections 2.1 to
 //! 2.3), save that numbers may have more digits than a double keeps.
@@ -327,7 +327,7 @@ impl<'t> Scan<'t> {
         }
         let cut = name.floor_char_boundary(100);
         let shown = serde_json::Value::from(name.get(..cut).unwrap_or_default());
-        Err(format!("the member {shown} stands twice in one object"))
+        Err(format!("the member {shown} is given twice in one object"))
     }
 }
 

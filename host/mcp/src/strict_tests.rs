@@ -290,7 +290,7 @@ proptest! {
 }
 
 #[test]
-fn methods_that_the_hub_knows_are_told_apart() {
+fn methods_that_the_hub_knows_are_distinguished() {
     assert!(method::is_known(method::TOOLS_CALL) && method::is_known("tasks/get"));
     assert!(!method::is_known("acme/x"));
     for fine in ["acme/x", "tools/call2", "x-$.y:z"] {

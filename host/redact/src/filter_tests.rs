@@ -152,7 +152,7 @@ fn json_stays_json() {
         ),
         (r#"{"t":"is 12345678!"}"#, r#"{"t":"is [redacted]!"}"#),
         (r#"{"12345678":1}"#, r#"{"[redacted]":1}"#),
-        // The structure of an answer is no string.
+        // The structure of an answer is not a string.
         (r#"{"a":"b","c":1}"#, r#"{"a":"b","c":1}"#),
         (r#"{"t":"{\"a\":\"b\",\"c\":1}"}"#, r#"{"t":"[redacted]:1}"}"#),
         (r#"{"t":"say \"hi\" {\"a\":1}"}"#, r#"{"t":"[redacted]"}"#),

@@ -81,7 +81,7 @@ impl Redactor {
     fn filters(&self) -> arc_swap::Guard<std::sync::Arc<Filters>> {
         if self.stale.load(Ordering::Acquire) {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever waited for the lock finds it done.
+            // A thread that waited for the lock finds it done.
             if self.stale.load(Ordering::Acquire) {
                 let to = |least: Reach| {
                     let texts = known.texts.iter().filter(move |(_, reach)| **reach >= least);

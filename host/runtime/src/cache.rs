@@ -2,7 +2,7 @@
 //!
 //! Loading one is running native code, so a file counts only with the mark of this hub over the component, the engine
 //! and the code, with a key that lies beside the folder and that no component can reach. A file that was put there by
-//! hand, damaged, or exchanged with another one is compiled anew.
+//! hand, damaged, or exchanged with another one is compiled again.
 
 use std::{
     fs,
@@ -74,7 +74,7 @@ impl CompileCache {
                 tracing::warn!(
                     target: "aih::plugin",
                     file = %file.display(),
-                    "a compiled component is not used and made anew: {why}"
+                    "a component in the code cache cannot be used and is compiled again: {why}"
                 );
                 None
             }))
@@ -102,7 +102,7 @@ impl CompileCache {
                 tracing::warn!(
                     target: "aih::plugin",
                     file = %file.display(),
-                    "a compiled component cannot be kept: {error}"
+                    "a compiled component cannot be stored: {error}"
                 );
             }
         }
@@ -142,7 +142,7 @@ impl CacheFolder {
     }
 }
 
-/// Says what a file is that is no component.
+/// Says what a file is that is not a component.
 fn check_kind(wasm: &[u8]) -> Result<(), LoadError> {
     let fault = |text: &str| Err(LoadError::NotAComponent(text.to_owned()));
     match wasm.get(..8) {

@@ -121,7 +121,7 @@ impl Runtime {
             Err(error) => {
                 tracing::warn!(
                     target: "aih::plugin",
-                    "the address space of this machine does not allow a pool of sandboxes, calls of plugins will be slower: {error:#}"
+                    "the address space of this machine does not allow a pool of sandboxes, so calls of plugins are slower: {error:#}"
                 );
                 (engine(None).map_err(fault)?, Allocation::OnDemand)
             }
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_told() {
+    fn what_is_not_a_component_is_reported() {
         let error = precompile(b"\0asm\x0d\0\x01\0rest").unwrap_err();
         assert!(!error.to_string().is_empty());
     }

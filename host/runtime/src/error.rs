@@ -1,4 +1,4 @@
-//! What can go wrong with a component, and what the operator or the caller can do about it.
+//! Errors of components, with what the operator or the caller can do about them.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum LoadError {
     #[error("the runtime of components cannot be set up")]
     Engine(#[source] BoxError),
     /// A thread that did part of the work panicked or was cut off.
-    #[error("the work on the component was cut off")]
+    #[error("the work on the component was interrupted")]
     CutOff(#[source] tokio::task::JoinError),
     /// Its list of tools is wrong.
     #[error("list-tools: {0}")]

@@ -1,11 +1,11 @@
-//! What a call leaves for the moment when its thread has nothing else to do: its sandbox is taken down, and the next one is
-//! made.
+//! Work that a call leaves until its thread has nothing else to do: it takes the call's sandbox down and makes the
+//! next one.
 //!
-//! An answer goes out before either, so both cost time that nobody waits for. They stay on the call's own thread: there the
-//! pages of the sandbox are in the processor's cache, and a change of the address space interrupts no other processor.
+//! The answer goes out before, so nobody waits for this work. It stays on the thread of the call: there the pages of
+//! the sandbox are in the processor's cache, and a change of the address space interrupts no other processor.
 //!
-//! A thread says with [`attend`] that it calls [`tidy`] whenever it goes to sleep. On all others nothing is left for later.
-//! A thread that never sleeps leaves one thing at most: whoever leaves the next one does it first.
+//! A thread calls [`attend`] to declare that it calls [`tidy`] whenever it goes to sleep. On all other threads no work
+//! is left for later. A thread that never sleeps leaves one piece of work at most: the next call does it first.
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,4 +1,4 @@
-//! What a component is, from its type alone: nothing of it runs.
+//! Reads from a component's type what it is. Nothing of the component runs.
 
 use wasmtime::{
     Engine,
@@ -21,7 +21,7 @@ pub struct Inspection {
 /// Reads a component.
 ///
 /// # Errors
-/// It is no component, or the compiler refuses it.
+/// It is not a component, or the compiler refuses it.
 pub async fn inspect(runtime: &crate::Runtime, wasm: Vec<u8>) -> Result<Inspection, LoadError> {
     let component = runtime.inner.component(wasm).await?;
     Ok(read(&component, &runtime.inner.engine))
@@ -86,10 +86,10 @@ pub(crate) fn check(component: &Component, engine: &Engine, world: World) -> Res
             (None, Some(World::Hook)) => fault("it is a hook: list it under `hooks`".to_owned()),
             (None, Some(World::Plugin)) => fault("it is a plugin: list it under `plugins`".to_owned()),
             (None, None) if found.exports.is_empty() => {
-                fault(format!("it exports nothing, and has to export {interface}@1.0.0"))
+                fault(format!("it exports nothing, and must export {interface}@1.0.0"))
             }
             (None, None) => fault(format!(
-                "it exports {}, and has to export {interface}@1.0.0",
+                "it exports {}, and must export {interface}@1.0.0",
                 found.exports.join(", ")
             )),
         };

@@ -1,10 +1,9 @@
-//! The time of one call: how much of it the guest used, and how much it waited for its turn.
+//! The time of one call: how much of it the guest used, and how long it waited for its turn.
 //!
-//! A call waits for its turn while it has no place, while the pool has no memory for it, and while other guests have the
-//! processors. Where the caller gives patience for that ([`Context::patience`](crate::Context::patience)), such waits
-//! are no part of the guest's time: a guest that got no turn did nothing wrong. What a guest uses is then the
-//! processor's time of the thread that runs it, and the time for which it waits for the host. Without patience its time
-//! is the time of the clock on the wall.
+//! A call waits for its turn while it has no permit, while the pool has no memory for it, and while other guests have
+//! the processors. If the caller gives patience for that ([`Context::patience`](crate::Context::patience)), such waits
+//! do not count as the guest's time. The guest's time is then the processor time of the thread that runs it, plus the
+//! time for which it waits for the host. Without patience it is wall-clock time.
 
 use std::{
     pin::pin,

@@ -1,4 +1,4 @@
-//! Streams of files in folders that can be written: what they write is counted, and what they hold open as well.
+//! Streams of files in writable folders. They count what they write, and hold their file open.
 
 use std::{fs::File, io, mem, sync::Arc};
 
@@ -94,7 +94,7 @@ impl Output {
         };
     }
 
-    /// A failure is told once; the stream is closed then.
+    /// A failure is reported once; the stream is closed then.
     fn check(&mut self) -> StreamResult<()> {
         match mem::replace(&mut self.state, State::Closed) {
             State::Failed(error) => Err(StreamError::LastOperationFailed(error.into())),

@@ -1,5 +1,5 @@
-//! Whether what a plugin lists can be offered. One tool that a strict client cannot read makes it drop the list of
-//! all servers, so what is wrong is told here.
+//! Checks the tools that a plugin lists. A strict client that cannot read one tool drops the list of all servers, so
+//! this module reports what is wrong.
 
 use std::collections::HashSet;
 
@@ -41,7 +41,7 @@ fn check_all(tools: &[Tool]) -> Result<(), String> {
         if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
             let shown: String = name.chars().take(128).collect();
             return Err(format!(
-                "`{}` is no name of a tool: 1 to 128 letters, digits, `_`, `-` or `.`",
+                "`{}` cannot be the name of a tool: use 1 to 128 letters, digits, `_`, `-` or `.`",
                 shown.escape_debug()
             ));
         }
@@ -72,8 +72,8 @@ fn size(tool: &Tool) -> usize {
 fn object(text: &str, part: &str, name: &str) -> Result<Map<String, Value>, String> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(format!("the {part} of `{name}` is no JSON object")),
-        Err(error) => Err(format!("the {part} of `{name}` is no JSON: {error}")),
+        Ok(_) => Err(format!("the {part} of `{name}` is not a JSON object")),
+        Err(error) => Err(format!("the {part} of `{name}` is not JSON: {error}")),
     }
 }
 
@@ -91,12 +91,12 @@ fn schema(text: &str, part: &str, name: &str) -> Result<(), String> {
     let properties = match schema.get("properties") {
         None => return Ok(()),
         Some(Value::Object(properties)) => properties,
-        Some(_) => return Err(format!("`properties` in the {part} of `{name}` is no object")),
+        Some(_) => return Err(format!("`properties` in the {part} of `{name}` is not an object")),
     };
     match properties.iter().find(|(_, schema)| !schema.is_object()) {
         None => Ok(()),
         Some((key, _)) => Err(format!(
-            "the property `{}` in the {part} of `{name}` is no object; `{{}}` allows any value",
+            "the property `{}` in the {part} of `{name}` is not an object; `{{}}` allows any value",
             key.escape_debug()
         )),
     }
@@ -109,7 +109,7 @@ fn annotations(annotations: &Map<String, Value>, name: &str) -> Result<(), Strin
         }
     }
     if annotations.get("title").is_some_and(|title| !title.is_string()) {
-        return Err(format!("the annotation `title` of `{name}` is no text"));
+        return Err(format!("the annotation `title` of `{name}` is not a text"));
     }
     Ok(())
 }

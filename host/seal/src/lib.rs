@@ -2,7 +2,7 @@
 //!
 //! What lies in a cache is run, so a file counts only with a mark beside it: a keyed hash over the content and over
 //! what the content belongs to. A file that was put there by hand, that was damaged, or that belongs to something else
-//! has no such mark, and the cache makes it anew.
+//! has no such mark, and the cache makes it again.
 
 use std::{
     fmt, fs,
@@ -40,7 +40,7 @@ impl Seal {
                 tracing::warn!(
                     target: "aih::cache",
                     file = %file.display(),
-                    "the key of a cache cannot be used and is made anew, and so is what is in the cache: {error}"
+                    "the key of a cache cannot be used; the hub makes a new key and fills the cache again: {error}"
                 );
             }
         }
@@ -54,7 +54,7 @@ impl Seal {
                 tracing::warn!(
                     target: "aih::cache",
                     file = %file.display(),
-                    "the key of a cache cannot be kept, so the next start makes everything anew: {error}"
+                    "the key of a cache cannot be stored, so the next start fills the cache again: {error}"
                 );
             }
         }
@@ -97,7 +97,7 @@ impl Seal {
         let expected = blake3::Hash::from_hex(mark.trim()).map_err(|error| error.to_string())?;
         // Compared in constant time by the library.
         if hasher.finalize() != expected {
-            return Err("its mark is not this hub's, or is of something else".to_owned());
+            return Err("its mark is not from this hub, or belongs to another file".to_owned());
         }
         Ok(true)
     }

@@ -138,7 +138,7 @@ impl Database {
             .await
             .map_err(StoreError::from)?;
         if mode != "wal" {
-            tracing::warn!(target: "aih::store", "{} has no write-ahead log here (mode {mode}): slower", path.display());
+            tracing::warn!(target: "aih::store", "the database {} cannot use a write-ahead log here (mode {mode}) and is slower", path.display());
         }
         migrate(&mut connection).await?;
         make_shrinkable(&mut connection, path).await?;
@@ -223,7 +223,7 @@ async fn make_shrinkable(connection: &mut AnyConnection, path: &Path) -> Result<
     if mode == INCREMENTAL {
         return Ok(());
     }
-    tracing::info!(target: "aih::store", "{} is rewritten once, so that it can shrink from now on", path.display());
+    tracing::info!(target: "aih::store", "the database {} is rewritten once, so that it can shrink from now on", path.display());
     let rewritten = async {
         connection.execute(SHRINKS).await?;
         connection.execute("VACUUM").await?;
@@ -231,7 +231,7 @@ async fn make_shrinkable(connection: &mut AnyConnection, path: &Path) -> Result<
     };
     if let Err(error) = rewritten.await {
         let error = StoreError::from(error);
-        tracing::warn!(target: "aih::store", "{} cannot be rewritten, and does not shrink until the next start: {error}", path.display());
+        tracing::warn!(target: "aih::store", "the database {} cannot be rewritten, and does not shrink until the next start: {error}", path.display());
     }
     Ok(())
 }
@@ -323,7 +323,7 @@ impl StoreLocation {
             return Err(bad(if scheme.starts_with("postgres") {
                 OpenErrorKind::Unsupported
             } else {
-                OpenErrorKind::Url("it is no URL of a store")
+                OpenErrorKind::Url("it is not the URL of a store")
             }));
         };
         let rest = rest.strip_prefix("//").unwrap_or(rest);

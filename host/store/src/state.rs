@@ -1,4 +1,4 @@
-//! Key-value state of plugins and hooks: what stands behind the interface `state` of `wit/deps/host.wit`.
+//! Key-value state of plugins and hooks, for the interface `state` of `wit/deps/host.wit`.
 //!
 //! Each owner sees its own keys only. A version is counted for each owner over all its keys and goes up with
 //! every write, so a key that was removed and written again never has a version that it had before: compare
@@ -117,7 +117,7 @@ impl PluginState {
 
     /// Writes a value and answers its new version. `expect` is the version that the key must have, 0 for none;
     /// without it the value is written over whatever is there. `quota` is what all entries of the owner may
-    /// take, in bytes, each with [`ENTRY_OVERHEAD`]. A conflict is told before a quota.
+    /// take, in bytes, each with [`ENTRY_OVERHEAD`]. A conflict is reported before a quota.
     ///
     /// # Errors
     /// See [`StateError`]; nothing was written then.

@@ -170,7 +170,7 @@ async fn a_schema_of_another_program_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_passes() {
+async fn a_full_disk_is_reported_and_passes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open("sqlite://s.db", dir.path()).await.unwrap();
     // As many pages as there are: what a full disk looks like to the database.

@@ -1,11 +1,11 @@
 //! Where guests run.
 //!
-//! A guest begins on the thread of the async runtime that its call came in on: most guests are done within
+//! A guest begins on the thread of the async runtime that its call came in on, because most guests end within
 //! microseconds, and a hand-over would cost as much. A guest that computes for longer than [`INLINE`], or that takes
-//! more memory than [`INLINE_MEMORY`], goes on on a *compute thread*, and the next call of the same tool begins there.
-//! There is one compute thread for each processor. Guests take turns on them (see [`queue`]), and the operating system
-//! gives these threads less weight than the threads of the async runtime, so that sockets and timers are served at
-//! once, however much guests compute.
+//! more memory than [`INLINE_MEMORY`], moves to a *compute thread*, and the next call of the same tool begins there.
+//! There is one compute thread for each processor. Guests take turns on them (see [`queue`]). The operating system
+//! gives these threads less weight than the threads of the async runtime, so sockets and timers are served at once,
+//! however much guests compute.
 
 mod queue;
 

@@ -1,7 +1,7 @@
 //! The queue of the compute threads.
 //!
-//! Guests that have computed little go first, three turns of four; within each of both groups callers take turns, so that
-//! many guests of one caller get no more together than one guest of another.
+//! Guests that have computed little get three turns of four. Within both groups, callers take turns, so that many
+//! guests of one caller get no more time together than one guest of another caller.
 
 use std::{
     collections::VecDeque,
@@ -231,7 +231,7 @@ impl Queue {
                 let _running = self.clock.running();
                 let _computing = Computing::new(&self.computing);
                 let _turn = Turn::begin(slice, Instant::now(), ThreadKind::Compute);
-                // A panic of the guest goes to whoever awaits it (`propagate_panic`).
+                // A panic of the guest goes to the task that awaits it (`propagate_panic`).
                 guest.run();
             }
         }

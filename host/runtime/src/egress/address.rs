@@ -1,4 +1,4 @@
-//! Which addresses are public: the only ones that a name may lead to.
+//! Which addresses are public. A name may resolve only to these.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
 //! Name to connection: resolve, keep the addresses that are allowed, dial only those.
 //!
-//! The check stands between the resolver and the socket, so a name that resolves differently a moment later
+//! The check is between the resolver and the socket, so a name that resolves differently a moment later
 //! (DNS rebinding) is checked as it is dialled.
 
 use std::{
@@ -34,7 +34,7 @@ pub(super) enum ConnectError {
     #[error("`{0}` cannot be resolved: {1}")]
     Resolve(String, io::Error),
     #[error(
-        "`{host}` resolves to {address}, which is no public address; grants.http allows it only by its address"
+        "`{host}` resolves to {address}, which is not a public address; grants.http allows it only by its address"
     )]
     NotPublic { host: String, address: IpAddr },
     #[error("cannot connect to `{0}`: {1}")]

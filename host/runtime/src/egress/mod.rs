@@ -120,7 +120,7 @@ impl Egress {
         let manual = headers.remove(MANUAL).is_some();
         let mut sent = Sent {
             method: Method::from_bytes(request.method.as_bytes())
-                .map_err(|_| HttpError::Invalid(format!("`{}` is no method", request.method)))?,
+                .map_err(|_| HttpError::Invalid(format!("`{}` is not a method", request.method)))?,
             url: parse_url(&request.url)?,
             headers,
             body: Bytes::from(request.body.unwrap_or_default()),
@@ -157,12 +157,12 @@ fn guest_headers(headers: &[(String, String)]) -> Result<HeaderMap, HttpError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| HttpError::Invalid(format!("`{name}` is no header name")))?;
+            .map_err(|_| HttpError::Invalid(format!("`{name}` is not a header name")))?;
         if is_forbidden(&name) {
             continue;
         }
         let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| HttpError::Invalid(format!("the value of `{name}` is no header value")))?;
+            .map_err(|_| HttpError::Invalid(format!("the value of `{name}` is not a header value")))?;
         map.append(name, value);
     }
     Ok(map)

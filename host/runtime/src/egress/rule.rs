@@ -64,7 +64,7 @@ impl FromStr for Rule {
         if rest.contains(['/', '?', '#', '@', '\\']) {
             return Err(fault("is more than scheme, host and port"));
         }
-        // A `*` is no character of a host name; a letter stands in for it while the URL is parsed.
+        // A `*` is not a character of a host name; a letter stands in for it while the URL is parsed.
         let starred = rest.contains('*');
         if starred && rest.contains(STAND_IN) {
             return Err(fault("the host cannot be read"));

@@ -1,4 +1,4 @@
-//! `wasi:http/outgoing-handler` by the rules of [`Egress`]. Redirects are the guest's own: each is a request.
+//! `wasi:http/outgoing-handler` by the rules of [`Egress`]. The guest follows redirects itself: each one is a request.
 
 use std::{future::Future, time::Duration};
 

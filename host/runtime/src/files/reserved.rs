@@ -115,7 +115,7 @@ impl Reserved {
         let opened_id = opened
             .metadata()
             .map(|found| (found.dev(), found.ino()))
-            .map_err(|error| format!("the folder cannot be looked at: {error}"))?;
+            .map_err(|error| format!("the folder cannot be checked: {error}"))?;
         if resolved.id != Some(opened_id) {
             return Err("the folder was replaced while it was opened; try again".to_owned());
         }

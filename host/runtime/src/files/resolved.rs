@@ -1,4 +1,4 @@
-//! Where a path leads: its real name, every symbolic link on the way, and what the kernel calls it.
+//! Resolves a path: its real name, every symbolic link on the way, and its device and inode.
 
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -33,7 +33,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// What a folder holds. Shared by all components that are granted it.
 pub(crate) struct Usage {
     root: File,
-    /// Whoever changes something holds it, to its end.
+    /// Held for the whole time of each change.
     turn: Arc<tokio::sync::Mutex<()>>,
     counts: Mutex<Counts>,
 }

@@ -1,4 +1,4 @@
-//! Everything in a folder, however deep: with one open descriptor at a time, and without following any link.
+//! Walks through a folder of any depth, with one open descriptor at a time, and without following links.
 
 use std::{ffi::CString, fs::File, io, os::fd::OwnedFd};
 

@@ -3,7 +3,7 @@
 //! Every event runs at least once: it is in the store before [`Queue::push`] answers, and it leaves only by
 //! [`Queue::done`], or for the list of dead ones. Who claims an event gets a lease; when that ends without a
 //! word, as after a kill, the event is claimed again. Its id stays the same, so that a receiver can leave out
-//! what it has seen. Nothing is dropped in silence: a full queue is an error to whoever pushes.
+//! what it has seen. Nothing is dropped in silence: a full queue is an error for the caller of push.
 
 mod event;
 mod statements;
@@ -182,7 +182,7 @@ impl Queue {
             .fetch_all(self.database.writer())
             .await?;
         let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
-        // The order in which rows are returned is no promise.
+        // The order in which rows are returned is not a promise.
         events.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(events)
     }

@@ -117,7 +117,7 @@ impl Writer {
                     Ok(outcomes) => outcomes.get(index).cloned().unwrap_or(Ok(0)),
                     Err(error) => Err(error.clone().into()),
                 };
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = reply.send(outcome);
             }
         }
