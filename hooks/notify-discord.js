@@ -33,9 +33,9 @@ function webhook() {
     if (error.code === "not-set") return undefined;
     throw error;
   }
-  if (!URL.canParse(secret)) throw new Error("DISCORD_WEBHOOK_URL is no address");
+  if (!URL.canParse(secret)) throw new Error("DISCORD_WEBHOOK_URL is not an address");
   const given = new URL(secret);
-  if (!/^\/api(\/v\d+)?\/webhooks\/\d+\/[\w-]+$/.test(given.pathname)) throw new Error("DISCORD_WEBHOOK_URL is no address of a Discord webhook");
+  if (!/^\/api(\/v\d+)?\/webhooks\/\d+\/[\w-]+$/.test(given.pathname)) throw new Error("DISCORD_WEBHOOK_URL is not the address of a Discord webhook");
   const url = new URL(given.pathname + given.search, host.config.get("base", "https://discord.com"));
   // Discord answers when the message is stored, not when it was received.
   url.searchParams.set("wait", "true");

@@ -15,11 +15,11 @@ function want(condition, message) {
 export function defineTool(definition) {
   want(definition !== null && typeof definition === "object", "defineTool wants { name, description, input, handler }");
   const { name, description, input, output, handler } = definition;
-  want(typeof name === "string" && /^[A-Za-z0-9_.-]{1,64}$/.test(name), `defineTool: ${JSON.stringify(name)} is no name for a tool: 1 to 64 letters, digits, "_", "-" and "."`);
+  want(typeof name === "string" && /^[A-Za-z0-9_.-]{1,64}$/.test(name), `defineTool: ${JSON.stringify(name)} cannot be the name of a tool: use 1 to 64 letters, digits, "_", "-" and "."`);
   want(typeof description === "string" && description.trim() !== "", `defineTool: ${name} has no description, which is what a model chooses it by`);
   want(typeof handler === "function", `defineTool: ${name} has no handler`);
-  want(input === undefined || (input !== null && typeof input === "object" && !Array.isArray(input)), `defineTool: the input of ${name} is no JSON Schema`);
-  want(output === undefined || (output !== null && typeof output === "object" && !Array.isArray(output)), `defineTool: the output of ${name} is no JSON Schema`);
+  want(input === undefined || (input !== null && typeof input === "object" && !Array.isArray(input)), `defineTool: the input of ${name} is not a JSON Schema`);
+  want(output === undefined || (output !== null && typeof output === "object" && !Array.isArray(output)), `defineTool: the output of ${name} is not a JSON Schema`);
   const schema = input ?? { type: "object", properties: {}, additionalProperties: false };
   want(schema.type === undefined || schema.type === "object", `defineTool: the input of ${name} must be of type "object"`);
   want(!tools.has(name) || tools.get(name).handler === handler, `defineTool: ${name} is defined twice`);

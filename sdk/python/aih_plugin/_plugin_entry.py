@@ -70,7 +70,7 @@ def _call(call: Any) -> Any:
     try:
         arguments = json.loads(call.arguments_json or "{}")
     except ValueError as error:
-        raise InvalidArguments(f"the arguments are no JSON: {error}") from None
+        raise InvalidArguments(f"the arguments are not JSON: {error}") from None
     args, kwargs = tool.load({} if arguments is None else arguments)
     del arguments
     output = _content.to_output(_run.invoke(tool.function, args, kwargs))

@@ -33,7 +33,7 @@ class Tool:
     positional: tuple[str, ...]
 
     def load(self, arguments: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Checks and converts the arguments of a call. All problems are told at once."""
+        """Checks and converts the arguments of a call. It reports all problems at once."""
         problems = _shapes.Problems()
         values: dict[str, Any] | None = self.arguments.load(arguments, "", problems)
         if problems or values is None:
@@ -98,7 +98,7 @@ def _register(function: F, name: str | None, title: str | None, description: str
         raise TypeError(f"@tool is for functions, not for {function!r}")
     name = name or function.__name__
     if not _NAME.match(name):
-        raise ValueError(f"@tool: {name!r} is no name of a tool: 1 to 48 of A-Z a-z 0-9 _ and - are")
+        raise ValueError(f"@tool: {name!r} cannot be the name of a tool: use 1 to 48 of A-Z a-z 0-9 _ and -")
     if name in registry and registry[name].function.__code__ is not getattr(function, "__code__", None):
         raise ValueError(f"@tool: two tools are called {name!r}")
     doc = _docs.parse(inspect.getdoc(function))

@@ -37,7 +37,7 @@ _current: Context | None = None
 def current() -> Context:
     """The call that is going on. A `RuntimeError` outside one."""
     if _current is None:
-        raise RuntimeError("there is no call: the context is there within a tool or a hook only")
+        raise RuntimeError("there is no call: use the context only inside of a tool or a hook")
     return _current
 
 

@@ -44,7 +44,7 @@ class Tools(Base):
         for given, expected in [
             ({"a": "x", "b": -1}, 'a: expected an integer, got the string "x"; b: must be at least 0, got -1'),
             ({}, "a: is missing"), ({"a": 1, "c": 2}, "c: is not known; known are a, b"),
-            ("[", "the arguments are no JSON"), ("[]", "arguments: expected an object, got an array"),
+            ("[", "the arguments are not JSON"), ("[]", "arguments: expected an object, got an array"),
         ]:
             with self.subTest(given=given), self.assertRaises(testing.CallFailed) as caught:
                 self.host().call("add", given)
@@ -121,7 +121,7 @@ class Tools(Base):
         self.assertNotEqual(random.random(), expected)
 
     def test_names(self) -> None:
-        with self.assertRaisesRegex(ValueError, "no name of a tool"):
+        with self.assertRaisesRegex(ValueError, "cannot be the name of a tool"):
             tool("a b")(lambda: None)
         with self.assertRaisesRegex(ValueError, "two tools"):
             tool("add")(lambda: None)

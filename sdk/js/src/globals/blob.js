@@ -120,7 +120,7 @@ function find(bytes, wanted, from) {
 /** The form in a `multipart/form-data` body. Throws where it is malformed. */
 export function decodeMultipart(bytes, boundary) {
   const form = new FormData();
-  const wrong = () => new TypeError("The body is no valid multipart/form-data");
+  const wrong = () => new TypeError("The body is not valid multipart/form-data");
   const rule = utf8Encode(`--${boundary}`);
   let at = find(bytes, rule, 0);
   if (at < 0) throw wrong();

@@ -57,7 +57,7 @@ class CryptoKey {
 }
 
 function wantKey(key, usage) {
-  if (!(key instanceof CryptoKey)) throw new TypeError("The key is no CryptoKey");
+  if (!(key instanceof CryptoKey)) throw new TypeError("The key is not a CryptoKey");
   if (!key.usages.includes(usage)) throw new DOMException(`The key is not for "${usage}"`, "InvalidAccessError");
   return { hash: hashNamed(key.algorithm.hash.name), bytes: CryptoKey.bytes(key) };
 }

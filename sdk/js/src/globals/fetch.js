@@ -59,7 +59,7 @@ class Body {
       return form;
     }
     const boundary = /^multipart\/form-data\b.*?;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(type);
-    if (boundary === null) throw new TypeError("The body's content type is no form");
+    if (boundary === null) throw new TypeError("The body's content type is not a form");
     return decodeMultipart(bytes, boundary[1] ?? boundary[2]);
   }
   _cloneBody(into) {
@@ -94,9 +94,9 @@ export class Request extends Body {
     this.#method = /^(delete|get|head|options|post|put)$/i.test(method) ? method.toUpperCase() : method;
     this.#headers = new Headers(init?.headers ?? from?.headers);
     this.#redirect = init?.redirect ?? from?.redirect ?? "follow";
-    if (!["follow", "manual", "error"].includes(this.#redirect)) throw new TypeError(`Request: "${this.#redirect}" is no redirect mode`);
+    if (!["follow", "manual", "error"].includes(this.#redirect)) throw new TypeError(`Request: "${this.#redirect}" is not a redirect mode`);
     const signal = init?.signal === undefined ? from?.signal : init.signal;
-    if (signal !== undefined && signal !== null && !(signal instanceof AbortSignal)) throw new TypeError("Request: signal is no AbortSignal");
+    if (signal !== undefined && signal !== null && !(signal instanceof AbortSignal)) throw new TypeError("Request: signal is not an AbortSignal");
     this.#signal = AbortSignal.any(signal ? [signal] : []);
     const given = init?.body;
     if (given !== undefined && given !== null) {

@@ -4,13 +4,13 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 function checkedName(name) {
   const text = String(name);
-  if (!NAME.test(text)) throw new TypeError(`Headers: "${text}" is no valid header name`);
+  if (!NAME.test(text)) throw new TypeError(`Headers: "${text}" is not a valid header name`);
   return text.toLowerCase();
 }
 function checkedValue(value) {
   const text = String(value).replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
   // eslint-disable-next-line no-control-regex
-  if (/[\0\n\r]/.test(text) || /[^\0-\xff]/.test(text)) throw new TypeError(`Headers: "${text}" is no valid header value`);
+  if (/[\0\n\r]/.test(text) || /[^\0-\xff]/.test(text)) throw new TypeError(`Headers: "${text}" is not a valid header value`);
   return text;
 }
 
