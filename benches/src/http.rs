@@ -67,7 +67,7 @@ impl Connection {
     /// Sends a whole request and reads the whole answer; its body is then in [`Self::body`].
     ///
     /// # Errors
-    /// When the connection breaks, or the answer is no delimited HTTP/1.1.
+    /// When the connection breaks, or the answer is not a delimited HTTP/1.1.
     pub async fn exchange(&mut self, request: &[u8]) -> Result<Head> {
         self.stream.write_all(request).await.context("cannot send")?;
         let (head, framing) = self.head().await?;

@@ -116,7 +116,7 @@ impl Program {
     /// Its memory now.
     ///
     /// # Errors
-    /// When it has ended, or this is no Linux.
+    /// When it has ended, or this is not Linux.
     pub fn memory(&self) -> Result<Memory> {
         let id = self
             .child
@@ -140,7 +140,7 @@ impl Program {
     /// CPU time that it has used, user and system together.
     ///
     /// # Errors
-    /// When it has ended, or this is no Linux.
+    /// When it has ended, or this is not Linux.
     pub fn cpu(&self) -> Result<Duration> {
         let id = self
             .child

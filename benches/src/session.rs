@@ -189,7 +189,7 @@ impl Session {
     /// Ends the session at the server, where there is one.
     ///
     /// # Errors
-    /// When the connection breaks. A server may refuse the request (405): that is no error.
+    /// When the connection breaks. A server may refuse the request (405): that is not an error.
     pub async fn close(mut self) -> Result<()> {
         if let Some(session) = &self.session {
             let head = head(&self.endpoint, "DELETE", &[("Mcp-Session-Id", session)]);

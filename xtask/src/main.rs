@@ -194,7 +194,7 @@ fn ci() -> anyhow::Result<()> {
 /// # Errors
 /// A dependency has an advisory.
 fn advisories() -> anyhow::Result<()> {
-    // With the database alone: a machine without it is no fault of the change.
+    // With the database alone: a machine without it is not a fault of the change.
     let fetched = run("database of advisories", cargo().args(["deny", "fetch", "db"]));
     if let Err(error) = fetched {
         step::say(&format!(

@@ -1,9 +1,9 @@
-//! Polls what wakes itself again and again in its task's one turn.
+//! Coalesces the wake-ups that a future sends to itself within one poll.
 //!
-//! The two ends of a hyper connection, its dispatcher and the body or answer that somebody waits for, wake
-//! each other within one task. A task that is woken while it runs goes to the back of tokio's queue, and
-//! another thread is woken to steal it: two system calls and a change of the core, several times a call. Here
-//! such a wake-up only means one more round. Wake-ups from outside pass through.
+//! The two ends of a hyper connection (its dispatcher, and the body or answer that somebody waits for) wake each other
+//! within one task. Without this module, tokio puts a task that is woken while it runs at the end of its queue and
+//! wakes another thread to steal it. That costs two system calls and a change of core, several times a call. With this
+//! module, such a wake-up means one more round of polling. Wake-ups from other tasks pass through.
 
 use std::{
     sync::{
@@ -15,8 +15,8 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-/// How many rounds a turn may have before the runtime gets its own: a task whose budget is spent wakes
-/// itself for ever.
+/// How many rounds a turn may have before the runtime gets its own: a task whose budget is spent
+/// wakes itself without end.
 const ROUNDS: usize = 32;
 
 /// Nobody polls: a wake-up goes to the task.

@@ -1,11 +1,11 @@
-//! The data folder, and who may use it.
+//! The data folder, and which processes may use it.
 //!
-//! One `aih serve` works on a data folder. `aih stdio` may run beside it, as often as clients start it: these processes
-//! share the store, whose writes are transactions. What must be done once for all of them, running background hooks and
-//! keeping schedules, is done by the one that holds [`LeaderElection`]'s lock; `aih serve` goes first.
+//! One `aih serve` uses a data folder. Several `aih stdio` may use it at the same time: these processes share the
+//! store, whose writes are transactions. One process runs the background hooks and the schedules for all of them. It
+//! is the one that holds the lock of [`LeaderElection`]; `aih serve` takes precedence.
 //!
-//! All locks are `flock`s: the kernel gives them back when a process ends, however it ends. They hold on the file systems
-//! of one machine.
+//! All locks are `flock`s. The kernel releases them when a process ends, however it ends. They work on the file
+//! systems of one machine.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -297,7 +297,7 @@ fn lock(file: &File) -> io::Result<LockHolder> {
         Ok(()) => Ok(LockHolder::Mine),
         Err(TryLockError::WouldBlock) => Ok(LockHolder::Others),
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-            tracing::warn!(target: "aih", "the file system of the data folder has no locks; let no second hub use it");
+            tracing::warn!(target: "aih", "the file system of the data folder has no locks; make sure that no second hub uses the folder");
             Ok(LockHolder::NoLocks)
         }
         Err(TryLockError::Error(error)) => Err(error),
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_with_what_to_do() {
+    fn a_full_disk_is_reported_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("data");
         let no_space = || io::Error::from(io::ErrorKind::StorageFull);

@@ -1,4 +1,4 @@
-//! The hub put together: what the configuration names becomes providers, one catalogue, one gateway.
+//! Assembles the hub: makes providers, one catalogue and one gateway from the configuration.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts every provider, in the background: a sick one delays nothing. `folder` is that of [`LoadedConfig::data_dir`].
+    /// Starts every provider, in the background: one that fails delays nothing. `folder` is that of [`LoadedConfig::data_dir`].
     ///
     /// # Errors
     /// Only what concerns the whole hub: no TLS library, or an [`OpenError`](aih_store::OpenError) of the store.
@@ -207,7 +207,7 @@ impl Keys {
         })
     }
 
-    /// Reads the keys for a hub that runs. It makes none: whoever reloads may not be the one who reads the log, in which
+    /// Reads the keys for a hub that runs. It makes none: the person who reloads may not be the one who reads the log, in which
     /// a new key would be shown.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ impl Keys {
         }
         vec![format!(
             "no API key has the permission `{RELOAD}`, so POST /api/v1/reload works for nobody; SIGHUP and a restart still \
-             read the configuration anew"
+             read the configuration again"
         )]
     }
 }

@@ -1,8 +1,8 @@
-//! Bytes that the hub holds for somebody: counted, and bounded for each session, each key and all together.
+//! Memory that the hub holds for clients: counted in bytes, and bounded for each session, each key and in total.
 //!
-//! An [`Account`] is a counter with a limit, mostly below another one. Who wants to hold bytes takes a [`Permit`] from
-//! an account, which takes them from every account above it too, and gives them back when it is dropped. The limits
-//! are numbers of this file: they do not depend on the machine.
+//! An [`Account`] is a counter with a limit, usually below another account. Code that wants to hold bytes takes a
+//! [`Permit`] from an account. The account takes the bytes from every account above it too, and the permit gives them
+//! back when it is dropped. The limits are constants in this file and do not depend on the machine.
 
 use std::{
     collections::HashMap,
@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// There is no room for so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{wanted} bytes find no room: {used} of the {limit} bytes that {whose} may hold are in use")]
+#[error("there is no room for {wanted} bytes: {used} of the {limit} bytes that {whose} may hold are in use")]
 pub struct OutOfBudget {
     /// Whose limit it is.
     pub whose: &'static str,
@@ -337,7 +337,7 @@ pub struct Memory {
     /// Requests with a key, from their first byte to the end of their work.
     pub requests: Accounts<KeyId>,
     /// Requests without a key, while they arrive.
-    pub strangers: Accounts<IpAddr>,
+    pub unauthenticated: Accounts<IpAddr>,
     /// Answers and questions that wait for a client.
     pub answers: Accounts<KeyId>,
     /// Notifications that wait for a client.
@@ -372,7 +372,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             requests: Accounts::new(REQUESTS, "this key", REQUESTS_PER_KEY),
-            strangers: Accounts::new(UNAUTHENTICATED, "this address", UNAUTHENTICATED_PER_ADDRESS),
+            unauthenticated: Accounts::new(UNAUTHENTICATED, "this address", UNAUTHENTICATED_PER_ADDRESS),
             answers: Accounts::new(ANSWERS, "this key", ANSWERS_PER_KEY),
             notes: Accounts::new(NOTES, "this key", NOTES_PER_KEY),
             kept: Accounts::new(KEPT, "this key", KEPT_PER_KEY),

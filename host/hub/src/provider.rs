@@ -1,7 +1,7 @@
-//! What stands behind a name: an upstream MCP, a plugin, or the hub itself. The gateway knows no
-//! difference; it hands a request over with the client's own names and payload and takes the answer.
+//! A provider: what answers a call. It is an upstream MCP, a plugin or the hub itself, and the gateway treats all
+//! three alike. The gateway gives a request to the provider with the provider's own names, and takes the answer.
 //!
-//! A provider never sees exposed names (`{mcp}__{tool}`): the gateway translates before and after.
+//! A provider never sees exposed names (`{mcp}__{tool}`). The gateway translates them before.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Principal;
 
-/// What kind of provider it is; the word that stands in registry answers.
+/// The kind of a provider, as registry answers name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
@@ -67,7 +67,7 @@ pub struct ProviderStatus {
     pub protocol: Option<String>,
     /// Open connections (for stdio: processes).
     pub connections: usize,
-    /// How often it had to be connected anew since the hub started.
+    /// How often the hub connected to it again since the hub started.
     pub restarts: u64,
     /// What is refused for a while, because calls of it ended the server's process several times.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,7 +77,7 @@ pub struct ProviderStatus {
 /// Something whose calls are refused for a while.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
 pub struct ParkedItem {
-    /// The tool's name; other things stand behind their method.
+    /// The name of the tool; of another thing, its method and its name.
     pub name: String,
     /// How long its calls are still refused, in seconds.
     pub seconds: u64,
@@ -251,7 +251,7 @@ pub struct Call {
 pub struct Trail(Vec<Arc<str>>);
 
 impl Trail {
-    /// A call that this many hooks stand behind wakes no hook any more.
+    /// A call that comes from this many nested hooks triggers no further hook.
     const FULL: usize = 2;
 
     /// Their names.
@@ -318,7 +318,7 @@ pub trait Provider: Send + Sync {
     /// How it is.
     fn status(&self) -> ProviderStatus;
 
-    /// Whether its first connection has been made and its lists been read, or has failed: whoever lists now
+    /// Whether its first connection has been made and its lists been read, or has failed: a client that lists now
     /// gets all that there is to get. The hub's own start is the only time to look at it.
     fn settled(&self) -> bool {
         self.status().state != ProviderState::Starting

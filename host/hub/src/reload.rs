@@ -32,11 +32,11 @@ pub struct Reloaded {
     /// The entries of these parts that differ, by part and name.
     #[schema(example = json!(["mcps/stripe"]))]
     pub restart_entries: Vec<String>,
-    /// What is to be looked at in the configuration.
+    /// Warnings about the configuration.
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration anew.
+/// Reads the configuration again.
 pub struct Reloader {
     path: PathBuf,
     /// What the hub was started with, for telling what is different.
@@ -61,7 +61,7 @@ impl Reloader {
         })
     }
 
-    /// Reads the file and swaps what can be swapped. Hooks on `config.reloaded` or `config.rejected` are told.
+    /// Reads the file and swaps what can be swapped. Hooks on `config.reloaded` or `config.rejected` run.
     ///
     /// # Errors
     /// The file's problems: everything stays as it was.

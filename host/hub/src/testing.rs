@@ -1,4 +1,4 @@
-//! What the unit tests of several modules share: callers, clients that hear nothing, a provider that only lists,
+//! What the unit tests of several modules share: callers, clients that ignore everything, a provider that only lists,
 //! and skills, configs and hooks to serve.
 
 use std::{
@@ -43,7 +43,7 @@ pub(crate) fn client(version: ProtocolVersion, permissions: &[&str], peer: Arc<d
     })
 }
 
-/// Hears nothing and answers nothing.
+/// Ignores everything and answers nothing.
 pub(crate) struct SilentPeer;
 
 #[async_trait]

@@ -20,7 +20,7 @@ use std::{
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
 /// Each module with what it may import, and why. From the top down: no module imports one that stands above it, so there
-/// is no circle. What a module imports from the crates `aih_*` is in `Cargo.toml`.
+/// is not a circle. What a module imports from the crates `aih_*` is in `Cargo.toml`.
 const ARROWS: &[(&str, &[(&str, &str)])] = &[
     (
         "cli",

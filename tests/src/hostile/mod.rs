@@ -22,7 +22,7 @@ pub(crate) enum Mode {
     Stateless,
     /// 2026-07-28. Well.
     Modern,
-    /// Every answer is no JSON.
+    /// Every answer is something other than JSON.
     Garbage,
     /// No request is ever answered.
     Silent,

@@ -426,7 +426,7 @@ async fn a_hidden_server_that_is_starting_makes_nobody_wait() {
 }
 
 #[tokio::test]
-async fn nobody_hears_of_what_is_hidden() {
+async fn hidden_things_cause_no_notification() {
     let fixture = Fixture::start().await;
     let hub = start(&fixture).await;
     let admin = hub.legacy().await;

@@ -81,7 +81,7 @@ async fn a_hub_with_few_files_goes_on() {
 
 /// A proxy in front: a thousand connections from one address, each with a key.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_keyed_connections_of_one_address_stay_beside_strangers() {
+async fn a_thousand_keyed_connections_of_one_address_stay() {
     many_files();
     let hub = Start {
         open_files: Some((1_024, 4_096)),

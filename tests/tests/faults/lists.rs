@@ -86,7 +86,7 @@ async fn five_thousand_tools_and_lists_that_are_wrong() {
 }
 
 #[tokio::test]
-async fn a_new_tool_is_heard_of_in_both_eras() {
+async fn a_new_tool_is_notified_in_both_eras() {
     let fixture = Fixture::start().await;
     let hub = all_ways(&fixture, "").await;
     let legacy = Legacy::connect(&hub, "/mcp", KEY).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::health_of;
 
 #[tokio::test]
-async fn servers_that_are_sick_from_the_start_harm_nobody() {
+async fn servers_that_fail_from_the_start_do_not_affect_others() {
     let fixture = Fixture::start().await;
     let url = &fixture.url;
     let with_lists = ["silent-list", "garbage-list"];
@@ -130,7 +130,7 @@ async fn servers_that_are_sick_from_the_start_harm_nobody() {
     };
     tokio::join!(futures::future::join_all(calls), others);
     for name in &sick {
-        // A wrong id is no answer: the hub goes on waiting, as for one that is silent.
+        // A wrong id is not an answer: the hub goes on waiting, as for one that is silent.
         eventually(&format!("health says what is wrong with {name}"), || async {
             let health = health_of(hub, name).await;
             assert_ne!(health["state"], "up", "{health}");

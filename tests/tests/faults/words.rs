@@ -144,7 +144,7 @@ async fn late_words_over_a_shared_session_reach_nobody() {
 }
 
 #[tokio::test]
-async fn a_question_over_a_shared_process_is_put_to_nobody_else() {
+async fn a_question_over_a_shared_process_goes_to_no_other_client() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("record.jsonl");
     let record = ["--record", file.to_str().unwrap()];

@@ -89,7 +89,7 @@ async fn start(config: &str, env: &[(&str, &str)]) -> Hub {
 }
 
 #[tokio::test]
-async fn calls_are_denied_changed_redacted_and_their_errors_told() {
+async fn calls_are_denied_changed_and_redacted_and_their_errors_are_events() {
     let fixture = Fixture::start().await;
     let (receiver, url) = Receiver::default().start().await;
     *receiver.refuse.lock().unwrap() = 1;
@@ -172,7 +172,7 @@ async fn calls_are_denied_changed_redacted_and_their_errors_told() {
 }
 
 #[tokio::test]
-async fn clients_are_told_and_see_what_hooks_want() {
+async fn clients_get_the_context_and_the_lists_that_hooks_make() {
     let fixture = Fixture::start().await;
     let (receiver, url) = Receiver::default().start().await;
     let config = format!(
@@ -369,7 +369,7 @@ async fn hooks_are_run_by_hand_and_from_outside() {
 }
 
 #[tokio::test]
-async fn servers_the_clock_and_the_configuration_are_told_of() {
+async fn servers_the_clock_and_the_configuration_make_events() {
     let fixture = Fixture::start().await;
     let (receiver, url) = Receiver::default().start().await;
     let config = format!(

@@ -126,7 +126,7 @@ fn repository(folder: &Path) {
 }
 
 #[tokio::test]
-async fn clients_are_told_the_context() {
+async fn clients_get_the_context() {
     let folder = tempfile::tempdir().unwrap();
     repository(folder.path());
     let git = real::python_server(

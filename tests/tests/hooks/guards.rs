@@ -186,7 +186,7 @@ async fn a_guard_that_is_off_by_mistake_refuses() {
 }
 
 #[tokio::test]
-async fn a_background_hook_hears_of_a_call_of_any_size() {
+async fn a_background_hook_gets_a_call_of_any_size() {
     const SECRET: &str = "It's a secret";
     let (receiver, url) = Receiver::default().start().await;
     let config = format!(

@@ -140,7 +140,7 @@ db.close()
 ";
 
 #[tokio::test]
-async fn what_finds_no_room_is_told() {
+async fn an_event_that_finds_no_room_is_reported() {
     const SECRET: &str = "It's a secret";
     let config = format!(
         "plugins:\n  - {{ name: echo, file: \"{}\" }}\nhooks:\n{}{}{}",
@@ -171,7 +171,7 @@ async fn what_finds_no_room_is_told() {
     );
     let right = signature(SECRET, "{}");
     for _ in 0..2 {
-        // It was not taken, so the same request again is no repetition.
+        // It was not taken, so the same request again is not a repetition.
         let header = ("x-hub-signature-256", &*right);
         let (status, told) = post(&hub, "/api/v1/hooks/push/webhook", None, &[header], "{}").await;
         assert_eq!(status, 503, "{told}");

@@ -179,9 +179,9 @@ async fn a_package_that_needs_node_is_refused_by_name() {
     write(folder, "package.json", r#"{ "type": "module" }"#);
     for (package, module, why) in [
         // It is an ECMAScript module, and these two are CommonJS.
-        ("open", "node:child_process", "cannot start processes"),
-        ("cross-spawn", "child_process", "cannot start processes"),
-        ("graceful-fs", "fs", "has no file system"),
+        ("open", "node:child_process", "a sandbox cannot start processes"),
+        ("cross-spawn", "child_process", "a sandbox cannot start processes"),
+        ("graceful-fs", "fs", "a sandbox has no file system"),
     ] {
         npm(folder, package);
         let file = format!("{package}.js");
@@ -193,7 +193,7 @@ async fn a_package_that_needs_node_is_refused_by_name() {
         let said = refusal(folder, &file).await;
         for part in [
             format!("error: node_modules/{package}/"),
-            format!("`{module}` cannot be used in a sandbox: it {why}"),
+            format!("`{module}` cannot be used in a sandbox: {why}"),
             format!("The package `{package}` needs it"),
         ] {
             assert!(said.contains(&part), "{part}: {said}");

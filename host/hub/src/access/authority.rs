@@ -1,16 +1,15 @@
-//! The keys that count now. Whoever acts for a key asks when it acts.
+//! The keys that are valid now. Code that acts for a key asks when it acts.
 //!
-//! One [`Authority`] holds the ring of keys. A new ring takes its place whole, by a reload or by whatever else knows the
-//! keys: a key that did not change keeps its [`Principal`], and every other principal of the old ring ends. All
-//! that is done for a key holds its principal, so nothing has to be looked up again: the principal says whether
-//! it is current, and has no permissions once it is not.
+//! One [`Authority`] holds the ring of keys. A reload, or another source of keys, replaces the whole ring. A key that
+//! did not change keeps its [`Principal`], and every other principal of the old ring ends. Everything that is done for
+//! a key holds the principal, so no code has to look the key up again: the principal says whether it is current, and
+//! it has no permissions after it has ended.
 //!
-//! What a principal began ends with it:
+//! Work of a principal ends with it:
 //!
-//! - a request whose body is still on its way or whose answer is being made, and a stream of answers, by
-//!   [`layer`](super::layer);
-//! - sessions, calls that wait for an answer of a person, and conversations, by whoever follows
-//!   [`Authority::changes`].
+//! - [`layer`](super::layer) ends a request whose body still arrives or whose answer is still being made, and a stream
+//!   of answers;
+//! - code that follows [`Authority::changes`] ends sessions, calls that wait for a person's answer, and conversations.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,7 +60,7 @@ impl Authority {
         let _one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = ring.succeed(&self.ring.load());
         self.ring.store(Arc::new(ring));
-        // Only now: whoever is refused because of the end finds the new keys.
+        // Only now: a caller that is refused because of the end finds the new keys.
         ended.iter().for_each(|principal| principal.end());
         if !ended.is_empty() {
             self.changes.send_modify(|n| *n += 1);

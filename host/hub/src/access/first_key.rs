@@ -1,8 +1,8 @@
-//! The key that a hub without any makes for itself at its first start.
+//! The key that a hub without keys makes for itself at its first start.
 //!
-//! `data/keys.json` keeps its name, hash and permissions; the key itself is handed to the caller once,
-//! for printing, and must never be written anywhere by this module. A file that cannot be read stops
-//! the start: making another key in its place would lock out whoever holds the first.
+//! `data/keys.json` holds its name, hash and permissions. The caller gets the key itself once, to print it. This
+//! module must never write the key anywhere. If the file cannot be read, the hub does not start: another key would
+//! lock out the holder of the first.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};

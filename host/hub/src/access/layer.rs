@@ -40,18 +40,18 @@ const LOG_FIELD: usize = 200;
 )]
 pub struct NoAuthError;
 
-/// What the door decides by. Shared by all requests.
+/// What the layer decides by. Shared by all requests.
 pub struct AccessState {
     /// The keys; a reload replaces them.
     pub authority: Arc<Authority>,
     guard: Guard,
     /// Everyone, where no keys are asked for.
     anonymous: Option<Arc<Principal>>,
-    /// Hears of every request that is refused.
+    /// Is called for every request that is refused.
     listener: Option<Listener>,
 }
 
-/// A connection that wants to know whose it is: the listener's own, which this module knows nothing of.
+/// A connection that is told when a request on it has shown a valid key. The listener implements it.
 pub trait Keyed: Send + Sync {
     /// A request on it had a valid key.
     fn note_key(self: Arc<Self>, key: KeyId);
@@ -61,7 +61,7 @@ pub trait Keyed: Send + Sync {
 #[derive(Clone)]
 pub struct KeyedConnection(pub Arc<dyn Keyed>);
 
-/// Hears of a refused request: why, from which address, for which path. Never what was presented. It must not wait.
+/// Is called for a refused request: with the reason, the address and the path. Never what was presented. It must not wait.
 pub type Listener = Box<dyn Fn(&str, Option<IpAddr>, &str) + Send + Sync>;
 
 impl fmt::Debug for AccessState {
@@ -104,7 +104,7 @@ impl AccessState {
         self.guard.admits_address(Some(peer))
     }
 
-    /// A connection of an address that may not connect was closed: one log row, and the listener hears of it.
+    /// A connection of an address that may not connect was closed: it leaves one log row, and the listener is called.
     pub fn refuse_connection(&self, peer: SocketAddr) {
         let refusal = Refusal::from(Rejection::Address);
         tracing::warn!(target: "aih::access", %peer, "refused: {refusal}");

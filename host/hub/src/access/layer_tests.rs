@@ -278,7 +278,7 @@ fn changes(key: &ApiKey) -> Vec<(&'static str, KeyRing, u16)> {
     ]
 }
 
-/// Whether a handler that is dropped was told so.
+/// Reports that a handler was dropped.
 struct DropNotice(tokio::sync::mpsc::UnboundedSender<()>);
 
 impl Drop for DropNotice {

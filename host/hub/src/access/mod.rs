@@ -1,12 +1,12 @@
-//! Who is calling, and may they: keys, permission paths, Host, Origin and address rules.
+//! Authentication and authorization: keys, permission paths, Host, Origin and address rules.
 //!
-//! Every request passes [`layer`] before anything of the gateway or the REST API sees it. This module
-//! knows nothing of MCP, of the catalogue or of files other than `data/keys.json`; it must never log,
-//! print or return a presented key, and must never decide "yes" when it lacks what it needs to decide.
+//! Every request passes [`layer`] before the gateway or the REST API sees it. This module knows nothing of MCP, of the
+//! catalogue or of files other than `data/keys.json`. It must never log, print or return a presented key, and must
+//! never allow a request when it lacks what it needs to decide.
 //!
-//! [`guard`] checks address, Host and Origin, [`key`] the key; [`authority`] holds the keys that count now, and ends what
-//! belongs to those that do not. [`permission`] is what a principal may do, [`uri`] how resources are named in it.
-//! [`first_key`] makes the key of a hub that has none, and [`refusal`] is what a caller is answered.
+//! [`guard`] checks address, Host and Origin. [`key`] checks the key. [`authority`] holds the keys that are valid now,
+//! and ends the work of all others. [`permission`] says what a principal may do, and [`uri`] how permissions name
+//! resources. [`first_key`] makes the key of a hub that has none. [`refusal`] is the answer to a refused request.
 
 pub mod authority;
 pub mod first_key;

@@ -65,15 +65,13 @@ pub enum PermissionErrorKind {
     #[error("contains a control character; remove it")]
     ControlCharacter,
     /// `!` with nothing behind it.
-    #[error("takes away nothing; name a path behind the \"!\", or write \"!*\" to take away everything")]
+    #[error("names no path; write a path after the \"!\", or \"!*\" to take away everything")]
     NothingTakenAway,
     /// `..` stands behind a wildcard.
-    #[error(
-        "goes up with \"..\" behind a \"*\", so nobody can say what it names; write the path without \"..\""
-    )]
+    #[error("has \"..\" after a \"*\", so what it names is not certain; write the path without \"..\"")]
     GoesUp,
     /// The path starts with no known kind.
-    #[error("starts with {segment:?}, which is none of mcps, plugins, skills, configs, hooks, admin{}", DidYouMean(*.nearest))]
+    #[error("starts with {segment:?}, which is not one of mcps, plugins, skills, configs, hooks, admin{}", DidYouMean(*.nearest))]
     UnknownKind {
         /// The first segment as written.
         segment: String,

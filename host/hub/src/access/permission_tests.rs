@@ -146,7 +146,7 @@ fn errors_say_what_is_wrong() {
         PermissionSet::parse(["mcps/*", "confgs/*"])
             .unwrap_err()
             .to_string(),
-        "permission \"confgs/*\": starts with \"confgs\", which is none of mcps, plugins, skills, configs, hooks, admin; \
+        "permission \"confgs/*\": starts with \"confgs\", which is not one of mcps, plugins, skills, configs, hooks, admin; \
          did you mean \"configs\"?"
     );
 }

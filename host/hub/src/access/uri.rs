@@ -92,7 +92,7 @@ pub(super) fn readings(normal: &str, stars: Wildcards) -> (Vec<String>, bool) {
     (all, obscure)
 }
 
-/// The URI with all of it decoded once, in normal form. A literal `*` is `%2A`, so that it is no wildcard in a pattern.
+/// The URI with all of it decoded once, in normal form. A literal `*` is `%2A`, so that it is not a wildcard in a pattern.
 fn decoded(uri: &str, stars: Wildcards) -> String {
     let mut bytes = Vec::with_capacity(uri.len());
     for (at, part) in uri.split("%2A").enumerate() {
@@ -238,7 +238,7 @@ pub(super) fn normal(uri: &[u8]) -> String {
     let scheme_name = scheme.as_deref().unwrap_or_default();
     let mut path = without_dots(&percent(split.path));
     if scheme.is_none() && split.authority.is_none() {
-        // Behind dots or percent-coding it is no scheme, and must not become one.
+        // Behind dots or percent-coding it is not a scheme, and must not become one.
         let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
         path = format!("{}{rest}", first.replace(':', "%3A"));
     }

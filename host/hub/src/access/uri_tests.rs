@@ -194,7 +194,7 @@ fn a_grant_is_left_in_no_spelling() {
 fn patterns_that_cannot_be_compared_are_refused() {
     for pattern in ["mcps/a/file:///x*/../b", "mcps/a/file:///*/%2e%2E"] {
         let error = PermissionSet::parse([pattern]).unwrap_err().to_string();
-        assert!(error.contains("behind a \"*\""), "{error}");
+        assert!(error.contains("after a \"*\""), "{error}");
     }
     assert!(PermissionSet::parse(["mcps/a/file:///x/../b/*", "mcps/a/..*"]).is_ok());
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of the API, generated from the handlers and types, and what they all share.
+//! The OpenAPI 3.1 document of the API, generated from the handlers and types, and the parts that all endpoints share.
 
 use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};

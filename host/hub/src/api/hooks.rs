@@ -1,4 +1,4 @@
-//! `/api/v1/hooks/…`: hooks run by hand and from outside, what they are told, and the events that were given up.
+//! `/api/v1/hooks/…`: runs hooks on request and for webhooks, describes their events, and manages dead events.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,10 +44,10 @@ const DEFAULT_LIMIT: usize = 100;
     path = "/api/v1/hooks/{name}/trigger",
     tag = "hooks",
     params(("name" = String, Path, description = "Name of the hook")),
-    request_body(content = Option<Object>, description = "Handed to the hook; at most 1 MiB"),
+    request_body(content = Option<Object>, description = "The payload for the hook; at most 1 MiB"),
     responses(
         (status = 200, body = Report, description = "The hook ran and answered"),
-        (status = 202, body = Report, description = "The hook runs in the background: its event waits"),
+        (status = 202, body = Report, description = "The hook runs in the background: its event waits in the queue"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such hook"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "It is switched off"),
         (status = 500, body = Report, description = "The hook ran and failed"),
@@ -104,7 +104,7 @@ fn payload(headers: &HeaderMap, body: &Bytes) -> Result<Option<Map<String, Value
     serde_json::from_slice(body).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
-            format!("the payload is no JSON object: {error}"),
+            format!("the payload is not a JSON object: {error}"),
         )
     })
 }
@@ -138,17 +138,17 @@ pub(super) struct Taken {
 }
 
 /// Runs a hook on `http` from outside. The signature of the body, in the header that `webhook.scheme` of the hook
-/// names, stands in the place of an API key.
+/// names, takes the place of an API key.
 #[utoipa::path(
     post,
     path = "/api/v1/hooks/{name}/webhook",
     tag = "hooks",
     security(()),
     params(("name" = String, Path, description = "Name of the hook")),
-    request_body(content = String, content_type = "*/*", description = "Handed to the hook; at most 1 MiB"),
+    request_body(content = String, content_type = "*/*", description = "The payload for the hook; at most 1 MiB"),
     responses(
         (status = 200, body = Object, description = "What the hook answered, or that the request was repeated"),
-        (status = 202, body = Taken, description = "The hook runs in the background: its event waits"),
+        (status = 202, body = Taken, description = "The hook runs in the background: its event waits in the queue"),
         (status = 204, description = "The hook ran and answered nothing"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "The signature is wrong, or there is no such webhook"),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "The hook refused it"),
@@ -165,7 +165,10 @@ pub(super) async fn webhook(
     body: Body,
 ) -> Result<Response, Problem> {
     let peer = connection.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
-    let account = state.memory.strangers.of(peer.unwrap_or(IpAddr::from([0; 4])));
+    let account = state
+        .memory
+        .unauthenticated
+        .of(peer.unwrap_or(IpAddr::from([0; 4])));
     let mut permit = account.permit();
     let body = read(body, declared(&headers), MAX_BODY, &mut permit).await?;
     let request = WebhookRequest {
@@ -199,7 +202,7 @@ pub(super) async fn webhook(
     }
 }
 
-/// What hooks are told: the JSON Schema of each trigger's event.
+/// The JSON Schema of the event of each trigger.
 #[utoipa::path(get, path = "/api/v1/hooks/schema", tag = "hooks", responses((status = 200, body = Object)))]
 pub(super) async fn schema(_caller: Caller, headers: HeaderMap) -> Result<Response, Problem> {
     respond::json(&headers, &event::schemas())
@@ -218,7 +221,7 @@ pub(super) struct DeadQuery {
 /// An event that was given up.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeadView {
-    /// Its id; the same when it is replayed.
+    /// Its id. It stays the same when the event is replayed.
     id: String,
     /// The hook that it was for.
     hook: String,
@@ -232,7 +235,7 @@ pub(super) struct DeadView {
     created: String,
     /// When it was given up, RFC 3339.
     died: String,
-    /// What the hook was told.
+    /// The event as the hook got it.
     #[schema(value_type = Object)]
     payload: Box<RawValue>,
 }
@@ -249,12 +252,12 @@ pub(super) struct DeadPage {
     counts: Counts,
 }
 
-/// How many events are where.
+/// How many events wait, run, or were given up.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Counts {
-    /// Wait for their first or next attempt.
+    /// Events that wait for their first or next attempt.
     waiting: u64,
-    /// Are with their hook.
+    /// Events that a hook works on.
     running: u64,
     /// Were given up.
     dead: u64,

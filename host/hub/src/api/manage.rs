@@ -30,7 +30,7 @@ const STORE: &str = "admin/store";
 /// Rows that one answer holds where the caller names no limit.
 const DEFAULT_LIMIT: usize = 200;
 
-/// That the hub is there.
+/// The answer without a key: the hub runs.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Alive {
     /// Always `ok`.
@@ -48,7 +48,7 @@ pub(super) enum HealthReport {
     Alive(Alive),
 }
 
-/// Liveness without a key; with one, how everything is that the key may see. Always 200.
+/// Without a key, only that the hub runs. With a key, the state of everything that the key may see. Always 200.
 #[utoipa::path(
     get,
     path = "/api/v1/health",
@@ -146,7 +146,7 @@ pub(super) async fn logs(
     })
 }
 
-/// Reads the configuration anew: skills, configs and keys take effect at once, the answer names what needs a
+/// Reads the configuration again: skills, configs and keys take effect at once. The answer names what needs a
 /// restart. A file with mistakes changes nothing. Needs the permission `admin/reload`.
 #[utoipa::path(
     post,
@@ -154,13 +154,13 @@ pub(super) async fn logs(
     tag = "management",
     responses(
         (status = 200, body = Reloaded),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "The file has mistakes; the old configuration stays"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "The file has mistakes, and the hub keeps the old configuration"),
     )
 )]
 pub(super) async fn reload(State(state): State<ApiState>, Caller(who): Caller) -> Result<Response, Problem> {
     require(&who, RELOAD)?;
     let Some(reloader) = &state.reloader else {
-        let what = "this hub was started without a file that could be read again";
+        let what = "this hub was started without a configuration file, so there is nothing to reload";
         return Err(Problem::new(StatusCode::CONFLICT, what));
     };
     match reloader.reload().await {

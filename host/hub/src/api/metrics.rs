@@ -1,6 +1,6 @@
-//! `GET /api/v1/metrics`: what a monitoring system collects, as Prometheus and OpenMetrics write it.
+//! `GET /api/v1/metrics`: numbers for a monitoring system, in the formats of Prometheus and OpenMetrics.
 //!
-//! The numbers are those of [`Health`]; nothing is counted for this alone.
+//! The numbers come from [`Health`]. Nothing is counted for this endpoint alone.
 
 use std::fmt;
 
@@ -111,7 +111,7 @@ impl Collector for Report {
         )?;
         writer.counter(
             "mcp_reconnects",
-            "How often an MCP server had to be connected anew",
+            "How often the hub connected again to an MCP server",
             health
                 .mcps
                 .iter()
@@ -137,7 +137,7 @@ impl Collector for Report {
         )?;
         writer.counter(
             "plugin_crashes",
-            "Calls of a plugin that it crashed or was stopped in",
+            "Calls of a plugin that crashed or were stopped",
             health
                 .plugins
                 .iter()
@@ -155,7 +155,7 @@ impl Report {
         };
         writer.gauge(
             "connections",
-            "Open connections of clients: with a valid key, or of strangers",
+            "Open connections of clients: those that have shown a valid key, and those that have not",
             None,
             [("keyed", clients.keyed), ("stranger", clients.strangers)]
                 .map(|(who, count)| ([("client", who)], count)),
@@ -176,7 +176,7 @@ impl Report {
         )?;
         writer.gauge(
             "client_memory",
-            "What the hub holds for clients: requests, those of strangers, answers that wait, answers that are kept",
+            "Bytes that the hub holds for clients: requests, requests without a valid key, answers that wait, answers that are kept",
             Some(&Unit::Bytes),
             [
                 ("requests", clients.request_bytes),
@@ -188,7 +188,7 @@ impl Report {
         )?;
         writer.counter(
             "client_memory_refused",
-            "Requests and answers that found no room",
+            "Requests and answers that the hub refused because of a memory limit",
             [(NO_LABELS, clients.refused)],
         )?;
         writer.counter(
@@ -212,12 +212,12 @@ impl Report {
         )?;
         writer.counter(
             "hook_busy",
-            "How often a hook got no turn to run: the machine or its places were busy",
+            "How often a hook could not run because the machine was busy, or because too many of its runs were in progress",
             hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.busy)),
         )?;
         writer.counter(
             "hook_events_lost",
-            "Events for a background hook that found no room in the queue",
+            "Events for a background hook that were lost because the queue was full",
             hooks.iter().map(|hook| ([("hook", &*hook.name)], hook.lost)),
         )?;
         // A store that cannot be read has no numbers.
@@ -237,7 +237,7 @@ impl Report {
         )?;
         writer.gauge(
             "store",
-            "What the files of the store take",
+            "Size of the files of the store",
             Some(&Unit::Bytes),
             [(NO_LABELS, store.bytes)],
         )

@@ -1,12 +1,12 @@
-//! The REST API under `/api/v1`: what is registered, skills and configs as files, health, metrics, logs, and
-//! its own description.
+//! The REST API under `/api/v1`: what is registered, skills and configs as files, health, metrics, logs, and the
+//! description of the API itself.
 //!
-//! [`crate::access::layer`] stands in front and says who calls. Every answer is filtered by that key: what
-//! it may not see is absent, or the same 404 as what is not there. Nothing here may show a secret, or read
-//! a file: everything comes from memory.
+//! [`crate::access::layer`] runs first and says who calls. Every answer is filtered by the key of the caller: what the
+//! key may not see is absent, or gets the same 404 as what does not exist. No handler may show a secret or read a
+//! file: everything comes from memory.
 //!
-//! A file holds the endpoints of one subject: [`registry`], [`resources`] (skills and configs), [`hooks`], [`manage`]
-//! (health, logs, reload) and [`metrics`]. [`problem`] is what an error looks like, [`respond`] what an answer does, and
+//! Each file holds the endpoints of one subject: [`registry`], [`resources`] (skills and configs), [`hooks`],
+//! [`manage`] (health, logs, reload) and [`metrics`]. [`problem`] makes errors, [`respond`] makes answers, and
 //! [`describe`] makes the OpenAPI document.
 
 mod describe;
@@ -128,7 +128,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(manage::openapi))
 }
 
-/// Everything under `/api`, to merge into the hub's router. Whoever serves it puts [`crate::access::layer`]
+/// Everything under `/api`, to merge into the hub's router. The caller puts [`crate::access::layer`]
 /// in front.
 pub fn router(state: ApiState) -> Router {
     let (router, _) = routes().split_for_parts();

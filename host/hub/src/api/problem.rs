@@ -98,7 +98,7 @@ where
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(_) => Err(Problem::new(
                 StatusCode::NOT_FOUND,
-                "the path holds text that is no UTF-8: nothing is called so",
+                "the path is not UTF-8 text, so nothing has this name",
             )),
         }
     }
@@ -136,6 +136,6 @@ pub(super) async fn wrong_method(method: Method) -> Problem {
     let method: String = method.as_str().chars().take(20).collect();
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("{method} does not work here; the Allow header says what does"),
+        format!("{method} is not allowed here; the Allow header lists what is"),
     )
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/registry…`, `/skills`, `/configs`: what is registered, as far as the key may see it.
+//! `GET /api/v1/registry…`, `/skills`, `/configs`: what is registered and visible to the key.
 
 use axum::extract::State;
 use axum::response::Response;

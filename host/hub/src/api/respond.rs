@@ -1,6 +1,6 @@
-//! Answers that can be kept and asked for again with `If-None-Match` (RFC 9110, section 13).
+//! Answers that a client can cache and revalidate with `If-None-Match` (RFC 9110, section 13).
 //!
-//! What a key sees is its own: nothing may be kept by a shared cache.
+//! An answer depends on the key, so no shared cache may store it.
 
 use aih_redact as redact;
 use axum::response::{IntoResponse, Response};

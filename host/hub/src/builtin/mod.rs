@@ -1,8 +1,7 @@
-//! The hub as a provider of its own: the tools `aih__…`, skills as prompts and resources, configs as
-//! resources.
+//! The hub as a provider of its own: the tools `aih__…`, skills as prompts and resources, configs as resources.
 //!
-//! Everything is answered from memory and filtered by the caller's key: what it may not use is not there.
-//! It must never answer about a thing without asking the key's permissions first.
+//! Everything is answered from memory and filtered by the caller's key. What the key may not use does not exist for
+//! it. This module must never answer about an item before it has checked the permissions of the key.
 
 mod tools;
 
@@ -74,7 +73,7 @@ impl BuiltinProvider {
         self.inventory.content()
     }
 
-    /// Serves `content` from now on: lists change, and who subscribed to a resource that is another now is told.
+    /// Serves `content` from now on: notifies clients of changed lists, and subscribers of changed resources.
     pub fn replace(&self, content: BuiltinContent) {
         let offers = offers(&content, self.hooks().have_context());
         let new = Arc::new(content);

@@ -148,7 +148,7 @@ async fn a_skill_and_a_config_come_as_their_own_text() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_told_in_a_sentence() {
+async fn wrong_arguments_are_reported_in_a_sentence() {
     let f = fixture();
     for (tool, arguments, sentence) in [
         ("get_skill", json!({}), "`get_skill` needs the argument `name`"),
@@ -295,7 +295,7 @@ async fn names_are_completed() {
 }
 
 #[tokio::test]
-async fn subscribers_hear_of_what_changed_and_of_nothing_else() {
+async fn subscribers_are_notified_of_what_changed_and_of_nothing_else() {
     let f = fixture();
     let peer = Arc::new(RecordingPeer::default());
     let reader = client(ProtocolVersion::LATEST_LEGACY, &["*"], peer.clone());

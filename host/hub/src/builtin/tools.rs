@@ -1,7 +1,7 @@
-//! The hub's own tools: their descriptions and what they do.
+//! The hub's own tools: their descriptions, and what they do.
 //!
-//! They answer only what the caller's key may see. A wrong argument is the tool's failure (`isError`), told
-//! in a sentence that a model can act on; it never is a protocol error.
+//! They show only what the caller's key may see. A wrong argument is a failure of the tool (`isError`) with a sentence
+//! that a model can act on. It is never a protocol error.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use schemars::{JsonSchema, generate::SchemaSettings};

@@ -1,5 +1,5 @@
-//! One request to a server of another era than its client's: what the two call by other names is renamed, and what a
-//! modern server asks on its way is asked where the client, or the plugin's caller, can be asked.
+//! Sends a request to a server of another era than the client's. It translates what the two eras name differently, and
+//! passes a modern server's questions to the client, or to the caller of the plugin, if it can be asked.
 
 use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method};
 

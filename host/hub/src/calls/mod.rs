@@ -1,9 +1,9 @@
-//! Every call, a client's, a plugin's and a hook's: may it be made, what hooks say, the other era, the provider, and
-//! the record of it, in this order and in one function ([`Calls::make`]).
+//! Makes every call of a client, a plugin or a hook: permission, hooks, the other era, the provider and the record, in
+//! this order and in one function ([`Calls::make`]).
 //!
-//! A concern of all calls is added here and nowhere else. Nothing here knows where a call came from: names of the
-//! aggregated endpoint are translated before and after, by the gateway. [`bridge`] sends a request to a server of the
-//! other era, [`record`] says what became of a call, and [`nested`] makes the calls of components.
+//! A concern of all calls is added here and nowhere else. This module does not know where a call came from: the
+//! gateway translates names of the aggregated endpoint before and after. [`bridge`] sends a request to a server of the
+//! other era, [`record`] writes the outcome of a call, and [`nested`] makes the calls of components.
 
 pub(crate) mod bridge;
 pub(crate) mod nested;

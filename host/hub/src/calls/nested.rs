@@ -1,5 +1,5 @@
-//! Calls that a component makes through `aih:host/mcp`: with the caller's permissions and the component's grants
-//! together, and never too deep. They take the one way of all calls ([`Calls::make`]).
+//! Calls that a component makes through `aih:host/mcp`. A call needs the permission of the caller and the grant of the
+//! component, and has a limited depth. [`Calls::make`] makes it, like every other call.
 
 use std::{
     sync::{Arc, Weak},
@@ -88,7 +88,7 @@ impl ComponentCalls {
         let arguments: Value = match arguments {
             "" => json!({}),
             text => serde_json::from_str(text)
-                .map_err(|error| McpError::InvalidArguments(format!("no JSON: {error}")))?,
+                .map_err(|error| McpError::InvalidArguments(format!("not JSON: {error}")))?,
         };
         if !arguments.is_object() {
             return Err(McpError::InvalidArguments("not a JSON object".to_owned()));

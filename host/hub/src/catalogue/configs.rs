@@ -125,7 +125,7 @@ impl ConfigSet {
             .collect()
     }
 
-    /// The result of `resources/read` for `uri`, or `None` if it is no config's that may be seen.
+    /// The result of `resources/read` for `uri`, or `None` if it is not a config that may be seen.
     pub fn read_resource(&self, uri: &str, allowed: impl Fn(&str) -> bool) -> Option<Value> {
         let key = percent_decode_str(uri.strip_prefix(SCHEME)?).decode_utf8().ok()?;
         let config = self.get(&key).filter(|config| allowed(&config.key))?;

@@ -19,7 +19,7 @@ pub enum FrontMatterError {
     #[error("the front matter is longer than {MAX_BLOCK} bytes: move the text below it")]
     TooLong,
     /// YAML, but a list or a single value.
-    #[error("the front matter is no list of `key: value` lines")]
+    #[error("the front matter is not a list of `key: value` lines")]
     NoMapping,
     /// No YAML, or beyond the bounds.
     #[error("{message}")]

@@ -1,7 +1,7 @@
-//! Which media type a file of a skill or a config is served as, judged by its name.
+//! The media type of a file of a skill or a config, by the file's name.
 //!
-//! A table of our own instead of a guessing library: these types are part of what clients see, and the
-//! skills extension wants exactly `text/markdown` for `SKILL.md`.
+//! This is a table of our own and not a guessing library, because clients see these types, and the skills extension
+//! requires exactly `text/markdown` for `SKILL.md`.
 
 /// A folder, in resource listings.
 pub const DIRECTORY: &str = "inode/directory";

@@ -1,9 +1,10 @@
-//! All that the hub offers, as an immutable snapshot that is swapped whole when something changes.
+//! Everything that the hub offers, as an immutable snapshot. The hub replaces the whole snapshot when something
+//! changes.
 //!
-//! [`Catalogue`] holds the providers. [`snapshot`] is what they offer at one time, with the permission of each thing;
-//! [`target`] is what a call names of it. [`pages`] makes the pages of lists, [`uri`] the exposed URIs of resources.
-//! [`skills`] and [`configs`] are the hub's own files, read by [`files`], [`front_matter`] and [`media`];
-//! [`skills_mcp`] shows skills as MCP does.
+//! [`Catalogue`] holds the providers. [`snapshot`] is what they offer at one time, with the permission of each item.
+//! [`target`] is what a call names. [`pages`] makes the pages of lists, and [`uri`] the exposed URIs of resources.
+//! [`skills`] and [`configs`] are the hub's own files, which [`files`], [`front_matter`] and [`media`] read.
+//! [`skills_mcp`] presents skills over MCP.
 
 pub mod configs;
 pub mod files;
@@ -32,7 +33,7 @@ use crate::{
     provider::{ChangeSignal, Provider},
 };
 
-/// How long the catalogue waits for more changes before it makes a new picture.
+/// How long the catalogue waits for more changes before it makes a new snapshot.
 const SETTLE: Duration = Duration::from_millis(15);
 
 /// Lists of one provider that changed.
@@ -65,7 +66,7 @@ pub struct Catalogue {
     snapshot: ArcSwap<Snapshot>,
     changes: broadcast::Sender<ListChange>,
     signal: ChangeSignal,
-    /// Pictures are made one after the other, so that an older one never takes the place of a newer one.
+    /// Snapshots are made one after the other, so that an older one never replaces a newer one.
     refreshing: Mutex<()>,
 }
 
@@ -96,12 +97,12 @@ impl Catalogue {
         catalogue
     }
 
-    /// The current picture.
+    /// The current snapshot.
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
-    /// The current picture, to keep across an await.
+    /// The current snapshot, to keep across an await.
     pub fn snapshot_full(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
@@ -121,7 +122,7 @@ impl Catalogue {
         self.changes.subscribe()
     }
 
-    /// Makes new pictures until the hub ends; run it once, as a task.
+    /// Makes new snapshots until the hub ends; run it once, as a task.
     pub async fn run(self: Arc<Self>) {
         let mut marks = self.signal.subscribe();
         self.refresh();
@@ -132,8 +133,8 @@ impl Catalogue {
         }
     }
 
-    /// Makes a new picture where a provider lists something else by now: whoever has seen that a server is up finds its
-    /// tools, also in the moment before the picture is made anyway.
+    /// Makes a new snapshot if a provider lists something else by now: a client that has seen that a server is up finds its
+    /// tools, even before the next snapshot is due.
     pub fn catch_up(&self) {
         let shows = |known: &Arc<Offering>| Arc::ptr_eq(&known.offers, &known.provider.offers());
         if !self.snapshot().offerings().iter().all(shows) {
@@ -141,7 +142,7 @@ impl Catalogue {
         }
     }
 
-    /// Makes a new picture now, and tells which lists are different. Offerings of providers that offer what they did are
+    /// Makes a new snapshot now, and returns which lists are different. Offerings of providers that offer what they did are
     /// kept. Answers whether any offers something else; cheap where none does.
     pub fn refresh(&self) -> bool {
         let _one = self
@@ -179,7 +180,7 @@ impl Catalogue {
         }
         self.snapshot.store(Arc::new(Snapshot::new(offerings)));
         for change in changed {
-            // No receiver is no error: nobody is connected.
+            // No receiver is not an error: nobody is connected.
             let _ = self.changes.send(change);
         }
         true
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_has_just_changed_is_shown_and_told_once() {
+    async fn a_list_that_has_just_changed_is_shown_and_notified_once() {
         let offers = |names: &[&'static str]| Offers {
             tools: tools(names.iter().copied()),
             ..Offers::default()
@@ -244,7 +245,7 @@ mod tests {
         catalogue.catch_up();
         assert_eq!(shown(), 2);
         assert_eq!(changes.try_recv().unwrap().kinds, [ListKind::Tools]);
-        // The same once more is nothing new, and no reason to make pictures for ever.
+        // The same once more is nothing new, and not a reason to make snapshots without end.
         server.list(offers(&["old", "new"]));
         catalogue.catch_up();
         let snapshot = catalogue.snapshot_full();

@@ -374,7 +374,7 @@ fn beside(
             match entry.kind {
                 ListedKind::Folder => folders.push((path, depth + 1)),
                 ListedKind::Other => {
-                    warnings.push(format!("`{path}` is a link or no regular file: left out"))
+                    warnings.push(format!("`{path}` is a link, or is not a regular file: left out"))
                 }
                 ListedKind::File if path == SKILL_MD => {}
                 ListedKind::File => {

@@ -241,7 +241,7 @@ fn folder(uri: &str, name: &str) -> Value {
     json!({ "uri": uri, "name": name, "mimeType": media::DIRECTORY })
 }
 
-/// The direct children of the folder `path` (`""` is the skill itself), or `None` if it is no folder.
+/// The direct children of the folder `path` (`""` is the skill itself), or `None` if it is not a folder.
 fn children(skill: &Skill, path: &str) -> Option<Vec<Value>> {
     let prefix = if path.is_empty() {
         String::new()

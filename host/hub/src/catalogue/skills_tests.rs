@@ -94,10 +94,10 @@ fn folder_skills_bring_their_files_and_their_head() {
     );
     assert_eq!(skill.file_at("logo.png").unwrap().media_type, "image/png");
     assert_eq!(skill.file_at("../.env"), None);
-    // The link out of the folder is not served, and the operator is told.
+    // The link out of the folder is not served, and the operator gets a warning.
     assert_eq!(
         skill.warnings,
-        ["`env.txt` is a link or no regular file: left out"]
+        ["`env.txt` is a link, or is not a regular file: left out"]
     );
     // A complete head is served byte for byte.
     assert_eq!(skill.manifest.text, skill.text);

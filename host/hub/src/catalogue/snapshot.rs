@@ -1,4 +1,4 @@
-//! One consistent picture of everything on offer, made once per change and read without a lock.
+//! One consistent snapshot of everything on offer, made once per change and read without a lock.
 
 use std::{
     collections::HashMap,
@@ -112,7 +112,7 @@ pub struct Offering {
     kind: ProviderKind,
     /// What stands in front of its names.
     pub namespace: Namespace,
-    /// What it listed when this picture was made.
+    /// What it listed when this snapshot was made.
     pub offers: Arc<Offers>,
     items: [Vec<Item>; 4],
     by_original: HashMap<Box<str>, usize>,
@@ -138,7 +138,7 @@ impl Offering {
                 let fresh = taken.insert(item.exposed.clone());
                 if !fresh {
                     tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(),
-                        name = %item.original, "listed twice; the first one stays");
+                        name = %item.original, "an item is listed twice; the first one counts");
                 }
                 fresh
             }).collect::<Vec<_>>()
@@ -280,7 +280,7 @@ fn named(
     namespace: &Namespace,
 ) -> Option<Item> {
     let Ok(object) = RawObject::parse(json) else {
-        tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(), "an item is no object; dropped");
+        tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(), "an item is not an object and is left out");
         return None;
     };
     let original: Box<str> = object.str(kind.key())?.into();

@@ -1,7 +1,7 @@
-//! What a request is about: the provider, the thing at it that the request names, and the parameters, read once.
+//! The target of a request: the provider, the item that the request names, and the parameters, read once.
 //!
-//! Permissions, `match` of hooks and the record compare the names that stand here, and nothing else. Nobody
-//! behind this point reads a name out of the parameters again.
+//! Permissions, `match` of hooks and the record compare the names in this module, and no others. No later step reads a
+//! name from the parameters again.
 
 use std::sync::Arc;
 

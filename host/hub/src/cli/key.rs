@@ -23,7 +23,7 @@ pub struct NewKey {
     /// Who the key is for, such as "cursor"; shown in logs
     #[arg(value_parser = parse_name)]
     pub name: String,
-    /// What it may use, such as "mcps/stripe/*" or "!admin"; may be repeated
+    /// What the key may use, such as "mcps/stripe/*" or "!admin". Can be given several times
     #[arg(
         long = "permission",
         short = 'p',

@@ -42,7 +42,7 @@ enum Command {
     /// Make and hash API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Look at, try and write plugins and hooks.
+    /// Inspect, run, build and create plugins and hooks.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Try hooks, and look after the events that they could not handle.
@@ -52,7 +52,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Print every problem of a configuration file; exit code 2 when there is one.
+    /// Print every problem of a configuration file. The exit code is 2 if there is one.
     Check(check::Check),
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
@@ -64,7 +64,7 @@ pub struct Common {
     /// The configuration file.
     #[arg(long, short, env = "AIH_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]
     config: PathBuf,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, env = "AIH_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
     /// What is logged: a level, or directives such as `aih=debug,hyper=info`.

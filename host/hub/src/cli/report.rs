@@ -1,7 +1,7 @@
 //! What the command line says to people. Standard output is for answers, standard error for everything else.
 //!
-//! No text of a plugin, a server or a file can control the terminal: what is not printable stands as its JSON
-//! escape, and secrets of the hub are left out.
+//! No text of a plugin, a server or a file can control the terminal: characters that are not printable become JSON
+//! escapes, and secrets of the hub are left out.
 
 use std::io::{self, ErrorKind, Write as _};
 

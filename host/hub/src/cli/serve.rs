@@ -39,10 +39,10 @@ pub struct Serve {
     /// Address and port, instead of `server.listen`; port 0 takes a free one.
     #[arg(long, env = "AIH_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Let everyone in without a key; on a loopback address only.
+    /// Accept requests without a key. Works on a loopback address only.
     #[arg(long)]
     no_auth: bool,
-    /// How many seconds running calls get to finish when the hub stops.
+    /// Seconds that running calls have to finish when the hub stops.
     #[arg(long, default_value_t = GRACE.as_secs(), value_name = "SECONDS")]
     grace: u64,
 }
@@ -188,8 +188,8 @@ fn announced(keys: Keys, base: &str) -> access::KeyRing {
     match &keys.made {
         Some(key) => show_first_key(key, base),
         None if keys.first => {
-            tracing::info!(target: "aih::config", "auth.api_keys holds no key that can be used, so the first key counts; whoever \
-                lost it deletes data/keys.json and restarts the hub, which then shows a new one");
+            tracing::info!(target: "aih::config", "auth.api_keys holds no key that can be used, so the first key counts. If you lost it, \
+                delete data/keys.json and restart the hub: it then shows a new key");
         }
         None => {}
     }

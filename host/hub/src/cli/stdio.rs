@@ -26,7 +26,7 @@ pub struct Stdio {
     /// Show one MCP only, with its own tool names.
     #[arg(long, value_name = "NAME")]
     mcp: Option<String>,
-    /// What the client may use, such as `mcps/github/*`; may stand several times. Everything by default.
+    /// What the client may use, such as `mcps/github/*`. Can be given several times. The default is everything.
     #[arg(long = "permission", value_name = "PATH")]
     permissions: Vec<Pattern>,
 }

@@ -1,4 +1,4 @@
-//! What one call of a component may ask of this hub, in the name of its caller.
+//! The host functions of one call of a component, with the permissions of its caller.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,7 +81,7 @@ pub struct LogLine {
     pub fields: Option<serde_json::Map<String, Value>>,
 }
 
-/// What one run logs, for whoever started it by hand.
+/// What one run logs, for the person who started it.
 #[derive(Debug, Default)]
 pub(crate) struct RunLog(Mutex<Vec<LogLine>>);
 
@@ -121,7 +121,7 @@ pub(crate) struct CallHost {
     pub(crate) call_id: Arc<str>,
     /// The client's call; `None` where no client is behind it.
     pub(crate) call: Option<Call>,
-    /// Under which token the client wants to hear of progress.
+    /// The token under which the client wants progress.
     pub(crate) progress: Option<RawJson>,
     /// Where lines of the log go too.
     pub(crate) record: Option<Arc<RunLog>>,
@@ -153,7 +153,7 @@ impl Log for CallHost {
             Level::Warn => LogLevel::Warning,
             Level::Error => LogLevel::Error,
         };
-        // A client that set no level hears no details.
+        // A client that set no level gets no details.
         if level < client.client.log_level().unwrap_or(LogLevel::Info) {
             return;
         }
@@ -257,7 +257,7 @@ impl Servers for CallHost {
 }
 
 fn no_client() -> McpError {
-    McpError::NotGranted("no caller is behind this run, so there are no permissions to call with".to_owned())
+    McpError::NotGranted("this run has no caller, so it has no permission to call anything".to_owned())
 }
 
 impl Progress for CallHost {
@@ -282,9 +282,7 @@ impl Progress for CallHost {
 impl CallHost {
     async fn ask(&self, method: &str, params: Option<RawJson>) -> Result<String, ClientError> {
         let Some(call) = &self.call else {
-            return Err(ClientError::Unsupported(
-                "no client is behind this run".to_owned(),
-            ));
+            return Err(ClientError::Unsupported("this run has no client".to_owned()));
         };
         let asked = call.peer.ask(&self.host.name, method, params);
         let answer = tokio::select! {
@@ -298,7 +296,7 @@ impl CallHost {
         let params = RawJson::parse(params.into_bytes())
             .ok()
             .filter(RawJson::is_object)
-            .ok_or_else(|| ClientError::Invalid("the parameters are no JSON object".to_owned()))?;
+            .ok_or_else(|| ClientError::Invalid("the parameters are not a JSON object".to_owned()))?;
         self.ask(method, Some(params.without_secrets())).await
     }
 }

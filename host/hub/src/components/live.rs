@@ -1,7 +1,7 @@
-//! Keeps one component ready: prepares it in the background, and again whenever one of its files has changed, or another
-//! folder is at the path of one that it is granted.
+//! Keeps one component ready. Prepares it in the background, and again when one of its files changes, or when another
+//! folder is at the path of a folder that it is granted.
 //!
-//! One that was ready serves on as it was when its new content is wrong; the error is kept beside it.
+//! If the new content is wrong, the component that was ready before continues to serve, and its status has the error.
 
 use std::{
     future::Future,
@@ -58,7 +58,7 @@ pub(crate) struct ComponentStatus {
 }
 
 impl<T: Send + Sync + 'static> LiveComponent<T> {
-    /// Starts to prepare. `finish` makes of a loaded component what is kept; `report` hears of every outcome: what
+    /// Starts to prepare. `finish` makes of a loaded component what is kept; `report` is called with every outcome: what
     /// was made, or the error.
     pub(crate) fn start<F>(
         source: ComponentSource,
@@ -251,7 +251,7 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let changed = |seconds: u64| changed_within(&[None, Some((at(seconds), 1))], at(10), at(20));
         assert!(!changed(9) && changed(10) && changed(15) && changed(20));
-        // A clock that was ahead when the file was written must not build it for ever.
+        // A clock that was ahead when the file was written must not build it without end.
         assert!(!changed(21));
         // The kernel's time of a file is that of its last tick.
         let before = at(10) - Duration::from_millis(4);

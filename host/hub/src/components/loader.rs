@@ -1,4 +1,4 @@
-//! From a file to a component that can be called: built if it is a source, compiled, linked.
+//! Makes a component that can be called from a file: builds it if it is a source, compiles it and links it.
 
 use std::{
     io,
@@ -55,7 +55,7 @@ pub enum PrepareError {
         source: LoadError,
     },
     /// A build read what another sandbox could have put there.
-    #[error("{}: {} is read by the build, and {writer} may write it; move the source, or grant another folder", file.display(), input.display())]
+    #[error("{}: the build reads {}, and {writer} may write it; move the source, or grant another folder", file.display(), input.display())]
     Writable {
         /// The source.
         file: PathBuf,
@@ -191,7 +191,7 @@ async fn not_written(file: &Path, inputs: &[PathBuf], reserved: &Arc<Reserved>) 
         }),
         Err(error) => Err(PrepareError::File {
             path: file.to_owned(),
-            why: format!("what its build read cannot be looked at: {error}"),
+            why: format!("a file that the build read cannot be checked: {error}"),
         }),
     }
 }
@@ -223,7 +223,9 @@ async fn read(file: &Path) -> Result<Vec<u8>, PrepareError> {
         Err(error) => return Err(fault(error.to_string())),
     };
     if size > COMPONENT_LIMIT {
-        return Err(fault(format!("{size} bytes are more than {COMPONENT_LIMIT}")));
+        return Err(fault(format!(
+            "the file has {size} bytes; at most {COMPONENT_LIMIT} are allowed"
+        )));
     }
     tokio::fs::read(file)
         .await

@@ -1,10 +1,10 @@
-//! What plugins and hooks share: WebAssembly components that are kept ready, and what one of their calls may ask of the
-//! hub.
+//! What plugins and hooks share: WebAssembly components that are kept ready, and the host functions for their calls.
 //!
-//! [`loader`] makes a component of a file: it builds a source, compiles, and links. [`live`] keeps one ready and makes it
-//! anew when its files change. [`spec`] reads what an entry of the configuration grants it. [`host`] answers what a call
-//! of a component asks, in the name of its caller; calls of other servers leave through the port of [`servers`].
-//! [`schema`] checks values against the JSON Schemas that components give.
+//! [`loader`] makes a component from a file: it builds a source, compiles it and links it. [`live`] keeps a component
+//! ready and prepares it again when its files change. [`spec`] reads the grants and limits of an entry of the
+//! configuration. [`host`] answers the host functions of a call, with the permissions of its caller. Calls of other
+//! servers leave through the port in [`servers`]. [`schema`] checks values against the JSON Schemas that components
+//! declare.
 
 pub(crate) mod host;
 pub(crate) mod live;

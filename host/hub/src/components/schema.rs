@@ -1,9 +1,9 @@
 //! JSON Schemas that a plugin wrote, compiled and used at a bounded cost.
 //!
-//! A schema is a program: a few lines with references that fork take for ever to compile or to check, a circle of
-//! references takes the whole stack, and either would happen in the hub and not in a sandbox. So a schema is
-//! unfolded on paper before it is compiled, and before a value is checked it is counted how many steps that takes
-//! at most. What takes too many is refused.
+//! A schema is like a program: a few lines with references that fork take very long to compile or to check, and a
+//! cycle of references overflows the stack. Both would happen in the hub, outside of any sandbox. So this module
+//! counts the schemas that a schema expands to before it compiles it, and counts the steps that a check takes at most
+//! before it checks a value. It refuses what takes too many.
 
 use jsonschema::PatternOptions;
 use serde_json::{Map, Value};
@@ -39,7 +39,7 @@ impl Schema {
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS))
             .build(&document)
-            .map_err(|error| format!("is no JSON Schema: {}", short(&error.to_string())))?;
+            .map_err(|error| format!("is not a JSON Schema: {}", short(&error.to_string())))?;
         Ok(Self { document, validator })
     }
 
@@ -131,7 +131,7 @@ fn target<'a>(root: &'a Value, reference: &Value) -> Result<&'a Value, String> {
     let wrong = || {
         let shown = short(&reference.to_string());
         format!(
-            "is no JSON Schema that this hub uses: it refers to {shown}, and only `#` and `#/…` are followed"
+            "is not a JSON Schema that this hub can use: it refers to {shown}, and the hub follows only `#` and `#/…`"
         )
     };
     let pointer = reference.as_str().and_then(|text| text.strip_prefix('#'));
@@ -168,9 +168,7 @@ impl<'a> SchemaExpansion<'a> {
             format!("is too large: it holds more than {UNFOLDED} schemas with all that it refers to")
         })?;
         if depth > DEPTH {
-            return Err(format!(
-                "is too deep: more than {DEPTH} schemas lie in each other"
-            ));
+            return Err(format!("is nested more than {DEPTH} schemas deep"));
         }
         let Value::Object(schema) = schema else {
             return Ok(());
@@ -178,7 +176,7 @@ impl<'a> SchemaExpansion<'a> {
         let renamed = schema.contains_key("$id") || (self.old && schema.contains_key("id"));
         if depth > 0 && renamed {
             return Err(
-                "is no JSON Schema that this hub uses: a part of it has an `$id` of its own".to_owned(),
+                "is not a JSON Schema that this hub can use: a part of it has an `$id` of its own".to_owned(),
             );
         }
         for keyword in REFERENCES {
@@ -416,7 +414,7 @@ mod tests {
             |next| json!({ "properties": { "a": next.clone(), "b": next } }),
         );
         assert!(refused(members).contains("too large"));
-        assert!(refused(forks(5_000, |next| next)).contains("too deep"));
+        assert!(refused(forks(5_000, |next| next)).contains("schemas deep"));
     }
 
     #[test]
@@ -479,6 +477,6 @@ mod tests {
         let renamed =
             json!({ "type": "object", "properties": { "x": { "$id": "http://a/", "type": "string" } } });
         assert!(refused(renamed).contains("$id"));
-        assert!(refused(json!({ "type": "nothing" })).contains("no JSON Schema"));
+        assert!(refused(json!({ "type": "nothing" })).contains("not a JSON Schema"));
     }
 }

@@ -1,7 +1,7 @@
-//! The port through which components reach servers (`aih:host/mcp`).
+//! The port through which components call servers (`aih:host/mcp`).
 //!
-//! Calls of components are made by the composer of all calls, which is above this module, since it knows hooks and the
-//! catalogue. So a component gets a [`ServerCalls`] when it is made, and knows nothing else of the hub.
+//! The module `calls` makes the calls of components. It is above this module, because it knows hooks and the
+//! catalogue. So a component gets a [`ServerCalls`] when it is created, and knows nothing else of the hub.
 
 use aih_runtime::host::McpError;
 use async_trait::async_trait;

@@ -1,4 +1,4 @@
-//! From an entry of the configuration to what the runtime holds a component to.
+//! Makes the grants and limits for the runtime from an entry of the configuration.
 
 use std::sync::Arc;
 

@@ -77,7 +77,7 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         .map(|(_, _, k)| k)
 }
 
-/// The known key nearest to `key`. A file of thousands of unknown keys is no file of typing errors: only the
+/// The known key nearest to `key`. A file of thousands of unknown keys is not a file of typing errors: only the
 /// first ones are worth the search.
 fn near_key(key: &str, shape: &Shape, known: usize) -> Option<&'static str> {
     if known < 200 {

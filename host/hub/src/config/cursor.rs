@@ -1,7 +1,7 @@
-//! A value on its way into the model: the node, its path, and typed getters.
+//! A node of the configuration with its path, and typed getters for the model.
 //!
-//! The getters say nothing about wrong types: [`check`](super::check) has told them already, and a getter
-//! then gives the default.
+//! The getters do not report wrong types, because [`check`](super::check) has reported them already. In that case a
+//! getter returns the default.
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Every file that the hub owns, or that it or a program that it starts reads as code or configuration, wherever the
-//! configuration puts it: what plugins and hooks are not granted.
+//! All files of the hub that plugins and hooks cannot be granted: the hub's own files, and the files that the hub or a
+//! program that it starts reads as code or configuration, wherever the configuration puts them.
 //!
 //! A new kind of file of the hub belongs in this list, and in the test that names each member.
 

@@ -1,7 +1,8 @@
-//! What a configuration says and which secrets it resolves to, as keyed digests: whether a part differs from what runs.
+//! Keyed digests of a configuration and of the secrets that it resolves to. They show whether a part differs from the
+//! configuration that runs.
 //!
-//! The digests exist so that a reload can compare secrets without keeping or printing them. The key is random, is made
-//! once a process, and never leaves it, so a digest says nothing about a value (HMAC-SHA256, RFC 2104).
+//! With the digests, a reload can compare secrets without storing or printing them. The key is random, is made once
+//! per process, and never leaves it. So a digest says nothing about a value (HMAC-SHA256, RFC 2104).
 
 use std::{collections::BTreeMap, fmt::Debug, fs::File, io::Read as _, path::Path, sync::LazyLock};
 
@@ -219,7 +220,7 @@ fn resolved(node: &Node, kind: &Kind, path: &str, secrets: &Secrets, digest: &mu
     }
 }
 
-/// The same for the keys of an object, in the order of the table: another order in the file is no difference.
+/// The same for the keys of an object, in the order of the table: another order in the file is not a difference.
 fn object(node: &Node, shape: &Shape, path: &str, secrets: &Secrets, digest: &mut DigestBuilder) {
     let Value::Map(_) = &node.value else { return };
     for field in shape.fields {

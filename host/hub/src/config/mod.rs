@@ -59,7 +59,7 @@ pub const TRIGGERS: &[&str] = &[
     "manual",
 ];
 
-/// Whether an event of this trigger can wait for its hooks. The others are over when they are told.
+/// Whether an event of this trigger can wait for its hooks. The others have happened when their hooks run.
 pub fn can_block(trigger: &str) -> bool {
     matches!(
         trigger,

@@ -54,7 +54,7 @@ pub(crate) struct Key {
     pub(crate) position: SourcePosition,
 }
 
-/// A text that is no tree.
+/// A text that is not a tree.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeError {
     pub(crate) position: SourcePosition,
@@ -155,7 +155,7 @@ enum Open {
 /// Reads one YAML document. Duplicate keys go to `errors`, the first one stays.
 ///
 /// # Errors
-/// The first place at which the text is no YAML, or is more than the bounds of this module.
+/// The first place at which the text is not YAML, or is more than the bounds of this module.
 pub(crate) fn parse(text: &str, errors: &mut Vec<NodeError>) -> Result<Node, NodeError> {
     let fail = |position, what: &str, instead| NodeError {
         position,

@@ -144,7 +144,7 @@ mcps:
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_place() {
+fn every_problem_is_reported_at_once_with_its_position() {
     let text = r#"version: "2.0"
 nam: hub
 mcps:
@@ -308,7 +308,7 @@ fn a_variable_that_makes_nonsense_turns_off_its_entry_only() {
     let text = format!("{}{loaded:?}", warnings(&loaded));
     assert!(!text.contains("s3"), "{text}");
     assert!(
-        text.contains("mcp `a` is off: mcps.external[0].url is not an http or https URL once"),
+        text.contains("mcp `a` is off: mcps.external[0].url is not an http or https URL after"),
         "{text}"
     );
 }

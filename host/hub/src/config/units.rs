@@ -12,7 +12,7 @@ pub struct HumanDuration(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// A text that is no duration or no size.
+/// A text that is neither a duration nor a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write {0}")]
 pub struct UnitError(pub(crate) &'static str);

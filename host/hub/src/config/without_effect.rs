@@ -1,7 +1,7 @@
-//! Keys that the file may hold and that this version does not act on: each one that is there gives one warning.
+//! Keys that the file may hold and that this version does not act on. Each one that is given causes one warning.
 //!
-//! The field tables mark such keys, so the check, the JSON Schema and the reference page cannot disagree. A key that
-//! starts to work loses its mark in the table, and the warning with it.
+//! The field tables mark such keys, so the check, the JSON Schema and the reference page agree. When a key starts to
+//! work, remove its mark in the table, and the warning disappears.
 
 use super::node::{Node, SourcePosition};
 use super::table::{Kind, Shape};

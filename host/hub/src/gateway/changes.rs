@@ -1,5 +1,5 @@
-//! Tells clients that lists changed: sessions on their standing stream, modern clients on the streams that
-//! they listen with. Only whoever sees a difference hears of it.
+//! Notifies clients of changed lists: sessions on their standing stream, modern clients on the streams that they
+//! listen on. A client gets a notification only if the list changed for it.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 

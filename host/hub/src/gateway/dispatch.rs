@@ -202,7 +202,7 @@ impl Gateway {
                 let last = cursor.as_str().and_then(|text| pages::read_cursor(kind, text));
                 let last = last.ok_or_else(|| {
                     ErrorObject::invalid_params(
-                        "`cursor` is none of this list; leave it out to start from the beginning",
+                        "`cursor` does not belong to this list; leave it out to start from the beginning",
                     )
                 })?;
                 Some(snapshot.list_after(&request.scope, kind, principal, &last))

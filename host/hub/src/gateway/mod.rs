@@ -150,7 +150,7 @@ impl Gateway {
         self.hooks.client_gone(client);
     }
 
-    /// Keeps house until the hub stops: tells clients of changes, ends what is idle.
+    /// Runs until the hub stops: notifies clients of changes, and ends what is idle.
     pub async fn run(self: Arc<Self>) {
         let changes = tokio::spawn(changes::tell(self.clone()));
         let mut tick = tokio::time::interval(HOUSEKEEPING.min(self.modern.idle));
@@ -190,7 +190,7 @@ impl Gateway {
     }
 }
 
-/// The MCP endpoints. Whoever serves them puts [`crate::access::layer`] in front. Each segment beside `{name}`
+/// The MCP endpoints. The caller puts [`crate::access::layer`] in front. Each segment beside `{name}`
 /// is in [`RESERVED`](crate::names::RESERVED).
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let streamable = || {

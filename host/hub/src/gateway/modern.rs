@@ -177,7 +177,7 @@ impl Modern {
         let length = facts.info.as_ref().map_or(0, RawJson::len) + facts.capabilities.len();
         if length > MAX_INTRODUCTION {
             return Err(ErrorObject::invalid_params(format!(
-                "`params._meta` may say {MAX_INTRODUCTION} bytes of the client and its capabilities at most"
+                "`clientInfo` and `clientCapabilities` in `params._meta` may have {MAX_INTRODUCTION} bytes at most"
             )));
         }
         let mut hasher = DefaultHasher::new();
@@ -406,7 +406,7 @@ impl Gateway {
         };
         let gone = || {
             ErrorObject::invalid_params(
-                "`requestState` belongs to no waiting request: it expired or was answered; send the request anew",
+                "no waiting request has this `requestState`: it expired or was answered; send the request again",
             )
         };
         let mut waiting = lock(&self.modern.waiting);

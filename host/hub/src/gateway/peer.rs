@@ -1,4 +1,4 @@
-//! The client's end as providers see it, for each era: where what a server says by itself goes.
+//! The client as providers see it, for each era: where messages of a server go that are not an answer.
 
 use std::sync::{Arc, Weak};
 

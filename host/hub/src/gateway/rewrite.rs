@@ -1,7 +1,6 @@
-//! Names inside payloads: between a provider's own and those of the aggregated endpoint.
+//! Translates names inside of payloads between a provider's own names and those of the aggregated endpoint.
 //!
-//! Only what is a name is touched, everything else stays the bytes that arrived. On the endpoint of one
-//! MCP nothing is touched at all.
+//! Only names change. Everything else keeps the bytes that arrived. On the endpoint of one MCP nothing changes.
 
 use aih_mcp::{RawJson, RawObject};
 use serde_json::value::RawValue;

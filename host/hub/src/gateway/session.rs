@@ -1,4 +1,4 @@
-//! Sessions of the legacy era: who opened them, what runs in them, and the way back to their client.
+//! Sessions of the legacy era: who opened a session, which requests run in it, and how to reach its client.
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,8 @@
-//! The first moments of a hub: its servers are still being reached, and a client asks already.
+//! Requests of clients while the hub starts and still connects to its servers.
 //!
-//! A list that is asked for right after the start waits for servers that are still being connected for the
-//! first time, so that a client which lists once sees them. The wait ends by the hub's age, not by the client's
-//! patience: what is sick or slow by then is told by `list_changed` when it comes, and nobody waits for it.
+//! A list that a client requests right after the start waits for servers that the hub connects to for the first time,
+//! so that a client which lists only once gets the tools of these servers. The wait ends two seconds after the start
+//! of the hub. Clients get a `list_changed` notification for servers that connect later.
 
 use std::time::Duration;
 
@@ -42,14 +42,14 @@ impl Gateway {
                 }
             }
         };
-        // What is late is told when it comes.
+        // Clients get a notification for lists that come later.
         let _ = timeout_at(self.started_at + START_UP, all_started).await;
-        // The catalogue makes its next picture a moment later; this answer needs it now.
+        // The catalogue makes its next snapshot a moment later; this answer needs it now.
         self.catalogue.refresh();
     }
 
     /// Finds what a request names. What is not known in the hub's first moments may be known in the next; later, a
-    /// server that has just come up may not be in the picture yet.
+    /// server that has just come up may not be in the snapshot yet.
     pub(super) async fn find_once_started<T>(
         &self,
         request: &Request,
@@ -66,8 +66,8 @@ impl Gateway {
         }
     }
 
-    /// Waits, for a while, for a server that is just being started: what it can do is not known before. Whoever may not
-    /// see the server does not wait, as for a server that is not there.
+    /// Waits, for a while, for a server that is just being started: what it can do is not known before. A caller that may
+    /// not see the server does not wait, as for a server that is not there.
     pub(super) async fn until_started(&self, name: &str, principal: &Principal) {
         let starting = || {
             let snapshot = self.catalogue.snapshot();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_server_that_is_sick() {
+    async fn no_list_waits_for_a_server_that_has_failed() {
         let signal = ChangeSignal::default();
         let (well, sick) = (
             ListingProvider::new("well", offers(&["a"])),
@@ -187,13 +187,13 @@ mod tests {
             })
         };
         assert!(at_once(&gateway, &["*"]), "it has failed already");
-        // One that says nothing is waited for while the hub is young.
+        // The list waits for a server that is silent while the hub starts.
         sick.set(ProviderState::Starting, None);
         assert!(!at_once(&gateway, &["*"]));
         assert!(at_once(&gateway, &["mcps/well/*"]), "this key may not use it");
         assert_eq!(list(&gateway, &["*"]).await, ["well__a"]);
         Arc::get_mut(&mut gateway).unwrap().started_at -= START_UP;
-        assert!(at_once(&gateway, &["*"]), "the hub is not young any more");
+        assert!(at_once(&gateway, &["*"]), "the start of the hub is over");
     }
 
     #[tokio::test]
@@ -227,7 +227,7 @@ mod tests {
             call("late__b").await.unwrap_err().message,
             "unknown tool: late__b"
         );
-        // Nobody runs the catalogue here: its next picture is made for this call.
+        // Nobody runs the catalogue here: its next snapshot is made for this call.
         come_up(&late, &signal);
         assert_eq!(call("late__b").await.unwrap_err().message, "not asked");
     }

@@ -371,7 +371,7 @@ impl Stream {
                 std::mem::replace(&mut entry.permit, kept)
             }
             None => {
-                // Everything up to here is gone: who resumes before it is told so.
+                // Everything up to here is gone: a client that resumes before it gets an error.
                 state.forgotten = number;
                 let rest = state.log.split_off(at + 1);
                 let gone = std::mem::replace(&mut state.log, rest);

@@ -71,7 +71,7 @@ async fn an_answer_without_room_becomes_an_error_with_its_id() {
         assert_eq!(value["id"], n);
         let told = value["error"]["message"]
             .as_str()
-            .is_some_and(|m| m.contains("find no room"));
+            .is_some_and(|m| m.contains("there is no room"));
         assert_eq!(told, n >= 8, "{n}");
     }
     drop(events);

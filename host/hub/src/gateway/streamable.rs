@@ -128,7 +128,7 @@ fn session(
     let session = session.filter(|s| s.scope == *scope).ok_or_else(|| {
         Box::new(refused(
             StatusCode::NOT_FOUND,
-            "no such session: it ended, or another key opened it; send `initialize` anew",
+            "no such session: it ended, or another key opened it; send `initialize` again",
         ))
     })?;
     session.touch();

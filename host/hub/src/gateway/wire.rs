@@ -42,7 +42,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Endpoint {
             Ok(Path(mut path)) => path
                 .remove("name")
                 .map_or(Scope::All, |name| Scope::One(name.into())),
-            // A name that is no UTF-8: no server is called so.
+            // A name that is not UTF-8: no server is called so.
             Err(_) => Scope::One("\u{fffd}".into()),
         }))
     }
@@ -70,7 +70,7 @@ pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
         .into_response()
 }
 
-/// A request that is no MCP, or not acceptable as it is: one log row, and the error.
+/// A request that is not MCP, or not acceptable as it is: one log row, and the error.
 pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Response {
     refused_as(status, None, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
 }

@@ -1,8 +1,8 @@
-//! Hooks around one request to a provider: before a tool is called, a resource read or a prompt got, and after
-//! a tool answered.
+//! Runs hooks before and after one request to a provider: before a tool is called, a resource is read or a prompt is
+//! fetched, and after a tool has answered.
 //!
-//! What a hook denies is an answer that the model can read where MCP has one (a tool result with `isError`),
-//! and an error with the reason where it has none.
+//! If a hook denies a request, the client gets an answer that the model can read where MCP has one (a tool result with
+//! `isError`), and an error with the reason otherwise.
 
 use std::sync::Arc;
 
@@ -34,11 +34,11 @@ impl Denied {
         let reason = match (why, trigger) {
             (NoDecision::Cancelled, _) => "the request was cancelled before a hook had seen it".to_owned(),
             (NoDecision::Busy, Trigger::ToolAfter) => format!(
-                "the tool ran, and the hub is too busy to run the hook `{hook}`, which has to see the result first; the \
-                 result is kept back"
+                "the tool ran, but the hub is too busy to run the hook `{hook}`, which must see the result first; the \
+                 result is not shown"
             ),
             (NoDecision::Busy, _) => format!(
-                "the hub is too busy to run the hook `{hook}`, which has to see this first; nothing was done, try again"
+                "the hub is too busy to run the hook `{hook}`, which must see this first; nothing was done, try again"
             ),
         };
         Self {
@@ -423,7 +423,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denial_is_told_in_the_place_of_a_result_or_as_an_error() {
+    fn a_denial_is_answered_as_a_result_or_as_an_error() {
         let denied = Denied {
             hook: "guard".into(),
             reason: "no deletes".to_owned(),

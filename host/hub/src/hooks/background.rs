@@ -166,7 +166,7 @@ pub(super) async fn lead(hooks: Arc<Hooks>, queue: Arc<Queue>, election: LeaderE
 /// The time for which a process runs background hooks.
 struct LeadershipTerm {
     /// Whether events of hooks that the configuration does not have are given up. The configuration of an `aih stdio` that
-    /// has run for long may be older than that of whoever stored them.
+    /// has run for long may be older than that of the process that stored them.
     gives_up: bool,
     over: CancellationToken,
     runs: TaskTracker,
@@ -331,7 +331,7 @@ async fn one(hooks: &Hooks, queue: &Queue, event: Event) {
             RetryDecision::Again(after) => queue.retry(&event, after, &failed.text).await,
             RetryDecision::GiveUp => {
                 let (hook, id, attempts) = (&event.hook, &event.id, event.attempt);
-                tracing::error!(target: "aih::hook", hook, event = %id, attempts, "given up, see `aih hooks dead`: {failed}");
+                tracing::error!(target: "aih::hook", hook, event = %id, attempts, "the event is given up, see `aih hooks dead`: {failed}");
                 queue.dead(&event, &failed.text).await
             }
         },
@@ -346,8 +346,8 @@ async fn run(hooks: &Hooks, event: &Event) -> Result<(), Failed> {
     let gone = |what: &str| Failed::new(Cause::Refusal, what);
     let hook = hooks
         .get(&event.hook)
-        .ok_or_else(|| gone("the configuration has no such hook any more"))?;
-    let trigger = Trigger::parse(&event.trigger).ok_or_else(|| gone("this hub knows no such trigger"))?;
+        .ok_or_else(|| gone("the configuration no longer has this hook"))?;
+    let trigger = Trigger::parse(&event.trigger).ok_or_else(|| gone("this hub does not know the trigger"))?;
     let turn = hook
         .turn(trigger, event.id.as_str(), &CancellationToken::new(), PATIENCE)
         .await?;
@@ -487,6 +487,13 @@ mod tests {
         one(&Hooks::none(), queue, claimed).await;
         let dead = queue.list_dead(None, 9).await.unwrap().events;
         assert_eq!(dead.len(), 1);
-        assert!(dead[0].event.error.as_ref().unwrap().contains("no such hook"));
+        assert!(
+            dead[0]
+                .event
+                .error
+                .as_ref()
+                .unwrap()
+                .contains("no longer has this hook")
+        );
     }
 }

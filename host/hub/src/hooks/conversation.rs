@@ -1,8 +1,8 @@
-//! Conversations: from a client's first words to its going away.
+//! Conversations: from the first request of a client until it leaves.
 //!
-//! A client with a session begins one with `initialize`; one without begins with its first request after it
-//! was silent for `server.conversation_timeout`. What `conversation.start` hooks answer becomes part of the
-//! `instructions` that the client gets, and of the prompt `aih__context`.
+//! A client with a session begins a conversation with `initialize`. A client without a session begins one with its
+//! first request after it was silent for `server.conversation_timeout`. The answers of `conversation.start` hooks
+//! become part of the `instructions` for the client, and of the prompt `aih__context`.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::{
     provider::{Call, Client, ClientKey, Trail},
 };
 
-/// Conversations that are followed. Of further ones background hooks hear nothing, and blocking ones are asked at each
+/// Conversations that are followed. For further ones background hooks do not run, and blocking ones are asked at each
 /// request.
 const FOLLOWED: usize = 50_000;
 /// Bytes of all that hooks add to the instructions of one conversation.

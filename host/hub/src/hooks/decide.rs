@@ -1,6 +1,6 @@
-//! What follows from a hook's answer: the event goes on, with something else, or not at all.
+//! Decides what follows from a hook's answer: the event continues unchanged, continues with a replacement, or ends.
 //!
-//! Nothing here runs a hook, so that every rule can be tried without one.
+//! Nothing in this module runs a hook, so each rule can be tested without one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ pub(crate) enum HookDecision<T> {
     Passed(String),
     /// The hook failed, and the event ends: to be logged, and told with the second text.
     Closed(String, String),
-    /// The hook did not get to decide, and the event ends: this is told. Whatever `on_failure` says, since nothing
+    /// The hook did not get to decide, and the event ends with this. Whatever `on_failure` says, since nothing
     /// failed.
     NoDecision(NoDecision),
 }
@@ -39,9 +39,9 @@ pub(crate) enum HookDecision<T> {
 /// Why a hook did not get to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoDecision {
-    /// The hub is too busy to run it, or prepares it still: whoever asks may try again.
+    /// The hub is too busy to run it, or still prepares it: the caller may try again.
     Busy,
-    /// Whoever asked went away.
+    /// The caller went away.
     Cancelled,
 }
 
@@ -74,8 +74,7 @@ pub(crate) fn settle<T>(
         OnFailure::Open => HookDecision::Passed(failure),
         OnFailure::Closed => {
             // What went wrong inside is the operator's affair.
-            let message =
-                format!("the hook `{hook}` has to agree to this and failed; the hub's log says why");
+            let message = format!("the hook `{hook}` must allow this, and it failed; the hub's log says why");
             HookDecision::Closed(failure, message)
         }
     }
@@ -85,8 +84,8 @@ pub(crate) fn settle<T>(
 fn object(text: &str) -> Result<Map<String, Value>, String> {
     match aside(text.len() > SMALL, || serde_json::from_str(text)) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("it is no JSON object".to_owned()),
-        Err(error) => Err(format!("it is no JSON: {error}")),
+        Ok(_) => Err("it is not a JSON object".to_owned()),
+        Err(error) => Err(format!("it is not JSON: {error}")),
     }
 }
 
@@ -102,7 +101,7 @@ pub(crate) fn result(text: &str, schema: Option<&Schema>) -> Result<RawJson, Str
     let result = object(text)?;
     let content = match result.get("content") {
         Some(Value::Array(content)) => content,
-        Some(_) => return Err("`content` is no list".to_owned()),
+        Some(_) => return Err("`content` is not a list".to_owned()),
         None => return Err("`content` is missing".to_owned()),
     };
     for (index, block) in content.iter().enumerate() {
@@ -115,7 +114,7 @@ pub(crate) fn result(text: &str, schema: Option<&Schema>) -> Result<RawJson, Str
     };
     match result.get("structuredContent") {
         None | Some(Value::Object(_)) => {}
-        Some(_) => return Err("`structuredContent` is no object".to_owned()),
+        Some(_) => return Err("`structuredContent` is not an object".to_owned()),
     }
     if !failed {
         let structured = result.get("structuredContent").unwrap_or(&Value::Null);
@@ -155,7 +154,7 @@ pub(crate) fn resource(text: &str, may: impl Fn(&str) -> bool) -> Result<String,
     match params.get("uri") {
         Some(Value::String(uri)) if may(uri) => Ok(uri.clone()),
         Some(Value::String(uri)) => Err(format!("the caller may not read `{uri}` there")),
-        _ => Err("`uri` is missing or no text".to_owned()),
+        _ => Err("`uri` is missing or is not a text".to_owned()),
     }
 }
 
@@ -166,12 +165,12 @@ pub(crate) fn prompt(text: &str, may: impl Fn(&str) -> bool) -> Result<(Option<S
         None => None,
         Some(Value::String(name)) if may(name) => Some(name.clone()),
         Some(Value::String(name)) => return Err(format!("the caller may not use a prompt `{name}` there")),
-        Some(_) => return Err("`name` is no text".to_owned()),
+        Some(_) => return Err("`name` is not a text".to_owned()),
     };
     let arguments = match params.get("arguments") {
         None => Map::new(),
         Some(Value::Object(arguments)) if arguments.values().all(Value::is_string) => arguments.clone(),
-        Some(_) => return Err("`arguments` is no object of texts".to_owned()),
+        Some(_) => return Err("`arguments` is not an object of texts".to_owned()),
     };
     Ok((name, RawJson::of(&arguments)))
 }
@@ -180,7 +179,7 @@ pub(crate) fn prompt(text: &str, may: impl Fn(&str) -> bool) -> Result<(Option<S
 pub(crate) fn instructions(text: &str) -> Result<String, String> {
     match object(text)?.get("instructions") {
         Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err("`instructions` is missing or no text".to_owned()),
+        _ => Err("`instructions` is missing or is not a text".to_owned()),
     }
 }
 

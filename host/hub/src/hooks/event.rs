@@ -1,8 +1,8 @@
-//! What hooks are told: one envelope, and a payload for each trigger.
+//! The events that hooks get: one envelope, and a payload for each trigger.
 //!
-//! Payloads grow by new members; one that stands here keeps its meaning. [`VERSION`] changes when that cannot
-//! be kept. The id is not part of what is written here: a stored event gets its own when it is stored, and
-//! every delivery puts it in front ([`with_id`]).
+//! Later versions may add members to a payload. A member keeps its meaning. [`VERSION`] changes if that is not
+//! possible. The id is not part of what this module writes: an event gets its id when it is stored, and each delivery
+//! adds it in front ([`with_id`]).
 
 use std::collections::BTreeMap;
 
@@ -367,7 +367,7 @@ pub(crate) struct Manual<'a> {
 /// Writes an event, without its id.
 ///
 /// # Errors
-/// Something in it is no JSON; texts that came over the wire were checked before.
+/// Something in it is not JSON; texts that came over the wire were checked before.
 pub(crate) fn write<P: Serialize>(
     trigger: Trigger,
     facts: EventFacts<'_>,

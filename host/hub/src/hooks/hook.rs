@@ -1,4 +1,4 @@
-//! One configured hook: its component kept ready, and one run of it.
+//! One configured hook: its component, which is kept ready, and one run of it.
 
 use std::{
     sync::{
@@ -60,7 +60,7 @@ pub(crate) struct Hook {
     missed: bool,
     host: HostContext,
     live: Arc<LiveComponent<Loaded>>,
-    /// Changes with every outcome of the keeper.
+    /// Changes with every outcome of the component's preparation.
     settled: watch::Receiver<u64>,
     /// In whose name it runs when nobody called.
     own: Arc<Principal>,
@@ -122,7 +122,7 @@ pub(crate) enum Cause {
     Preparing,
     /// It got no turn to run: the machine, or all its places, are busy. It did not fail.
     Busy,
-    /// Whoever waited for it does not any more.
+    /// The caller no longer waits for it.
     Cancelled,
 }
 
@@ -252,7 +252,7 @@ impl Hook {
         }
     }
 
-    /// Ends its keeper.
+    /// Stops keeping its component ready.
     pub(crate) fn stop(&self) {
         self.live.stop();
     }
@@ -463,7 +463,7 @@ pub(crate) fn detached(principal: Arc<Principal>, key: String) -> Call {
     }
 }
 
-/// No client: nothing can be asked, and nobody hears.
+/// No client: questions fail, and notifications are dropped.
 struct UnreachablePeer;
 
 #[async_trait]

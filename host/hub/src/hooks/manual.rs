@@ -1,5 +1,4 @@
-//! Hooks that somebody runs: by hand through the API, a tool or the command line, and from outside through a
-//! webhook.
+//! Runs hooks on request: from the API, a tool or the command line, and from outside through a webhook.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +43,7 @@ const KEPT_BACK: [&str; 8] = [
     "stripe-signature",
 ];
 
-/// What a hook answered to whoever ran it.
+/// The result of a run of a hook.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct Report {
     /// The hook that ran.
@@ -61,7 +60,7 @@ pub struct Report {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The id of the event; of one that waits in the queue, for a hook in the background.
+    /// The id of the event. For a background hook, the id in the queue.
     pub event: String,
     /// Whether it waits in the queue.
     pub queued: bool,
@@ -137,7 +136,7 @@ pub(crate) enum WebhookOutcome {
 /// Why a request to a webhook came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebhookRequestError {
-    /// Nobody the hub knows sent it.
+    /// Its signature is missing or wrong.
     #[error(transparent)]
     Refused(#[from] WebhookError),
     /// Its event was not taken.
@@ -172,7 +171,7 @@ impl Hooks {
         let facts = event::EventFacts {
             hub: &self.hub,
             principal: Some(&client.principal.name),
-            // Without a name it is no MCP client.
+            // Without a name it is not an MCP client.
             client: client.info.is_some().then_some(&**client),
             trail: Some(&call.trail),
         };
@@ -378,7 +377,7 @@ fn blank(name: &str, event: String) -> Report {
     }
 }
 
-/// What an outcome is to whoever ran the hook.
+/// The outcome as the caller of the hook sees it.
 fn finished(mut report: Report, outcome: Result<Outcome, Failed>) -> Fired {
     let read = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
     match outcome {
@@ -447,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_told() {
+    fn outcomes_are_reported() {
         let outcome = |decision, result: Option<&str>| {
             Ok(Outcome {
                 decision,

@@ -1,4 +1,4 @@
-//! `match` of a hook: which events it runs on.
+//! `match` of a hook: decides which events it runs on.
 
 use crate::config::{self, matches_pattern};
 

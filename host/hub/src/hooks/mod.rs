@@ -1,14 +1,14 @@
-//! Hooks: the operator's sandboxed code on every event of the hub.
+//! Hooks: the operator's sandboxed code that runs on events of the hub.
 //!
-//! An event is written down once ([`event`]), offered to the hooks of its trigger whose `match` fits
-//! ([`matching`]), and what a blocking hook answers is judged by [`decide`]. Blocking hooks run one after the
-//! other while the event waits; background ones get their event through the store's queue ([`background`]), so
-//! that it survives a crash. The gateway asks [`around`] for calls, [`views`] for lists and [`conversation`]
-//! for greetings; nothing else of the hub knows when a hook runs. [`watch`] tells events that no call brings,
-//! [`manual`] runs a hook on request, for which [`webhook`] checks who asks. [`hook`] is one hook and one run of it, and
-//! [`truncate`] shortens events that are too long to be stored.
+//! The hub writes an event once ([`event`]) and gives it to the hooks of its trigger whose `match` fits
+//! ([`matching`]). [`decide`] interprets the answer of a blocking hook. Blocking hooks run one after the other while
+//! the event waits. Background hooks get their event through the queue of the store ([`background`]), so that the
+//! event survives a crash. The gateway uses [`around`] for calls, [`views`] for lists and [`conversation`] for the
+//! first request of a client. [`watch`] makes the events that no call causes. [`manual`] runs a hook on request, and
+//! [`webhook`] checks the signature of such a request. [`hook`] is one hook and one run of it. [`truncate`] shortens
+//! events that are too long to be stored.
 //!
-//! A hub without hooks pays one look at an empty slice.
+//! In a hub without hooks, a call costs one look at an empty slice.
 
 mod around;
 mod background;
@@ -247,7 +247,7 @@ impl Hooks {
         }
     }
 
-    /// Stops: events that were told are stored, runs that began get `grace` to end. What is cut off runs again
+    /// Stops: events that happened are stored, runs that began get `grace` to end. What is cut off runs again
     /// after the next start.
     pub async fn stop(&self, grace: Duration) {
         self.stopping.cancel();
@@ -381,7 +381,7 @@ impl Hooks {
                     });
                 }
                 HookDecision::Passed(why) => {
-                    // A run that failed was told already.
+                    // A run that failed was reported already.
                     if ran {
                         hook.failed(trigger.as_str(), &id, &why);
                     }

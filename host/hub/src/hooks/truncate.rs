@@ -1,8 +1,8 @@
-//! Events of calls that are too large for the queue of background hooks: their large members are cut, and the event says
-//! so. A hook that must see all of it has to block.
+//! Shortens events of calls that are too large for the queue of background hooks. It cuts large members, and the event
+//! says so. A hook that must see the whole event has to block.
 //!
-//! A cut member keeps its type. Texts keep their beginning, lists and objects keep their first small members, down to
-//! some levels. Beside the event stands what each cut member was: its size and its digest.
+//! A cut member keeps its type. A text keeps its beginning. A list or an object keeps its first small members, down to
+//! a few levels. The event has the size and the digest of each cut member.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_member_is_cut_and_its_size_and_digest_are_told() {
+    fn a_large_member_is_cut_and_its_size_and_digest_are_given() {
         let arguments =
             json!({ "path": "/etc/x", "content": "ä".repeat(1 << 20), "mode": 7, "list": vec![0; 1 << 20] });
         let written = RawJson::of(&arguments);

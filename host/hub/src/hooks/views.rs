@@ -1,7 +1,7 @@
-//! What `list.tools` hooks make of a list: tools hidden, tools under another name.
+//! Applies what `list.tools` hooks change in a list: hidden tools and renamed tools.
 //!
-//! What a client was shown holds for its calls too: a hidden tool is not there for it, and a renamed one is
-//! called by its new name. It is no access control all the same: what a key may use is said by its permissions.
+//! The changes hold for calls of the same client too: a client cannot call a hidden tool, and calls a renamed tool by
+//! its new name. This is not an access control. The permissions of a key say what the key may use.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,7 +91,7 @@ impl View {
             |error: String| format!("it is not {{\"hide\": [names], \"rename\": {{old: new}}}}: {error}");
         // A list would do for a struct as well.
         if !text.trim_start().starts_with('{') {
-            return Err(wrong("it is no object".to_owned()));
+            return Err(wrong("it is not an object".to_owned()));
         }
         let change: Change = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let mut view = self.clone();
@@ -105,7 +105,7 @@ impl View {
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
             if to.is_empty() || to.len() > 64 || !to.chars().all(fits) {
                 return Err(format!(
-                    "`{to}` is no name for a tool: 1 to 64 letters, digits, `_` or `-`"
+                    "`{to}` cannot be the name of a tool: use 1 to 64 letters, digits, `_` or `-`"
                 ));
             }
             if let Some(old) = self.original(from).filter(|old| !view.hidden.contains(*old)) {

@@ -1,5 +1,5 @@
-//! Events that no call brings: servers that come up and go down, refused requests, the clock, a new
-//! configuration.
+//! Events that no call causes: a server comes up or goes down, a request is refused, a schedule is due, the
+//! configuration changes.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use crate::{
     provider::{ProviderKind, ProviderState},
 };
 
-/// Refused requests that are told within one second; the others are counted in the next one.
+/// Events for refused requests within one second. Further ones are counted in the next event.
 const REFUSALS: u32 = 10;
 /// Longest sleep of a schedule: a clock that was set is noticed after that.
 const NAP: Duration = Duration::from_secs(30);
@@ -99,7 +99,7 @@ pub(super) async fn keep_schedule(
             ClockReading::Wait(nap) => nap,
             ClockReading::Never => {
                 let (hook, schedule) = (&*hook.name, alarm.schedule);
-                tracing::warn!(target: "aih::hook", hook, "the schedule `{schedule}` has no time any more");
+                tracing::warn!(target: "aih::hook", hook, "the schedule `{schedule}` has no further time");
                 return;
             }
         };
@@ -160,7 +160,7 @@ impl Alarm {
     }
 }
 
-/// Keeps whoever guesses keys from filling the queue.
+/// Keeps a client that guesses keys from filling the queue.
 #[derive(Debug, Default)]
 pub(super) struct Throttle(Mutex<Window>);
 
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_keys_is_told_of_a_few_times_a_second() {
+    fn guessed_keys_make_a_few_events_a_second() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         let admitted = (0..1_000).filter(|_| throttle.admit(now).is_some()).count();
         assert_eq!(admitted, 10);

@@ -1,7 +1,7 @@
-//! Who may call a webhook: an HMAC-SHA256 of the body under a secret that both sides know, as GitHub, Stripe
-//! and Slack send it, and each request only once.
+//! Checks requests of webhooks: an HMAC-SHA256 of the body under a shared secret, as GitHub, Stripe and Slack send it.
+//! Each request counts only once.
 //!
-//! Nothing of a request may be believed, logged or stored before its signature was found right.
+//! This module must not use, log or store anything of a request before it has checked the signature.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -25,13 +25,13 @@ pub(crate) type Signature = [u8; 32];
 /// Why a request is not believed. Says nothing of the secret or of the right signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WebhookError {
-    #[error("there is no signature; the sender has to sign the body, see docs/hooks.md")]
+    #[error("there is no signature; the sender must sign the body, see docs/hooks.md")]
     Missing,
     #[error("the signature header cannot be read")]
     Malformed,
-    #[error("the signature is not the one of this body under this hub's secret")]
+    #[error("the signature does not match the body and the secret of this webhook")]
     Wrong,
-    #[error("the signature is too old or from the future; the clocks have to agree")]
+    #[error("the signature is too old or from the future; check both clocks")]
     Time,
 }
 

@@ -1,4 +1,4 @@
-//! Accepting, also where the process has no more files.
+//! Accepts connections, even if the process has no more file descriptors.
 
 use std::{fs::File, net::SocketAddr, time::Duration};
 
@@ -23,7 +23,7 @@ impl Acceptor {
         }
     }
 
-    /// The next connection. Where there are no more files, the oldest idle connection of a stranger is closed, and
+    /// The next connection. Where there are no more files, the oldest idle unauthenticated connection is closed, and
     /// the one that comes is closed unread.
     pub(super) async fn next(&mut self, registry: &Registry) -> (TcpStream, SocketAddr) {
         loop {
@@ -41,7 +41,7 @@ impl Acceptor {
             if matches!(errno, Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE)) {
                 registry.close_one();
                 if self.reserve.take().is_some() {
-                    // Otherwise it would stand in the queue and wake this task for ever.
+                    // Otherwise it would stand in the queue and wake this task without end.
                     let turned_away = tokio::time::timeout(PAUSE, self.listener.accept()).await;
                     drop(turned_away);
                 }

@@ -1,5 +1,5 @@
-//! Bodies: those of requests have to come in time; those of responses are handed out in pieces, so that what waits
-//! for a client is small, and that it waits is seen.
+//! Bodies of requests and responses. A request's body has a deadline. A response's body is sent in small pieces, so
+//! that little waits in memory for the client, and the hub notices a client that does not read.
 
 use std::{
     convert::Infallible,

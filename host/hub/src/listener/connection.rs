@@ -1,4 +1,4 @@
-//! One connection: whose it is, what it is busy with, and when it is overdue.
+//! One connection: its key, what it is busy with, and when it is closed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -175,7 +175,7 @@ impl Connection {
         self.opened_at.elapsed()
     }
 
-    /// A request on it had a valid key: it does not count as a stranger's from now on.
+    /// A request on it had a valid key: from now on it counts as authenticated.
     pub(super) fn show_key(self: &Arc<Self>, key: KeyId) {
         if self.key.get().is_some() || self.key.set(key).is_err() {
             return;

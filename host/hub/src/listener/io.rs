@@ -1,5 +1,5 @@
-//! The stream of a connection, watched: bytes that come are noted, and bytes that the peer does not take have a
-//! deadline.
+//! The byte stream of a connection. It notes when bytes arrive, and sets a deadline for bytes that the peer does not
+//! read.
 
 use std::{
     io,

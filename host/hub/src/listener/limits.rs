@@ -1,4 +1,4 @@
-//! What a connection may take: time, and its share of all connections.
+//! The limits of a connection: time, and its share of all connections.
 
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
-//! The HTTP listener: who may connect, how many at a time, how long each step of a connection may take, and a clean
-//! end.
+//! The HTTP listener: who may connect, how many connections there may be, how long each step of a connection may take,
+//! and a clean end.
 //!
-//! A connection counts as a stranger's until one of its requests has shown a valid key, which the access layer tells
-//! [`Connection`]. Strangers have a share of all connections, in all and for each address, and are closed first when
-//! there are too many. [`Limits`] has the numbers, [`Registry`] counts.
+//! A connection is unauthenticated until one of its requests has shown a valid key. The access layer reports that to
+//! [`Connection`]. Unauthenticated connections have a limited share, in all and per address, and the hub closes them
+//! first when there are too many connections. [`Limits`] has the numbers, and [`Registry`] counts.
 //!
-//! [`serve`](self::serve()) accepts connections with the help of [`accept`], speaks [`tls`](self::tls()) and HTTP on them,
-//! and hands requests to a router. [`io`] watches the bytes of a [`connection`], [`body`] and [`stream`] those of requests
-//! and answers.
+//! [`serve`](self::serve()) accepts connections with [`accept`], speaks [`tls`](self::tls()) and HTTP on them, and
+//! gives requests to a router. [`io`] watches the bytes of a [`connection`]. [`body`] and [`stream`] watch those of
+//! requests and answers.
 
 mod accept;
 pub mod body;

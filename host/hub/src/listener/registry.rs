@@ -1,4 +1,4 @@
-//! All connections: how many of whom there may be, and who has to go for a new one.
+//! All connections: how many there may be, and which one is closed for a new one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -120,7 +120,7 @@ impl Registry {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in. The oldest idle connection of a stranger is closed for it where there are too many.
+    /// Takes a connection in. If there are too many, closes the oldest idle unauthenticated connection.
     /// Nothing where no room can be made.
     pub(super) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Entry> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl Registry {
         })
     }
 
-    /// The oldest idle connection of a stranger is closed: there are no more files.
+    /// Closes the oldest idle unauthenticated connection, because there are no more files.
     pub(super) fn close_one(&self) {
         let gone = {
             let mut table = self.table();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_idle_stranger_goes_first() {
+    async fn the_oldest_idle_unauthenticated_connection_is_closed_first() {
         let registry = registry(100, 3, 100);
         let held: Vec<_> = (1..=3)
             .map(|n| registry.admit(from([n, 0, 0, 1])).unwrap())
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn busy_strangers_have_a_time_and_then_go_too() {
+    async fn busy_unauthenticated_connections_have_a_time_and_are_closed_then() {
         let registry = registry(100, 1, 100);
         let held = registry.admit(from([1, 0, 0, 1])).unwrap();
         let _busy = held.connection.begin(false);
@@ -320,7 +320,7 @@ mod tests {
                 .count(),
             2
         );
-        // Another address finds room, and takes it from strangers only.
+        // Another address finds room, and takes it from unauthenticated connections only.
         let _others: Vec<_> = (0..10)
             .map(|_| registry.admit(from([2, 0, 0, 1])).unwrap())
             .collect();

@@ -158,7 +158,7 @@ impl Server {
             }
             Ok(Err(error)) => {
                 self.registry.count(Reason::Handshake);
-                tracing::debug!(target: "aih", peer = %connection.peer(), %error, "no TLS handshake");
+                tracing::debug!(target: "aih", peer = %connection.peer(), %error, "a TLS handshake failed");
             }
             Err(_) => connection.close(Reason::Handshake),
         }

@@ -1,5 +1,5 @@
-//! Runs the streams of HTTP/2 connections: one whose client takes nothing of its response is reset, and the others of
-//! its connection go on.
+//! Runs the streams of HTTP/2 connections. If a client reads nothing of a response, the hub resets that stream, and
+//! the other streams of the connection continue.
 
 use std::{
     pin::Pin,

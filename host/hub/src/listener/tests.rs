@@ -345,7 +345,7 @@ async fn slow_readers_that_read_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_make_room_and_keys_stay() {
+async fn unauthenticated_connections_are_closed_first() {
     let server = start(Limits {
         connections: 40,
         unauthenticated: 20,

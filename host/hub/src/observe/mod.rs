@@ -1,13 +1,13 @@
-//! What the hub tells about itself: log lines for people or machines on standard error, and the most recent
-//! rows in memory for `GET /api/v1/logs`.
+//! Logging: log lines for people or machines on standard error, and the most recent rows in memory for `GET
+//! /api/v1/logs`.
 //!
-//! Standard output is never written: it belongs to the protocol under `aih stdio`. Values of secrets do not get
-//! here, because the types that hold them do not print and texts from outside are filtered where they come in;
-//! should one come all the same, each line and each row passes the same filter here once more. One event is one
-//! line: no text can end it or control a terminal.
+//! Nothing is written to standard output: it belongs to the protocol under `aih stdio`. Values of secrets do not get
+//! here, because the types that hold them do not print, and texts from outside are filtered where they come in. Each
+//! line and each row passes the same filter here once more. One event is one line: no text can end the line or control
+//! a terminal.
 //!
-//! [`capture`] takes the fields of an event, [`lines`] writes it, [`buffer`] keeps the most recent ones, and [`escape`]
-//! makes characters harmless.
+//! [`capture`] takes the fields of an event, [`lines`] writes it, [`buffer`] keeps the most recent events, and
+//! [`escape`] makes control characters harmless.
 
 mod buffer;
 mod capture;
@@ -31,7 +31,7 @@ pub use buffer::{CAPACITY, LogBuffer, LogLevel, LogQuery, LogRow, MAX_ROW};
 /// The filter without any wish of the operator: the hub at `info`, the libraries at `warn`.
 pub const DEFAULT_FILTER: &str = "warn,aih=info";
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people: short local time, level, message, `key=value`; in colour on a terminal.

@@ -1,5 +1,5 @@
-//! Whether what a plugin answers is what MCP knows. One wrong field makes a strict client drop the whole answer,
-//! and some fields end up in headers and links, so what is wrong is told and never passed on.
+//! Checks that the answer of a plugin is valid MCP. A strict client drops a whole answer because of one wrong field,
+//! and some fields end up in headers and links. So the hub reports what is wrong and does not pass it on.
 
 use serde_json::{Map, Value};
 
@@ -24,8 +24,8 @@ pub(super) fn object(text: &str, what: &str) -> Result<Map<String, Value>, Strin
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(format!("{what} is no JSON object")),
-        Err(error) => Err(format!("{what} is no JSON: {error}")),
+        Ok(_) => Err(format!("{what} is not a JSON object")),
+        Err(error) => Err(format!("{what} is not JSON: {error}")),
     }
 }
 
@@ -63,7 +63,10 @@ pub(super) fn block(block: &Map<String, Value>) -> Result<(), String> {
         }
         "resource" | "resource_link" => resource(block),
         kind if !kind.is_empty() && kind.len() <= 64 && kind.bytes().all(is_token) => Ok(()),
-        kind => Err(format!("`{}` is no type of a content block", kind.escape_debug())),
+        kind => Err(format!(
+            "`{}` is not a type of a content block",
+            kind.escape_debug()
+        )),
     }
 }
 
@@ -75,7 +78,7 @@ pub(super) fn resource(block: &Map<String, Value>) -> Result<(), String> {
     match text_of(block, "type")? {
         "resource" => {
             let Some(Value::Object(resource)) = block.get("resource") else {
-                return Err("`resource` is no object".to_owned());
+                return Err("`resource` is not an object".to_owned());
             };
             uri(text_of(resource, "uri")?)?;
             optional_mime(resource)?;
@@ -97,7 +100,7 @@ pub(super) fn resource(block: &Map<String, Value>) -> Result<(), String> {
             match block.get("size") {
                 None => Ok(()),
                 Some(size) if size.is_u64() => Ok(()),
-                Some(_) => Err("`size` is no number of bytes".to_owned()),
+                Some(_) => Err("`size` is not a number of bytes".to_owned()),
             }
         }
         kind => Err(format!(
@@ -120,7 +123,7 @@ pub(super) fn media(kind: &str, value: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{value}` is no MIME type of a content block of type `{kind}`"
+        "`{value}` is not a MIME type for a content block of type `{kind}`"
     ))
 }
 
@@ -135,7 +138,7 @@ fn optional_mime(object: &Map<String, Value>) -> Result<(), String> {
 fn mime(value: &str) -> Result<(), String> {
     let wrong = || {
         let shown: String = value.chars().take(100).collect();
-        Err(format!("`{}` is no MIME type", shown.escape_debug()))
+        Err(format!("`{}` is not a MIME type", shown.escape_debug()))
     };
     if value.len() > MIME {
         return wrong();
@@ -216,7 +219,7 @@ fn is_token(byte: u8) -> bool {
 fn uri(value: &str) -> Result<(), String> {
     let wrong = || {
         let shown: String = value.chars().take(100).collect();
-        Err(format!("`{}` is no absolute URI", shown.escape_debug()))
+        Err(format!("`{}` is not an absolute URI", shown.escape_debug()))
     };
     let Some((scheme, rest)) = value.split_once(':') else {
         return wrong();
@@ -279,14 +282,14 @@ fn base64(value: &str, what: &str) -> Result<(), String> {
     if fits {
         Ok(())
     } else {
-        Err(format!("`{what}` is no base64"))
+        Err(format!("`{what}` is not base64"))
     }
 }
 
 fn text_of<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a str, String> {
     match object.get(key) {
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("`{key}` of a content block is no string")),
+        Some(_) => Err(format!("`{key}` of a content block is not a string")),
         None => Err(format!("a content block has no `{key}`")),
     }
 }

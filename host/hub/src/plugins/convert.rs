@@ -1,4 +1,4 @@
-//! Between what a component speaks (`wit/plugin.wit`) and MCP.
+//! Converts between the types of a component (`wit/plugin.wit`) and MCP.
 
 use aih_mcp::{ErrorCode, ErrorObject, RawJson};
 use aih_runtime::{CallError, Content, Failure, Output, Tool};

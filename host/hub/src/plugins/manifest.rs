@@ -1,8 +1,8 @@
-//! `NAME.aih.yaml`: what a plugin's author says that it needs.
+//! `NAME.aih.yaml`: the grants that a plugin's author asks for.
 //!
-//! It lies beside the component or its source, or inside the component as the custom section `aih-manifest`. It
-//! grants nothing: the operator reads it with `aih plugin inspect`, and writes into `aih-config.yaml` what is
-//! to be granted.
+//! The manifest is next to the component or its source, or inside of the component as the custom section
+//! `aih-manifest`. It grants nothing. The operator reads it with `aih plugin inspect`, and writes the grants into
+//! `aih-config.yaml`.
 
 use std::path::{Path, PathBuf};
 

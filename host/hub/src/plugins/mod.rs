@@ -1,9 +1,9 @@
-//! Plugins: WebAssembly components as providers beside the upstream MCPs.
+//! Plugins: WebAssembly components as providers, like the upstream MCPs.
 //!
-//! The way of a call: [`PluginServer::request`] checks the arguments against the tool's schema, makes the
-//! [`CallHost`](crate::components::CallHost) that stands for the caller, and hands both to the runtime, which runs the
-//! component in a sandbox of its own. [`convert`] writes what it answers as MCP, which [`answer`] checks. [`manifest`]
-//! tells an author what a component offers.
+//! [`PluginServer::request`] checks the arguments of a call against the tool's schema and makes the
+//! [`CallHost`](crate::components::CallHost) of the caller. It gives both to the runtime, which runs the component in
+//! a sandbox of its own. [`convert`] writes the component's answer as MCP, and [`answer`] checks it. [`manifest`]
+//! shows what grants a component asks for.
 
 mod answer;
 mod convert;

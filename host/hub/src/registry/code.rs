@@ -1,4 +1,4 @@
-//! Plugins and hooks, as a key may know of them.
+//! Plugins and hooks as a key may see them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -35,7 +35,7 @@ pub struct PluginView {
     pub tools: usize,
     /// Calls that run now.
     pub running: usize,
-    /// Calls since the hub started that it crashed or was stopped in.
+    /// Calls since the hub started in which it crashed or was stopped.
     pub crashes: u64,
 }
 
@@ -44,7 +44,7 @@ pub struct PluginView {
 pub struct HookView {
     /// Its name.
     pub name: String,
-    /// The event that it waits for.
+    /// The event that it runs on.
     pub trigger: String,
     /// Its `action` in the configuration.
     pub action: String,
@@ -55,13 +55,13 @@ pub struct HookView {
     /// The last error, also after recovery; where it is disabled, the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// Whether its event waits for it.
+    /// Whether the event waits until the hook has answered.
     pub blocking: bool,
     /// How often it ran since the hub started.
     pub runs: u64,
     /// How often it failed since the hub started.
     pub failures: u64,
-    /// How often it got no turn to run since the hub started, because the machine or all its places were busy.
+    /// How often it could not run since the hub started, because the machine was busy or too many of its runs were in progress.
     pub busy: u64,
     /// How many of its events were lost since the hub started, because too many waited.
     pub lost: u64,

@@ -1,7 +1,7 @@
-//! What the hub itself holds: skills, configs, and what the configuration says of plugins and hooks.
+//! What the hub itself holds: skills, configs, and the entries of plugins and hooks in the configuration.
 //!
-//! Made once per configuration and never changed: a reload makes a new one. It holds no secret, and of the
-//! operator's files only those that are meant to be handed out.
+//! It is made once per configuration and does not change. A reload makes a new one. It holds no secret, and of the
+//! operator's files only those that clients may get.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub struct BuiltinContent {
     pub hooks: Vec<HookInfo>,
     /// The plugins, in the order of the file.
     pub plugins: Vec<PluginInfo>,
-    /// What is to be looked at in the configuration, for those who may read logs.
+    /// Warnings about the configuration, for keys that may read logs.
     pub warnings: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub struct BuiltinContent {
 pub struct HookInfo {
     /// Its name.
     pub name: String,
-    /// The event that it waits for.
+    /// The event that it runs on.
     pub trigger: String,
     /// Its file, relative to the configuration's folder where it lies below that.
     pub action: String,

@@ -1,4 +1,4 @@
-//! Skills and configs, as a key may know of them.
+//! Skills and configs as a key may see them.
 
 use schemars::JsonSchema;
 use serde::Serialize;

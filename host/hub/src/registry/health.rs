@@ -1,4 +1,4 @@
-//! How the hub is, and everything behind it that a key may see.
+//! The state of the hub, and of everything behind it that a key may see.
 
 use aih_store::{StoreError, StoreHealth};
 use schemars::JsonSchema;
@@ -20,7 +20,7 @@ use crate::{
     provider::{ProviderState, ProviderStatus},
 };
 
-/// In one word, how the hub is.
+/// The state of the hub in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthStatus {
@@ -85,7 +85,7 @@ pub struct ClosedView {
 pub struct ClientsView {
     /// Connections that have shown a valid key.
     pub keyed: usize,
-    /// Connections that have not.
+    /// Connections that have not shown a valid key.
     pub strangers: usize,
     /// How many connections there may be.
     pub limit: usize,
@@ -99,9 +99,9 @@ pub struct ClientsView {
     pub waiting_bytes: usize,
     /// Bytes that were delivered and are kept for clients that were cut off.
     pub kept_bytes: usize,
-    /// Requests and answers that found no room.
+    /// Requests and answers that were refused because of a memory limit.
     pub refused: u64,
-    /// Notifications that were dropped because nobody fetched them.
+    /// Notifications that were dropped because no client fetched them.
     pub dropped: u64,
 }
 
@@ -113,7 +113,7 @@ impl ClientsView {
             reason: reason.name().to_owned(),
             count: *count,
         });
-        let (requests, strangers) = (memory.requests.all(), memory.strangers.all());
+        let (requests, strangers) = (memory.requests.all(), memory.unauthenticated.all());
         let (answers, kept) = (memory.answers.all(), memory.kept.all());
         Self {
             keyed: counts.keyed,
@@ -130,10 +130,10 @@ impl ClientsView {
     }
 }
 
-/// How the hub and everything behind it that the key may see is.
+/// The state of the hub, and of everything behind it that the key may see.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct Health {
-    /// In one word.
+    /// The state in one word.
     pub status: HealthStatus,
     /// The hub's name.
     pub name: String,
@@ -153,7 +153,7 @@ pub struct Health {
     /// Connections and memory of clients; in the REST API, and only for keys with `admin/metrics`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Box<ClientsView>>,
-    /// What is to be looked at in the configuration; only for keys with `admin/logs`.
+    /// Warnings about the configuration; only for keys with `admin/logs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What is registered at this hub now, for all who show it.
+//! Everything that is registered at this hub at the moment.
 
 use std::{
     sync::{Arc, Weak},

@@ -1,4 +1,4 @@
-//! MCP servers, as a key may know of them.
+//! MCP servers as a key may see them.
 
 use std::fmt::Display;
 

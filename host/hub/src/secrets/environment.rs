@@ -1,6 +1,6 @@
-//! Which variables of the hub's environment are open to every program that it starts, and so are no secrets.
+//! Variables of the hub's environment that every program it starts may see, and that are therefore not secrets.
 //!
-//! The list says what is let through; everything it does not name stays with the hub.
+//! The list names what is passed on. All other variables stay with the hub.
 
 /// Whether a child may see the hub's variable `name`: what programs need to find their files and the
 /// network, and the settings of package managers that start servers.

@@ -61,7 +61,7 @@ pub(super) fn lines(path: &Path) -> FileVariables {
 }
 
 /// Reads `path`: a folder with a file for each variable, or a file of NAME=value lines. In a folder, names that
-/// no variable can have are passed over, and one line end at the end of a file is no part of the value.
+/// no variable can have are passed over, and one line end at the end of a file is not a part of the value.
 ///
 /// # Errors
 /// Nothing is there, or the folder cannot be listed.
@@ -131,7 +131,7 @@ mod tests {
             [("LINKED", "abc"), ("TOKEN", "abc"), ("TWO_LINES", "a\nb")]
         );
         assert_eq!(error, None);
-        // What cannot be used is told without its content, and harms no other.
+        // What cannot be used is reported without its content, and does not affect others.
         put("BINARY", b"hunter2\xff");
         put("LARGE", "hunter2".repeat(10_000).as_bytes());
         let (pairs, error) = read(dir.path()).unwrap();

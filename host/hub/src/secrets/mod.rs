@@ -73,7 +73,7 @@ impl Secrets {
     }
 
     /// The process environment, over `.env` in `base_dir` if there is one. Variables that are not UTF-8 are
-    /// left out. A `.env` that cannot be read is told beside the result and does not stop anything.
+    /// left out. A `.env` that cannot be read is reported with the result and does not stop anything.
     #[must_use]
     pub fn from_environment(base_dir: &Path) -> (Self, Option<FileError>) {
         let environment = std::env::vars_os()
@@ -86,7 +86,7 @@ impl Secrets {
     }
 
     /// The same variables under those of `path`: a folder with a file for each, or a file of NAME=value lines.
-    /// What cannot be used of it is told beside the result and does not stop anything.
+    /// What cannot be used of it is reported with the result and does not stop anything.
     ///
     /// # Errors
     /// Nothing is there, or it cannot be listed.
@@ -127,7 +127,7 @@ impl Secrets {
             .map(SecretString::from)
     }
 
-    /// The same as [`get`](Self::get) for whoever compares values and hands none on: what nobody has got needs no filter.
+    /// The same as [`get`](Self::get) for code that compares values and passes none on. Such values need no filter.
     pub(crate) fn peek(&self, name: &str) -> Option<SecretString> {
         let plain = |name: &str| self.values.get(name).cloned();
         let Some(template) = self.mappings.get(name) else {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_dotenv_is_told_without_its_content() {
+    fn a_broken_dotenv_is_reported_without_its_content() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), "GOOD=1\nhunter2 is my password\n").unwrap();
         let (secrets, error) = Secrets::from_environment(dir.path());

@@ -20,8 +20,10 @@ pub enum TemplateError {
     /// `${` without `}`.
     #[error("`${{` is not closed with `}}`")]
     NotClosed,
-    /// What stands between the braces is no variable's name.
-    #[error("`${{{0}}}` names no variable: letters, digits and `_`, not starting with a digit")]
+    /// What stands between the braces is not a variable's name.
+    #[error(
+        "`${{{0}}}` does not name a variable: use letters, digits and `_`, and do not start with a digit"
+    )]
     BadName(String),
 }
 
@@ -86,7 +88,7 @@ mod tests {
         assert_eq!(parse("${}"), Err(TemplateError::BadName(String::new())));
         assert_eq!(
             TemplateError::BadName("1B".into()).to_string(),
-            "`${1B}` names no variable: letters, digits and `_`, not starting with a digit"
+            "`${1B}` does not name a variable: use letters, digits and `_`, and do not start with a digit"
         );
     }
 

@@ -1,16 +1,16 @@
 //! The MCP client side: connections to the servers behind the hub, their health, lists and sessions.
 //!
-//! Each server is one [`UpstreamServer`], a [`Provider`](crate::provider::Provider). One that is sick never slows or
-//! blanks another. This module knows nothing of exposed names, keys or permissions.
+//! Each server is one [`UpstreamServer`], a [`Provider`](crate::provider::Provider). A server that fails never slows
+//! down or hides another. This module knows nothing of exposed names, keys or permissions.
 //!
-//! From the outside to the wire, each layer uses only those below it:
+//! From the rest of the hub to the wire, each layer uses only those below it:
 //! - [`server`] is one server as the rest of the hub sees it: it finds out how the server talks, keeps its connections
 //!   up, reads its lists, and chooses a connection for each request.
-//! - [`link`] is one connection: ids, what is in flight, time limits, cancellation, and whom a message of the server
-//!   concerns.
-//! - [`transport`] brings messages over: streamable HTTP, HTTP with SSE, or the standard input and output of a child.
+//! - [`link`] is one connection: ids, requests in flight, time limits, cancellation, and which client a message of the
+//!   server concerns.
+//! - [`transport`] carries messages: streamable HTTP, HTTP with SSE, or the standard input and output of a child.
 //!
-//! [`spec`] is what all three are told of a server by the configuration.
+//! [`spec`] is the configuration of one server, for all three layers.
 
 mod link;
 mod server;

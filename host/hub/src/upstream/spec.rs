@@ -1,4 +1,4 @@
-//! What the hub must know to reach one upstream server, whatever part of the configuration it came from.
+//! Everything that the hub must know to reach one upstream server, from any part of the configuration.
 
 use std::{path::PathBuf, time::Duration};
 

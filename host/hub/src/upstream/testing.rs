@@ -22,7 +22,7 @@ use crate::{
     provider::{Call, ChangeSignal, Client, ClientKey, Peer, Provider as _},
 };
 
-/// Writes down what it hears and answers every question with its name.
+/// Records what it receives, and answers every question with its name.
 #[derive(Default)]
 pub(super) struct RecordingPeer {
     pub(super) received: Mutex<Vec<(String, String)>>,

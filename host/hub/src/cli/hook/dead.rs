@@ -26,7 +26,7 @@ pub struct DeadEvents {
     /// Remove the event with this id for good, or all of them with `all`.
     #[arg(long, value_name = "ID|all", num_args = 0..=1, default_missing_value = "all")]
     purge: Option<String>,
-    /// How many to show, the last one first.
+    /// How many events to show, the latest first.
     #[arg(long, default_value_t = SHOWN)]
     limit: usize,
     /// Print JSON, payloads included.

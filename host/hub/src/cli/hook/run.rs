@@ -22,7 +22,7 @@ pub struct Run {
     /// A JSON object, or `@FILE` that holds one.
     #[arg(long, default_value = "{}", value_name = "JSON|@FILE")]
     payload: String,
-    /// Make it an event of this trigger, whose members the payload gives; without it the event is `manual`.
+    /// Trigger of the event. The payload gives the members of the event. The default is `manual`.
     #[arg(long, value_name = "TRIGGER", value_parser = clap::builder::PossibleValuesParser::new(TRIGGERS.iter().copied()))]
     event: Option<String>,
 }
@@ -43,7 +43,7 @@ impl Run {
             Some(file) => std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?,
         };
         let payload: Map<String, Value> =
-            serde_json::from_str(&text).context("the payload is no JSON object")?;
+            serde_json::from_str(&text).context("the payload is not a JSON object")?;
         let names = || {
             let names: Vec<&str> = loaded.config.hooks.iter().map(|hook| &*hook.name).collect();
             names.join(", ")

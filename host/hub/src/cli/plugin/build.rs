@@ -10,12 +10,12 @@ use crate::cli::report;
 /// The arguments of `aih plugin build`.
 #[derive(Debug, clap::Args)]
 pub struct Build {
-    /// The source: a .js, .mjs, .ts or .py file, or a folder with one called plugin, hook, index or main.
+    /// The source: a .js, .mjs, .ts or .py file, or a folder that holds one named plugin, hook, index or main.
     file: PathBuf,
-    /// Where the component goes. Beside the source, with the extension .wasm, unless given.
+    /// File for the component. The default is next to the source, with the extension .wasm.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What it is to be.
+    /// World of the component.
     #[arg(long, value_enum, default_value_t)]
     world: WorldName,
     /// How much processor time the build may use, in seconds.

@@ -21,7 +21,7 @@ impl Inspect {
     /// Prints what the file is.
     ///
     /// # Errors
-    /// The file cannot be read or built, or is no component.
+    /// The file cannot be read or built, or is not a component.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let loader = component_loader()?;
         let language = language(&self.file)?;
@@ -46,7 +46,7 @@ impl Inspect {
         let world = match found.world {
             Some(World::Plugin) => "plugin",
             Some(World::Hook) => "hook",
-            None => "none of this hub's",
+            None => "not a world of this hub",
         };
         if self.json {
             let tools: Vec<_> = tools

@@ -14,7 +14,7 @@ use crate::cli::report;
 /// The arguments of `aih plugin new`.
 #[derive(Debug, clap::Args)]
 pub struct New {
-    /// The plugin's name: letters, digits and hyphens. The folder gets the same.
+    /// Name of the plugin and of its folder: letters, digits and hyphens.
     name: String,
     /// The language to write it in.
     #[arg(long, value_enum, default_value_t)]
@@ -22,7 +22,7 @@ pub struct New {
     /// The folder to make it in.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     path: PathBuf,
-    /// The Rust SDK's folder, `sdk/rust` of AIH's sources. Found by itself when this is called in them, or was built in them.
+    /// Folder of the Rust SDK, `sdk/rust` of AIH's sources. `aih` finds it if you run it in these sources, or built it there.
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
 }
@@ -114,7 +114,7 @@ impl New {
                     let mut above = start.ancestors().map(|above| above.join("sdk/rust"));
                     above.find(|sdk| sdk.join("Cargo.toml").is_file())
                 })
-                .context("the Rust SDK is not found: call this in AIH's sources, or give their folder `sdk/rust` with `--sdk FOLDER`")?,
+                .context("cannot find the Rust SDK: run this command in AIH's sources, or give their folder `sdk/rust` with `--sdk FOLDER`")?,
         };
         // TOML's strings are written like Rust's.
         Ok(format!("{{ path = {:?} }}", sdk.to_string_lossy()))
@@ -144,10 +144,10 @@ fn files(name: &str, language: Language, sdk: &str) -> anyhow::Result<Vec<(Strin
             && name
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
-        "`{name}` cannot be a plugin's name: take at most {LONGEST_NAME} lower-case letters, digits and hyphens, a letter first"
+        "`{name}` cannot be the name of a plugin: use at most {LONGEST_NAME} lower-case letters, digits and hyphens, and begin with a letter"
     );
     if name == "aih-plugin" {
-        bail!("`aih-plugin` is the SDK's name: take another");
+        bail!("`aih-plugin` is the name of the SDK: choose another name");
     }
     let filled = |text: &str| {
         text.replace("{name}", name)

@@ -19,10 +19,10 @@ pub struct Run {
     file: PathBuf,
     /// The tool's own name, without the plugin's.
     tool: String,
-    /// Its arguments, a JSON object.
+    /// Arguments of the tool, as a JSON object.
     #[arg(default_value = "{}")]
     arguments: String,
-    /// Give what the manifest beside the file asks for: you are the operator here. Without it, nothing is granted.
+    /// Grant what the manifest next to the file asks for. Without this option, nothing is granted.
     #[arg(long)]
     grant: bool,
 }
@@ -35,7 +35,7 @@ impl Run {
     /// The file cannot be built or loaded, or the call failed.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments: serde_json::Map<_, _> =
-            serde_json::from_str(&self.arguments).context("the arguments are no JSON object")?;
+            serde_json::from_str(&self.arguments).context("the arguments are not a JSON object")?;
         let loader = component_loader()?;
         let wasm = loader
             .component(&self.file, language(&self.file)?, World::Plugin)

@@ -1,4 +1,4 @@
-//! Who may do what, how often, and what is written down of it.
+//! Settings of access: keys, rate limits and audit.
 
 use std::time::Duration;
 

@@ -98,7 +98,7 @@ pub enum DisabledReason {
         name: String,
     },
     /// The entry cannot work as it stands; the text says what is wrong (a file that is not there, a value
-    /// that is no URL once its variable was put in).
+    /// that is not a URL once its variable was put in).
     Broken(String),
 }
 

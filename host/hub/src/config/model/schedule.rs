@@ -1,4 +1,4 @@
-//! `schedule` of a hook: a cron expression, and the time zone that it is meant in.
+//! `schedule` of a hook: a cron expression with its time zone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ pub struct Schedule {
     zone: TimeZone,
 }
 
-/// A text that is no schedule.
+/// A text that is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScheduleError(String);

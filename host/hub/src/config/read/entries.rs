@@ -135,7 +135,8 @@ impl Reader<'_> {
             && crate::config::TRIGGERS.contains(&trigger)
             && !can_block(trigger)
         {
-            let what = format!("`{trigger}` waits for no hook: it is over when it is told");
+            let what =
+                format!("`{trigger}` cannot wait for a hook: it has already happened when the hook runs");
             self.problem(&mode, what, "leave `mode` out");
         }
     }
@@ -183,7 +184,7 @@ impl Reader<'_> {
             Some("wasm" | "wat") => Runtime::Wasm,
             _ => {
                 if let Some(file) = at.get(key) {
-                    let what = "the language cannot be told from the file's name".to_owned();
+                    let what = "the name of the file does not say its language".to_owned();
                     self.problem(&file, what, "write `runtime:` and one of node, python, wasm");
                 }
                 Runtime::Wasm

@@ -1,7 +1,7 @@
 //! A checked tree to the model: variables put in, paths made absolute, entries that cannot serve marked.
 //!
-//! It must never fail on a tree with problems: it takes the default and goes on, so that problems of meaning
-//! are told together with those of form.
+//! It must never fail on a tree with problems: it takes the default and continues, so that problems of meaning are
+//! reported together with problems of form.
 
 mod entries;
 mod mcps;
@@ -185,7 +185,7 @@ impl Reader<'_> {
             // Written in the file as it is: the check has told it.
             Ok(text) if !text.is_secret() => return None,
             Ok(_) => DisabledReason::Broken(format!(
-                "{} is not {} once its variables are put in",
+                "{} is not {} after its variables are filled in",
                 at.path, form.name
             )),
             Err(reason) => reason,
@@ -215,7 +215,7 @@ impl Reader<'_> {
             // Written in the file as it is: the check has told it.
             Ok(text) if !text.is_secret() => return None,
             Ok(_) => {
-                let what = format!("this is not {} once its variables are put in", form.name);
+                let what = format!("this is not {} after its variables are filled in", form.name);
                 self.problem(at, what, form.help);
                 return None;
             }

@@ -94,7 +94,7 @@ impl Reader<'_> {
             return Store { url: default };
         };
         let before = self.warnings.len();
-        let url = self.setting(&at, &STORE_URL, "the hub cannot tell where its state is");
+        let url = self.setting(&at, &STORE_URL, "the hub does not know where its state is");
         // Another, empty store in silence would lose keys and audit rows from sight: this one is a problem.
         self.problems.extend(self.warnings.drain(before..));
         Store {

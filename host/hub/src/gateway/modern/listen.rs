@@ -1,4 +1,4 @@
-//! `subscriptions/listen`: a stream that stays open and only notifies.
+//! `subscriptions/listen`: a stream that stays open and carries only notifications.
 
 use std::sync::{Arc, Weak, atomic::AtomicU8};
 

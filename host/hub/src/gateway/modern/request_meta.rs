@@ -1,4 +1,4 @@
-//! What a modern request says of itself, in `_meta` and in headers that repeat it.
+//! What a modern request says about itself in `_meta`, and in the headers that repeat it.
 
 use aih_mcp::{
     ErrorCode, ErrorObject, ProtocolVersion, RawJson, RawObject, headers,

@@ -52,7 +52,7 @@ async fn an_early_answer_reaches_a_client_that_writes_first() {
             );
         }
     }
-    // A head that is too long, and what is no HTTP.
+    // A head that is too long, and what is not HTTP.
     for (start, status) in [("GET / HTTP/1.1\r\nx: ", "431"), ("nonsense\r\n\r\n", "400")] {
         let (address, start) = (server.address, start.to_owned());
         let answer = tokio::task::spawn_blocking(move || blocking(address, start, 2 * 1024 * 1024, false));

@@ -1,5 +1,5 @@
-//! What all connections to one server share: who may be asked how much, what the server gave names to, which calls end
-//! its processes, and what it may write into the hub's log.
+//! State that all connections to one server share: questions that wait for clients, ids that the server gave out,
+//! calls that end its processes, and what the server may write into the hub's log.
 
 use std::{
     sync::{Arc, Mutex},

@@ -244,7 +244,7 @@ impl Connection {
 
     /// Why a request on it gets no answer: what ended it by itself counts, also where the hub closes it after that.
     fn reason(&self) -> TransportError {
-        let closed = || TransportError::Closed("the hub closed it".into());
+        let closed = || TransportError::Closed("the hub closed the connection".into());
         self.error.get().cloned().unwrap_or_else(closed)
     }
 
@@ -278,7 +278,7 @@ impl Connection {
         let _ = self.verdict.set(verdict);
     }
 
-    /// Marks it as gone because of `error`; the first time its keeper is told.
+    /// Marks it as gone because of `error`; its server learns of it once.
     pub(crate) fn fail(self: &Arc<Self>, error: &TransportError) {
         if self.closed.is_cancelled() || self.error.set(error.clone()).is_err() {
             return;
@@ -290,7 +290,7 @@ impl Connection {
         }
     }
 
-    /// Ends it: what is in flight gets an error, the server is told.
+    /// Ends it: what is in flight gets an error, and the server is notified.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
         self.gone.cancel();
@@ -557,7 +557,7 @@ impl Drop for RequestGuard<'_> {
         let params = RawJson::of(&serde_json::json!({ "requestId": self.id, "reason": self.reason }));
         let connection = connection.clone();
         runtime.spawn(async move {
-            // Best effort: a server that cannot be told finds nobody waiting for the answer.
+            // Best effort: if the notification fails, nobody waits for the answer anyway.
             let _ = connection
                 .send(Message::notification(method::CANCELLED, Some(params)))
                 .await;

@@ -1,10 +1,11 @@
-//! Which calls end a server's process, and which of them are refused for a while because of that.
+//! Finds the calls that end a server's process, and refuses them for a while.
 //!
-//! A process that ends says not why. The suspects are the calls that it worked on, and those that ended shortly
-//! before. A suspect is judged by its record: how often it was there when the process ended, and how often it was
-//! answered. Only who is far more likely than all others is charged; what is charged three times within five minutes
-//! is parked. A tool is parked for the key whose calls end the process; it is parked for everyone when the calls of
-//! several keys do. So one key cannot take a tool from the others.
+//! A process does not say why it ended. The suspects are the calls that it worked on, and those that ended shortly
+//! before. The record of a suspect decides: how often it was there when the process ended, and how often it was
+//! answered. A suspect is charged only if it is far more likely than all others. After three charges within five
+//! minutes its calls are parked, which means that they are refused for a while. A tool is parked for the key whose
+//! calls end the process, and for everyone if the calls of several keys do. So one key cannot take a tool away from
+//! the others.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! Why a call has no result, and how that is said to the client.
+//! Why a call has no result, and the error that the client gets.
 
 use std::{sync::Arc, time::Duration};
 
@@ -94,11 +94,11 @@ pub(crate) fn unavailable(name: &str, error: &TransportError) -> ErrorObject {
     let advice = match error {
         TransportError::Connect(_) => "check that it runs and how it is configured; the hub keeps trying",
         TransportError::Status { .. } => "check its `url` and its own log",
-        TransportError::SessionLost => "the hub connects anew; try again",
+        TransportError::SessionLost => "the hub connects again; try again",
         TransportError::Unauthorized { .. } => "the hub sends what the configuration says",
         TransportError::Protocol(_) => "look into its own log",
-        TransportError::TooLarge { .. } => "ask it for less",
-        TransportError::Closed(_) | TransportError::Exited { .. } => "the hub connects anew; try again",
+        TransportError::TooLarge { .. } => "ask for less data",
+        TransportError::Closed(_) | TransportError::Exited { .. } => "the hub connects again; try again",
         TransportError::NotSent(cause) => return unavailable(name, cause),
     };
     ErrorObject::new(

@@ -1,4 +1,4 @@
-//! One request on its way: whose it is, what it is about, and when it ends.
+//! One request in flight: its client, what it uses, and its time limit.
 
 use std::{
     sync::{
@@ -157,7 +157,7 @@ mod tests {
         let again = asking.deadline(limit).unwrap();
         let whole = before + limit - Duration::from_millis(1);
         assert!(again >= whole, "it has its whole time again");
-        // Progress without end does not put it off for ever.
+        // Progress without end does not delay it without end.
         let over = before.elapsed() + (before - asking.started);
         tokio::time::sleep(limit * PROGRESS_CAP).await;
         asking.touch();

@@ -1,8 +1,8 @@
-//! What a server says by itself, brought to the client that it concerns.
+//! Messages that a server sends by itself, and the clients that get them.
 //!
-//! Nothing is guessed. What names a request, a task or an elicitation goes to whose it is. What names none goes to the
-//! owner of the connection, or to the clients of the one key that alone has ever used it; elsewhere a question gets an
-//! error, and a notification goes to the hub's log.
+//! The hub does not guess. A message that names a request, a task or an elicitation goes to the client of that. A
+//! message that names none goes to the owner of the connection, or to the clients of a key if no other key has used
+//! the connection. Otherwise a question gets an error, and a notification goes to the hub's log.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Connection {
             Message::Request { id, method, params } => self.asked(during, id, &method, params),
             Message::Notification { method, params } => self.notified(during, &method, params),
             Message::Response { .. } => {
-                tracing::debug!(server = %self.server, "an answer to nothing");
+                tracing::debug!(server = %self.server, "an answer that belongs to no question");
             }
         }
     }
@@ -117,7 +117,7 @@ impl Connection {
         }
         let refuse = |code, why: &str| {
             let error = ErrorObject::new(code, format!("{method}: {why}"));
-            tracing::debug!(server = %self.server, %error, "a question of the server is not put");
+            tracing::debug!(server = %self.server, %error, "a question of the server is not passed on");
             self.answer(id.clone(), Err(error));
         };
         let addressee = self.addressee(during, params.as_ref());
@@ -284,7 +284,7 @@ impl Connection {
             .read::<u64>(meta::PROGRESS_TOKEN)
             .and_then(|id| self.in_flight(id));
         let Some(in_flight) = in_flight else {
-            tracing::debug!(server = %self.server, "progress of nothing that runs");
+            tracing::debug!(server = %self.server, "progress of a request that does not run");
             return;
         };
         in_flight.touch();
@@ -302,7 +302,7 @@ impl Connection {
             return;
         }
         for peer in peers {
-            // What a client wants to hear, its peer knows.
+            // The peer filters what its client wants.
             peer.notify(&self.server, method, params.clone());
         }
     }
@@ -327,7 +327,7 @@ impl Connection {
         };
         if let Some((kind, name)) = owned_ids {
             let found = self.common.owned_ids.owner(kind, &name).map(|(peer, _)| peer);
-            // A client that shares with nobody hears of what it cannot be told apart in, too.
+            // The only client of a connection gets messages that name no request, too.
             return found
                 .or_else(|| owner.map(|o| o.peer.clone()))
                 .into_iter()

@@ -1,10 +1,10 @@
-//! One connection to one server, above bytes and below the choice of a connection.
+//! One connection to one server: above the transport, and below the choice of a connection.
 //!
-//! [`connection`] sends requests and takes answers; each request on its way is a [`in_flight`]. [`outgoing`] changes what
-//! must be changed on the way to the server, [`inbound`] brings what the server says by itself to the client that it
-//! concerns. [`common`] is what all connections to one server share: how many [`questions`] wait for clients, what the
-//! server gave names to ([`owned_ids`]), and which calls end its process ([`crashes`]). [`users`] remembers who has used a
-//! connection, and [`error`] says why a call has no result.
+//! [`connection`] sends requests and takes answers. [`in_flight`] is one request on its way. [`outgoing`] changes a
+//! request for the server, and [`inbound`] brings messages of the server to the client that they concern. [`common`]
+//! is the state that all connections to one server share: how many [`questions`] wait for clients, which ids the
+//! server gave out ([`owned_ids`]), and which calls end its process ([`crashes`]). [`users`] remembers who has used a
+//! connection. [`error`] says why a call has no result.
 
 pub(super) mod common;
 pub(super) mod connection;

@@ -1,5 +1,5 @@
-//! What a server gave a name to while it worked for a client, and may speak of later: tasks and elicitations. Their
-//! notifications name no request, but they name one of these.
+//! Ids that a server gave to something while it worked for a client: tasks and elicitations. Later notifications of
+//! the server name no request, but they name one of these ids, so the hub remembers the client of each id.
 
 use std::{
     collections::HashMap,

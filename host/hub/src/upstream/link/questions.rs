@@ -1,6 +1,6 @@
-//! How many questions of one server wait for clients: a share for each client, one for each key, and a total.
+//! Limits on questions of one server that wait for clients: for each client, for each key, and in total.
 //!
-//! A client that lets questions lie must not keep the server from asking others.
+//! A client that does not answer its questions must not keep the server from asking others.
 
 use std::{
     collections::HashMap,

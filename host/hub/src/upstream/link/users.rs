@@ -1,5 +1,5 @@
-//! Who has used a connection since it was opened. What a server says without naming a request can only be brought to
-//! somebody where one key alone has: everywhere else it would be a guess.
+//! The keys and clients that have used a connection since it was opened. A message of a server that names no request
+//! can be passed on only if one key alone has used the connection.
 
 use std::sync::{
     Arc, Mutex, Weak,

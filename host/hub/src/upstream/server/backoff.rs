@@ -1,4 +1,4 @@
-//! How long the hub waits before it connects again, by the cause of the last end.
+//! How long the hub waits before it connects again, by the cause of the last failure.
 
 use std::{collections::VecDeque, time::Duration};
 

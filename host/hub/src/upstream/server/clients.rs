@@ -1,6 +1,6 @@
-//! Connections that belong to one client each: how many there are, and which must go for a new one.
+//! Connections that belong to one client each: how many there are, and which one is closed for a new one.
 //!
-//! This is only the table; connecting is done by who uses it. A connection that is leased is never evicted.
+//! This is only the table; its users connect. A connection that is leased is never evicted.
 
 use std::{
     collections::HashMap,

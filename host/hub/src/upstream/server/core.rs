@@ -50,7 +50,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long after a failed attempt no request causes another.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// How long a request of the hub's own housekeeping may take.
+/// How long a request that the hub makes for itself may take.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// What the last greeting told.
@@ -564,7 +564,7 @@ impl Events for Core {
 }
 
 impl Core {
-    /// A client that has subscriptions must not need to ask before it hears of changes again.
+    /// A client that has subscriptions must not need to ask before it gets updates again.
     async fn reopen(&self, client: &Arc<Client>) {
         let mut failures = 0;
         while !self.stop.is_cancelled() && !self.subscriptions.own(&client.key).is_empty() {

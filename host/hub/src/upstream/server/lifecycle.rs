@@ -1,7 +1,7 @@
-//! Finding out how a server talks: which transport, which era, which revision.
+//! Finds out how a server talks: transport, era and revision.
 //!
-//! What was found is remembered, so that only the first connection pays for it; when what is remembered
-//! does not work any more the search starts anew.
+//! The hub remembers the result, so that only the first connection pays for the search. It searches again when the
+//! remembered way no longer works.
 
 use std::{
     sync::{Arc, Mutex, Weak},
@@ -211,7 +211,7 @@ impl Dialer {
         {
             Ok(found) => Ok(found),
             Err(sse) => {
-                tracing::debug!(server = %self.server, error = %sse, "no SSE either");
+                tracing::debug!(server = %self.server, error = %sse, "the server does not speak SSE either");
                 Err(error)
             }
         }
@@ -231,7 +231,9 @@ impl Dialer {
         };
         let connection = tokio::time::timeout(limit, self.open(transport_kind, instance, owner))
             .await
-            .map_err(|_| TransportError::Connect(format!("nothing within {} s", limit.as_secs()).into()))??;
+            .map_err(|_| {
+                TransportError::Connect(format!("no answer within {} s", limit.as_secs()).into())
+            })??;
         let opening = Opening(Some(connection.clone()));
         let greeted = match era {
             Era::Modern => {
@@ -405,7 +407,7 @@ impl Dialer {
 
 fn object(result: &RawJson) -> Result<RawObject<'_>, TransportError> {
     RawObject::parse(result)
-        .map_err(|_| TransportError::Protocol("the answer to the greeting is no object".into()))
+        .map_err(|_| TransportError::Protocol("the answer to the greeting is not an object".into()))
 }
 
 fn greeting(version: ProtocolVersion, fields: &RawObject<'_>, info: Option<RawJson>) -> ServerGreeting {

@@ -1,5 +1,5 @@
-//! The long `subscriptions/listen` request of the modern era: one a shared connection, opened anew when what
-//! is wanted changes (the new stream before the old one ends) or when it ends.
+//! The long `subscriptions/listen` request of the modern era, one for each shared connection. It is opened again when
+//! the wanted subscriptions change (the new stream opens before the old one ends), and when it ends.
 
 use std::{sync::Arc, time::Duration};
 

@@ -157,7 +157,7 @@ async fn pages(connection: &Arc<Connection>, method: &str, member: &str) -> Resu
     for _ in 0..MAX_PAGES {
         let result = connection.request(method, &fields, PAGE).await?;
         let Ok(page) = RawObject::parse(&result) else {
-            tracing::warn!(server = %connection.server, method, "the list is no object");
+            tracing::warn!(server = %connection.server, method, "the list is not an object");
             return Ok(items);
         };
         let found: Vec<&RawValue> = page

@@ -1,9 +1,9 @@
 //! One upstream server as a [`Provider`].
 //!
-//! [`core`] is the state that callers and tasks share, [`supervisor`] the tasks that keep connections and lists fresh.
-//! [`lifecycle`] finds out how a server talks, [`lists`] reads its lists, [`backoff`] says when to connect again.
-//! [`clients`] is the table of connections that belong to one client each, [`subscriptions`] the one of who wants to hear
-//! of which resource, and [`listen`] the long request of the modern era that brings such news.
+//! [`core`] is the state that callers and tasks share. [`supervisor`] has the tasks that keep connections and lists up
+//! to date. [`lifecycle`] finds out how a server talks, [`lists`] reads its lists, and [`backoff`] says when to
+//! connect again. [`clients`] is the table of connections that belong to one client each. [`subscriptions`] is the
+//! table of subscribed resources, and [`listen`] the long request of the modern era that brings their updates.
 
 mod backoff;
 mod clients;
@@ -406,7 +406,7 @@ impl Provider for UpstreamServer {
                 own.close().await;
             }
             if !orphaned.is_empty() {
-                // Best effort: a server that cannot be told tells nobody of changes.
+                // Best effort: a server that cannot be reached sends no updates anyway.
                 let _ = this.drop_shared(&orphaned).await;
             }
             this.send_lowest_level(before).await;

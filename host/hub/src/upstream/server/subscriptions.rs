@@ -1,4 +1,4 @@
-//! Who wants to hear of which resource. Only a table: the connections are told elsewhere.
+//! Which client is subscribed to which resource. This is only a table; other modules send the subscriptions.
 
 use std::{
     collections::HashMap,
@@ -114,7 +114,7 @@ impl Subscriptions {
             .collect()
     }
 
-    /// The clients on shared connections that want to hear of a change of `uri`. A server may name a part
+    /// The clients on shared connections that are subscribed to changes of `uri`. A server may name a part
     /// of what was subscribed to.
     pub(crate) fn interested(&self, uri: &str) -> Vec<Arc<Client>> {
         let mut found: HashMap<ClientKey, Arc<Client>> = HashMap::new();

@@ -112,7 +112,7 @@ impl Core {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        // Before the attempt has ended for whoever waits: who sees the server down sees why.
+        // Before the attempt has ended for callers that wait: who sees the server down also sees why.
         self.note(text.clone());
         let before = {
             let mut attempts = lock(&slot.attempts);

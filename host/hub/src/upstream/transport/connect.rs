@@ -1,4 +1,4 @@
-//! Makes the transports that a server's configuration asks for.
+//! Makes the transports that the configuration of a server names.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The one place where transports are made, so that everything above can be tested without a network.
+//! The interface that opens transports, so that everything above can be tested without a network.
 
 use std::sync::Arc;
 

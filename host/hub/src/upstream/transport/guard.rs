@@ -5,7 +5,7 @@
 //! hub dies (`PR_SET_PDEATHSIG`), and the guard then kills its process group, itself included. Elsewhere it
 //! looks once a second whether its parent is still the hub.
 //!
-//! The guard stands in no one's way: it never touches the standard streams, which the server inherits, and
+//! The guard does not interfere: it never touches the standard streams, which the server inherits, and
 //! it ends when the server ends, with the server's status. It must never start threads or a runtime before
 //! signals are blocked, and never kill a group that it does not lead.
 
@@ -36,7 +36,7 @@ const BECOME: &str = "become";
 /// What shells answer when a command cannot be started.
 const CANNOT_START: u8 = 127;
 /// Keeps the allocator of a guard from asking for huge pages: two of them, 4 MB, for a few kB that it uses.
-/// The allocator reads the name in any case; written small, it is no variable that a server was given.
+/// The allocator reads the name in any case; written small, it is not a variable that a server was given.
 const SMALL: (&str, &str) = ("mimalloc_allow_thp", "0");
 /// Stack of a thread that only waits for a signal, in bytes.
 const SMALL_STACK: usize = 64 * 1024;

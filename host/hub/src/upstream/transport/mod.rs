@@ -1,9 +1,10 @@
-//! The way to one upstream server, below requests and eras: bytes to messages and back.
+//! Transports to one upstream server, below requests and eras: bytes to messages and back.
 //!
-//! A transport knows nothing of clients, names or lists. Three kinds: streamable HTTP ([`http`]), HTTP with SSE
-//! (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]; a child runs
-//! below a [`guard`] that ends it with the hub; [`command`] finds its program. [`pending`] holds the requests that
-//! wait for an answer on one stream. [`connector`] is where transports are made, [`connect`] makes the real ones.
+//! A transport knows nothing of clients, names or lists. There are three kinds: streamable HTTP ([`http`]), HTTP with
+//! SSE (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]. A child
+//! runs below a [`guard`] that ends it with the hub, and [`command`] finds its program. [`pending`] holds the requests
+//! that wait for an answer on one stream. [`connector`] is the interface that makes transports, and [`connect`] makes
+//! the real ones.
 
 mod command;
 pub mod connect;
@@ -115,7 +116,7 @@ pub enum TransportError {
     /// Nothing listens there, the name does not resolve, TLS failed, the command is missing.
     #[error("cannot connect: {0}")]
     Connect(#[source] Cause),
-    /// The server answered with an HTTP status that is no answer; the body's start is in `detail`.
+    /// The server answered with an HTTP status that is not an answer; the body's start is in `detail`.
     #[error("HTTP {status}: {detail}")]
     Status {
         /// The status code.

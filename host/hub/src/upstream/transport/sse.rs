@@ -69,7 +69,7 @@ impl SseTransport {
             };
             let error = tokio::select! {
                 error = over => error,
-                () = ended.cancelled() => TransportError::Closed("the hub closed it".into()),
+                () = ended.cancelled() => TransportError::Closed("the hub closed the connection".into()),
             };
             table.close(&error);
             if !ended.is_cancelled() {
@@ -106,7 +106,7 @@ fn silent() -> TransportError {
     TransportError::Protocol("no `endpoint` event came".into())
 }
 
-/// The response, unless its status is no success.
+/// The response, unless its status is not a success.
 async fn checked(mut response: Response, headers: &HeaderMap, url: &Url) -> Result<Response, TransportError> {
     let status = response.status().as_u16();
     match response.status() {
@@ -160,7 +160,7 @@ async fn open(
     let text = String::from_utf8_lossy(&endpoint_event);
     let address = base.join(text.trim()).map_err(|_| {
         let text = excerpt_without(&endpoint_event, headers, url);
-        TransportError::Protocol(format!("`{text}` is no address to POST to").into())
+        TransportError::Protocol(format!("`{text}` is not an address to POST to").into())
     })?;
     if address.origin() != url.origin() {
         return Err(TransportError::Protocol(
@@ -220,7 +220,7 @@ async fn read(
                 pending.answer(id, outcome);
             }
             Ok(message) => inbox.message(None, message),
-            Err(error) => tracing::debug!(target: "aih::upstream", %error, "an event is no MCP message"),
+            Err(error) => tracing::debug!(target: "aih::upstream", %error, "an event is not an MCP message"),
         }
     }
     TransportError::Closed("the server ended the stream".into())

@@ -147,7 +147,7 @@ async fn what_is_on_its_way_when_the_stream_ends_meets_its_own_fate() {
 }
 
 #[tokio::test]
-async fn what_is_no_such_server_is_told_apart() {
+async fn what_is_not_such_a_server_is_distinguished() {
     let first =
         |response: fn() -> axum::response::Response| Server::start(move |_| async move { response() });
     let server = first(|| answer(401, "", "")).await;

@@ -340,12 +340,12 @@ async fn read(
             Err(error) => {
                 stray = stray.saturating_add(1);
                 let line = excerpt(&line);
-                tracing::debug!(target: "aih::upstream", server, %error, line, "a line is no MCP message");
+                tracing::debug!(target: "aih::upstream", server, %error, line, "a line is not an MCP message");
                 if stray == MANY_STRAY_LINES {
                     tracing::warn!(
                         target: "aih::upstream",
                         server,
-                        "{MANY_STRAY_LINES} lines of standard output were no MCP messages; a server must log to standard error"
+                        "{MANY_STRAY_LINES} lines of standard output were not MCP messages; a server must log to standard error"
                     );
                 }
             }
@@ -413,7 +413,7 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
     let _killed = KillOnDrop(shared.clone());
     let first = tokio::select! {
         biased;
-        // A write that failed came before whoever gave the connection up for it.
+        // A write that failed came before the caller that gave up the connection because of it.
         Ok(Err(_)) = &mut tasks.write => First::InputEnded,
         () = shared.end.cancelled() => First::Asked,
         status = child.wait() => First::Exit(status),
@@ -421,7 +421,7 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
     };
     let closed = |text: &str| TransportError::Closed(text.into());
     let error = match first {
-        First::Asked => closed("the hub closed it"),
+        First::Asked => closed("the hub closed the connection"),
         First::Exit(status) => exited(&shared, &mut tasks, true, status).await,
         First::OutputEnded(Some(error)) => error,
         First::OutputEnded(None) | First::InputEnded => {
@@ -463,7 +463,7 @@ async fn end(shared: &Shared, child: &mut Child) {
         shared.group.signal(Signal::SIGTERM);
         if timeout(AFTER_TERM, child.wait()).await.is_err() {
             shared.group.signal(Signal::SIGKILL);
-            // Not for ever: the kernel may hold a process that waits for a dead disk.
+            // Not without end: the kernel may hold a process that waits for a dead disk.
             let _ = timeout(AFTER_TERM, child.wait()).await;
         }
     }

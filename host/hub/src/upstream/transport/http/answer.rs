@@ -28,7 +28,7 @@ enum Ending {
 }
 
 impl Core {
-    /// Turns a status that is no success into an error, or into the JSON-RPC error that it carries.
+    /// Turns a status that is not a success into an error, or into the JSON-RPC error that it carries.
     pub(super) async fn refused(
         &self,
         id: Option<u64>,

@@ -67,7 +67,7 @@ impl HttpTransport {
     /// sensitive where they are secret.
     ///
     /// # Errors
-    /// [`TransportError::Connect`]: `url` is no address of `http` or `https`.
+    /// [`TransportError::Connect`]: `url` is not an address of `http` or `https`.
     pub fn new(
         client: &HttpClient,
         url: Url,
@@ -218,7 +218,7 @@ impl Transport for HttpTransport {
         }
         let body = whole(response).await?;
         core.sort(id, &body)?
-            .ok_or_else(|| TransportError::Protocol("a message that is no answer".into()))
+            .ok_or_else(|| TransportError::Protocol("a message that is not an answer".into()))
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {

@@ -1,4 +1,4 @@
-//! How far a stream of events was read, and when to ask for the rest.
+//! The position in a stream of events, and when to ask for the rest.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The standing stream of the legacy era: what the server says by itself.
+//! The standing stream of the legacy era: messages that the server sends by itself.
 
 use aih_mcp::{Message, sse::Decoder};
 use http::StatusCode;
@@ -36,7 +36,7 @@ impl Core {
                     // No standing stream here (405 and the like): the server says nothing by itself.
                     _ => return,
                 },
-                // Nobody is there any more: whoever is there next knows nothing of this session.
+                // The server is gone: the next one does not know this session.
                 Err(gone @ TransportError::Connect(_)) if failures >= MISSED => return self.lose(gone),
                 Err(_) => failures += 1,
             }
@@ -59,12 +59,12 @@ impl Core {
                     Ok(Message::Response { .. }) => {}
                     Err(_) if event.data.is_empty() => {}
                     Err(error) => {
-                        tracing::debug!(target: "aih::upstream", %error, "an event is no MCP message")
+                        tracing::debug!(target: "aih::upstream", %error, "an event is not an MCP message")
                     }
                 }
             }
             if let Err(error) = fed {
-                tracing::warn!(target: "aih::upstream", %error, "the stream of what the server says by itself is opened anew");
+                tracing::warn!(target: "aih::upstream", %error, "the stream for the server's own messages is opened again");
                 // It would come again.
                 resume.last_id = None;
                 return 3;

@@ -277,7 +277,7 @@ async fn a_call_whose_server_died_is_never_said_to_be_unsent() {
 }
 
 #[tokio::test]
-async fn a_lost_session_is_told_once() {
+async fn a_lost_session_is_reported_once() {
     let server = Server::start(|seen| async move {
         match (seen.method.as_str(), seen.rpc().as_str()) {
             ("POST", method::INITIALIZE) => session(&seen),

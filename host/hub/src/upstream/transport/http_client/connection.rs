@@ -1,8 +1,8 @@
-//! One HTTP/1 connection that has no task of its own: whoever sends a request over it polls it too.
+//! One HTTP/1 connection without a task of its own: the code that sends a request over it also polls it.
 //!
-//! A connection with a task costs a call two wake-ups of that task and, as a rule, a hand-over to another
-//! thread and back. Polled in the caller's place, a call waits for nothing but the socket. The price: nobody
-//! looks at an idle connection, so [`HttpConnection::usable`] must be asked before one is used again.
+//! A connection with a task costs each call two wake-ups of that task and usually a hand-over to another thread and
+//! back. Here a call waits only for the socket. In return, nothing watches an idle connection, so call
+//! [`HttpConnection::usable`] before you use one again.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! What a server sent, as it may stand in an error: short, on one line, and without secrets.
+//! Shortens what a server sent for an error message: on one line, and without secrets.
 
 use aih_redact as redact;
 use http::HeaderMap;

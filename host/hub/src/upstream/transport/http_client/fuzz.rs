@@ -1,4 +1,4 @@
-//! The answer of a server that sends any bytes, read over a connection that is no socket.
+//! The answer of a server that sends any bytes, read over a connection that is not a socket.
 
 use std::{
     io,

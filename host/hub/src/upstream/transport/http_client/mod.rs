@@ -73,7 +73,7 @@ impl HttpClient {
     /// Makes `url` ready to be asked. `headers` get what every request needs and does not say yet.
     ///
     /// # Errors
-    /// [`TransportError::Connect`]: it is no address of `http` or `https`.
+    /// [`TransportError::Connect`]: it is not an address of `http` or `https`.
     pub(super) fn target(&self, url: Url, headers: &mut HeaderMap) -> Result<Target, TransportError> {
         let unfit = || TransportError::Connect("the address is not one of http:// or https://".into());
         let origin = Origin::of(&url).ok_or_else(unfit)?;

@@ -1,7 +1,7 @@
-//! The connections to one origin that nobody uses at the moment.
+//! The idle connections to one origin.
 //!
-//! It must never hand out a connection of which the runtime has heard that the server closed it, nor keep one
-//! whose last answer does not end.
+//! It must never hand out a connection that the runtime knows to be closed by the server, nor keep a connection whose
+//! last answer does not end.
 
 use std::{
     collections::VecDeque,

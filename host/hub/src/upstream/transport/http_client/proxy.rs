@@ -1,4 +1,4 @@
-//! Which proxy stands before which address, from the variables that everybody uses for it.
+//! Chooses the proxy for an address from the usual environment variables.
 
 use hyper_util::client::proxy::matcher::Matcher;
 
@@ -17,7 +17,7 @@ pub(super) fn matcher(env: impl Fn(&str) -> Option<String>) -> Matcher {
             return Some(value);
         }
         // The value may hold a password.
-        tracing::warn!(target: "aih::upstream", "{name} holds no address of an http or https proxy and is ignored");
+        tracing::warn!(target: "aih::upstream", "{name} is not the address of an http or https proxy, so the hub ignores it");
         None
     };
     let [http, https, all] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|n| value(n).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! An answer of a server: its head, and the body as it comes.
+//! An answer of a server: its head, and its body as it arrives.
 
 use std::{
     pin::Pin,
