@@ -55,7 +55,10 @@ impl Peer for SilentPeer {
     }
 }
 
-/// An MCP server that lists what it is given and answers every request with an error.
+/// A tool that a [`ListingProvider`] never answers.
+pub(crate) const NEVER: &str = "never-answered";
+
+/// An MCP server that lists what it is given and answers every request with an error, except for the tool [`NEVER`].
 pub(crate) struct ListingProvider {
     name: &'static str,
     status: Mutex<ProviderStatus>,
@@ -109,7 +112,10 @@ impl Provider for ListingProvider {
         self.offers.lock().unwrap().clone()
     }
 
-    async fn request(&self, _: &str, _: Option<RawJson>, _: &Call) -> Result<Answer, ErrorObject> {
+    async fn request(&self, _: &str, params: Option<RawJson>, _: &Call) -> Result<Answer, ErrorObject> {
+        if params.is_some_and(|params| params.text().contains(NEVER)) {
+            return std::future::pending().await;
+        }
         Err(ErrorObject::internal("not asked"))
     }
 

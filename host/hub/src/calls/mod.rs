@@ -65,27 +65,26 @@ impl Calls {
         call: &Call,
         through: Option<&str>,
     ) -> Result<CompletedCall, CallFailure> {
-        let begun = Instant::now();
         let (offering, target) = (request.offering.clone(), request.target.clone());
         let method = request.method.clone();
-        let record = |result| {
-            self.records.write(&Record {
-                call,
-                method: &method,
-                server: Some(offering.provider.name()),
-                item: Item::of(&target),
-                through,
-                result,
-                took: begun.elapsed(),
-            });
+        let open = OpenRecord {
+            records: &self.records,
+            call,
+            method: &method,
+            server: offering.provider.name(),
+            item: Item::of(&target),
+            through,
+            begun: Instant::now(),
+            written: false,
         };
         if !offering.permits(&target, &call.client.principal) {
-            record(Ended::Refused("the API key's permissions do not allow it"));
+            open.end(Ended::Refused("the API key's permissions do not allow it"));
             return Err(CallFailure::NotPermitted);
         }
         // Without them the call would pass by every guard.
         let Some(hooks) = self.hooks.upgrade() else {
             let stopping = ErrorObject::new(ErrorCode::UPSTREAM_UNAVAILABLE, "the hub is stopping");
+            open.end(Ended::Failed(&stopping));
             return Err(CallFailure::Error(stopping));
         };
         let mut arguments = None;
@@ -96,7 +95,7 @@ impl Calls {
                 async move { bridge::ask(&request, call, through.is_some()).await }
             })
             .await;
-        record(match &outcome {
+        open.end(match &outcome {
             Ok(answer) => Ended::Answered(answer),
             Err(error) => Ended::Failed(error),
         });
@@ -114,5 +113,44 @@ impl Calls {
     /// the hub answers it itself.
     pub(crate) fn record(&self, record: &Record<'_>) {
         self.records.write(record);
+    }
+}
+
+/// A call that has begun. It leaves its record also where nobody waits for it any more and it is dropped.
+struct OpenRecord<'a> {
+    records: &'a Records,
+    call: &'a Call,
+    method: &'a str,
+    server: &'a str,
+    item: Item<'a>,
+    through: Option<&'a str>,
+    begun: Instant,
+    written: bool,
+}
+
+impl OpenRecord<'_> {
+    fn end(mut self, result: Ended<'_>) {
+        self.written = true;
+        self.write(result);
+    }
+
+    fn write(&self, result: Ended<'_>) {
+        self.records.write(&Record {
+            call: self.call,
+            method: self.method,
+            server: Some(self.server),
+            item: self.item,
+            through: self.through,
+            result,
+            took: self.begun.elapsed(),
+        });
+    }
+}
+
+impl Drop for OpenRecord<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            self.write(Ended::Refused("the caller went away before the answer"));
+        }
     }
 }

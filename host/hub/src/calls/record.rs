@@ -84,7 +84,7 @@ pub(crate) enum Ended<'a> {
     Known,
     /// An error. Its words may be a server's own, which are for the caller alone.
     Failed(&'a ErrorObject),
-    /// The hub did not make the call, for this reason.
+    /// The hub did not make the call, or gave it up, for this reason.
     Refused(&'a str),
 }
 

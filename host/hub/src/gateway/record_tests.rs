@@ -7,7 +7,7 @@ use crate::{
     calls::record::{Record, Sink},
     catalogue::Scope,
     provider::{ChangeSignal, Offers, Provider},
-    testing::{ListingProvider, SilentPeer, client, tools},
+    testing::{ListingProvider, NEVER, SilentPeer, client, tools},
 };
 use aih_mcp::{ProtocolVersion, RawJson, method};
 
@@ -24,6 +24,49 @@ impl Sink for Collected {
             record.item.name().unwrap_or("-"),
             record.result.outcome().as_str(),
         ));
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_goes_away_leaves_a_record_too() {
+    let offers = Offers {
+        tools: tools([NEVER]),
+        ..Offers::default()
+    };
+    let server: Arc<dyn Provider> = ListingProvider::new("one", offers);
+    let catalogue = Catalogue::new(ChangeSignal::default());
+    catalogue.replace(vec![server]);
+    let collected = Collected::default();
+    let hooks = Hooks::none();
+    let records = Records::to(collected.clone());
+    let gateway = Gateway::new(catalogue, "hub".into(), hooks, records, Duration::from_secs(900));
+    let request = request(
+        Scope::One("one".into()),
+        method::TOOLS_CALL,
+        &json!({ "name": NEVER }),
+    );
+    let mut answer = Box::pin(gateway.answer(request));
+    assert!(futures::poll!(&mut answer).is_pending());
+    assert!(collected.0.lock().unwrap().is_empty());
+    drop(answer);
+    let expected = format!("tools/call one {NEVER} error");
+    assert_eq!(*collected.0.lock().unwrap(), [expected]);
+}
+
+fn request(scope: Scope, method: &str, params: &serde_json::Value) -> Request {
+    Request {
+        scope,
+        method: method.into(),
+        params: Some(RawJson::of(params)),
+        param_headers: None,
+        client: client(
+            ProtocolVersion::LATEST_LEGACY,
+            &["mcps/one/*", "!mcps/one/secret"],
+            Arc::new(SilentPeer),
+        ),
+        peer: Arc::new(SilentPeer),
+        cancel: CancellationToken::new(),
+        made: AtomicBool::new(false),
     }
 }
 
@@ -125,22 +168,7 @@ async fn every_method_leaves_one_record() {
         (one(), "odd/method", json!({}), "odd/method one - error"),
         (Scope::All, "odd/method", json!({}), "odd/method - - error"),
     ] {
-        let answered = gateway
-            .answer(Request {
-                scope,
-                method: method.into(),
-                params: Some(RawJson::of(&params)),
-                param_headers: None,
-                client: client(
-                    ProtocolVersion::LATEST_LEGACY,
-                    &["mcps/one/*", "!mcps/one/secret"],
-                    Arc::new(SilentPeer),
-                ),
-                peer: Arc::new(SilentPeer),
-                cancel: CancellationToken::new(),
-                made: AtomicBool::new(false),
-            })
-            .await;
+        let answered = gateway.answer(request(scope, method, &params)).await;
         let records = std::mem::take(&mut *collected.0.lock().unwrap());
         assert_eq!(records, [expected], "{method} {params}: {answered:?}");
     }
