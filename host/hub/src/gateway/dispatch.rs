@@ -9,9 +9,8 @@ use std::{
     time::Instant,
 };
 
-use aih_mcp::{Era, ErrorCode, ErrorObject, Params, ProtocolVersion, RawJson, RawObject, headers, method};
+use aih_mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, headers, method};
 use http::HeaderMap;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, rewrite};
@@ -23,7 +22,6 @@ use crate::{
     catalogue::{
         ListKind, Offering, ProviderRequest, Scope, Target, ToolNames,
         pages::{self, Page},
-        skills_mcp,
     },
     hooks::Trigger,
     names,
@@ -475,104 +473,6 @@ impl Gateway {
         });
         futures::future::join_all(offerings.map(|o| o.provider.set_log_level(&request.client))).await;
         Ok(RawJson::EMPTY_OBJECT)
-    }
-
-    /// The fields that `initialize` and `server/discover` share: capabilities, serverInfo, instructions.
-    pub async fn introduction(
-        &self,
-        scope: &Scope,
-        client: &Arc<Client>,
-    ) -> Result<ServerDescription, ErrorObject> {
-        let mut introduction = self.introduction_of(scope, client).await?;
-        if let Some(said) = self.hooks.conversation(client).await? {
-            let instructions = introduction.instructions.take();
-            introduction.instructions = Some(match instructions {
-                Some(own) => format!("{own}\n\n{said}"),
-                None => said,
-            });
-        }
-        Ok(introduction)
-    }
-
-    async fn introduction_of(
-        &self,
-        scope: &Scope,
-        client: &Client,
-    ) -> Result<ServerDescription, ErrorObject> {
-        let own_info = || {
-            RawJson::of(&json!({
-                "name": "aih", "title": self.name, "version": env!("CARGO_PKG_VERSION"),
-            }))
-        };
-        match scope {
-            Scope::All => {
-                let hub = self.only(names::BUILTIN, client)?;
-                Ok(ServerDescription {
-                    capabilities: RawJson::of(&json!({
-                        "tools": { "listChanged": true },
-                        "prompts": { "listChanged": true },
-                        "resources": { "listChanged": true, "subscribe": true },
-                        "completions": {},
-                        "logging": {},
-                        "extensions": { (skills_mcp::EXTENSION): skills_mcp::capability() },
-                    })),
-                    server_info: own_info(),
-                    instructions: hub.offers.instructions.clone(),
-                })
-            }
-            Scope::One(name) => {
-                self.until_started(name, &client.principal).await;
-                let offers = self.only(name, client)?.provider.offers();
-                Ok(ServerDescription {
-                    capabilities: offers.capabilities.clone().unwrap_or(RawJson::EMPTY_OBJECT),
-                    server_info: offers.server_info.clone().unwrap_or_else(own_info),
-                    instructions: offers.instructions.clone(),
-                })
-            }
-        }
-    }
-}
-
-/// What a server says of itself.
-pub struct ServerDescription {
-    /// Its capabilities.
-    pub capabilities: RawJson,
-    /// Its `serverInfo`.
-    pub server_info: RawJson,
-    /// How to use it.
-    pub instructions: Option<String>,
-}
-
-impl ServerDescription {
-    /// The result of `initialize`.
-    pub fn initialize_result(&self, version: ProtocolVersion) -> RawJson {
-        let mut result = json!({
-            "protocolVersion": version.as_str(),
-            "capabilities": self.capabilities,
-            "serverInfo": self.server_info,
-        });
-        if let (Some(text), Some(object)) = (&self.instructions, result.as_object_mut()) {
-            object.insert("instructions".into(), text.as_str().into());
-        }
-        RawJson::of(&result)
-    }
-
-    /// The result of `server/discover`.
-    pub fn discover_result(&self) -> RawJson {
-        let mut versions: Vec<_> = ProtocolVersion::ALL.iter().map(|v| v.as_str()).collect();
-        versions.reverse();
-        let mut result = json!({
-            "resultType": "complete",
-            "supportedVersions": versions,
-            "capabilities": self.capabilities,
-            "ttlMs": 0,
-            "cacheScope": "private",
-            "_meta": { "io.modelcontextprotocol/serverInfo": self.server_info },
-        });
-        if let (Some(text), Some(object)) = (&self.instructions, result.as_object_mut()) {
-            object.insert("instructions".into(), text.as_str().into());
-        }
-        RawJson::of(&result)
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod changes;
 pub mod dispatch;
+mod introduction;
 mod legacy;
 pub mod modern;
 pub mod peer;
