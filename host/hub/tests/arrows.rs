@@ -170,6 +170,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
             ("components", "a hook is a component that is kept ready"),
             ("config", "what an entry says of a hook"),
             ("data", "one process of the folder runs background hooks"),
+            ("names", "the longest name that a hook may give a tool"),
             ("provider", "the call and the client that an event is about"),
         ],
     ),

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::{EventContext, Hooks, Trigger, event};
 use crate::{
     catalogue::{Scope, pages::Page},
+    names::MAX_NAME,
     provider::{Call, ClientKey},
 };
 
@@ -103,9 +104,9 @@ impl View {
         }
         for (from, to) in &change.rename {
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-            if to.is_empty() || to.len() > 64 || !to.chars().all(fits) {
+            if to.is_empty() || to.len() > MAX_NAME || !to.chars().all(fits) {
                 return Err(format!(
-                    "`{to}` cannot be the name of a tool: use 1 to 64 letters, digits, `_` or `-`"
+                    "`{to}` cannot be the name of a tool: use 1 to {MAX_NAME} letters, digits, `_` or `-`"
                 ));
             }
             if let Some(old) = self.original(from).filter(|old| !view.hidden.contains(*old)) {
