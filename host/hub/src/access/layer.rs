@@ -51,7 +51,7 @@ pub struct AccessState {
     listener: Option<Listener>,
 }
 
-/// A connection that is told when a request on it has shown a valid key. The listener implements it.
+/// A connection, to which this layer reports each valid key that a request on it has shown. The listener implements it.
 pub trait Keyed: Send + Sync {
     /// A request on it had a valid key.
     fn note_key(self: Arc<Self>, key: KeyId);
