@@ -142,8 +142,7 @@ impl From<&std::io::Error> for MachineError {
 
 impl From<&(dyn std::error::Error + 'static)> for MachineError {
     fn from(error: &(dyn std::error::Error + 'static)) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source());
-        let texts: Vec<String> = causes.map(ToString::to_string).collect();
+        let texts: Vec<String> = anyhow::Chain::new(error).map(ToString::to_string).collect();
         Self {
             code: None,
             text: texts.join(": "),
