@@ -225,6 +225,19 @@ impl Hub {
         (status, headers, response.text().await.unwrap())
     }
 
+    /// Lets the hub read its configuration again over REST, as an operator does, and answers what it says.
+    pub async fn reload(&self) -> Value {
+        let answer = http()
+            .post(self.url("/api/v1/reload"))
+            .bearer_auth(KEY)
+            .send()
+            .await
+            .unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
     /// Waits until the lists of `/mcp` hold all of `names`.
     pub async fn until_tools(&self, client: &Legacy, names: &[&str]) -> Vec<String> {
         eventually(&format!("the tools {names:?}"), || async {

@@ -1,24 +1,11 @@
 //! What a reload says: which parts and entries still run with old values, and which keys of the file do nothing.
 
-use aih_tests::{Fixture, Hub, KEY, Legacy, Start, client::http, key_hash};
+use aih_tests::{Fixture, Hub, KEY, Legacy, Start, key_hash};
 use serde_json::{Value, json};
-
-/// Reads the configuration anew over REST, as an operator does.
-async fn reload(hub: &Hub) -> Value {
-    let answer = http()
-        .post(hub.url("/api/v1/reload"))
-        .bearer_auth(KEY)
-        .send()
-        .await
-        .unwrap();
-    let (status, body) = (answer.status(), answer.text().await.unwrap());
-    assert_eq!(status, 200, "{body}");
-    serde_json::from_str(&body).unwrap()
-}
 
 /// Expects these parts and entries, and no others.
 async fn needs(hub: &Hub, parts: &[&str], entries: &[&str], after: &str) {
-    let answer = reload(hub).await;
+    let answer = hub.reload().await;
     assert_eq!(answer["restart_needed"], json!(parts), "after {after}: {answer}");
     assert_eq!(
         answer["restart_entries"],
@@ -137,7 +124,7 @@ async fn keys_of_the_file_that_do_nothing_are_named_at_the_start_in_health_and_b
     let hub = Hub::start(&config).await;
     let (_, _, health) = hub.get("/api/v1/health", Some(KEY), &[]).await;
     let health: Value = serde_json::from_str(&health).unwrap();
-    let answer = reload(&hub).await;
+    let answer = hub.reload().await;
     for key in KEYS {
         let warning = format!("`{key}` is accepted and does nothing in this version");
         assert_eq!(hub.rows(&warning), 1, "at the start: {}", hub.output());
@@ -153,6 +140,6 @@ async fn keys_of_the_file_that_do_nothing_are_named_at_the_start_in_health_and_b
     let without = aih_tests::config("").replace("version: \"1.0\"\n", "version: \"1.0\"\nrate_limits: {}\n");
     std::fs::write(hub.folder.path().join("aih-config.yaml"), without).unwrap();
     needs(&hub, &[], &[], "other values of keys that do nothing").await;
-    let told = reload(&hub).await["warnings"].to_string();
+    let told = hub.reload().await["warnings"].to_string();
     assert_eq!(told.matches("does nothing in this version").count(), 1, "{told}");
 }
