@@ -51,7 +51,7 @@ pub(crate) fn run(seconds: u32, targets: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same in CI, where missing fuzzers are no fault of a change.
+/// The same in CI, where missing fuzzers are not a fault of a change.
 ///
 /// # Errors
 /// A target found something.

@@ -46,7 +46,7 @@ impl RawJson {
         Ok(Self::slice_of(&bytes, value))
     }
 
-    /// Writes `value` as JSON. A value that cannot be written (a map with keys that are no strings)
+    /// Writes `value` as JSON. A value that cannot be written (a map with keys that are not strings)
     /// becomes `null`; none of the hub's types is such a value.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
         serde_json::to_vec(value).map_or(Self::NULL, |v| Self(v.into()))

@@ -68,7 +68,7 @@ pub enum Message {
     },
 }
 
-/// Why bytes are no JSON-RPC message.
+/// Why bytes are not a JSON-RPC message.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// No JSON at all: answered with -32700.

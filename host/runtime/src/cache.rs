@@ -60,7 +60,7 @@ impl CompileCache {
     /// The compiled component, if it is in the folder.
     ///
     /// # Errors
-    /// The bytes are no component.
+    /// The bytes are not a component.
     pub(crate) fn find(&self, engine: &Engine, wasm: &[u8]) -> Result<Option<Component>, LoadError> {
         check_kind(wasm)?;
         let Some(cache_folder) = &self.cache_folder else {

@@ -15,7 +15,7 @@ pub struct Error {
 /// The value of a key, or nothing where the operator did not write it.
 ///
 /// # Errors
-/// The value is there and is no `T`.
+/// The value is there and is not a `T`.
 pub fn get<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Error> {
     backend::config_get(key)
         .map(|json| serde_json::from_str(&json))
@@ -29,7 +29,7 @@ pub fn get<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Error> {
 /// The value of a key, or `default` where the operator did not write it.
 ///
 /// # Errors
-/// The value is there and is no `T`.
+/// The value is there and is not a `T`.
 pub fn get_or<T: DeserializeOwned>(key: &str, default: T) -> Result<T, Error> {
     Ok(get(key)?.unwrap_or(default))
 }

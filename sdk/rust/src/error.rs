@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// the result of a tool that failed (MCP's `isError`). The constructors below other than [`Error::new`] make
 /// failures that the hub reports in the tool's place.
 ///
-/// Like `anyhow::Error` it is no `std::error::Error` itself: `?` could not take every error otherwise.
+/// Like `anyhow::Error` it is not a `std::error::Error` itself: `?` could not take every error otherwise.
 pub struct Error {
     kind: Kind,
     message: String,

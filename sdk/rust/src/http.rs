@@ -144,7 +144,7 @@ impl Request {
         self.header("aih-redirect", "manual")
     }
 
-    /// Sends the request and reads the whole response. A status of 400 or more is no error here: see
+    /// Sends the request and reads the whole response. A status of 400 or more is not an error here: see
     /// [`Response::error_for_status`].
     ///
     /// # Errors

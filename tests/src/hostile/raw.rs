@@ -5,7 +5,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Answers every connection with bytes that are no HTTP.
+/// Answers every connection with bytes that are not HTTP.
 pub(crate) async fn noise(listener: TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! HTTP/2 that is no use, frame by frame: each ends its own connection at most, and others are served meanwhile.
+//! HTTP/2 frames without use, one by one: each ends its own connection at most, and others are served meanwhile.
 
 use std::time::{Duration, Instant};
 

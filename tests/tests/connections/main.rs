@@ -1,5 +1,5 @@
 //! Connections that misbehave, against the real program: silent ones, slow ones, many of them, bodies that nobody
-//! wants, HTTP/2 that is no use; and what the hub holds for clients that fetch nothing.
+//! wants, HTTP/2 frames without use; and what the hub holds for clients that fetch nothing.
 
 #![expect(
     clippy::unwrap_used,

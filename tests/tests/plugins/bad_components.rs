@@ -1,4 +1,4 @@
-//! Files that are no plugin: each is listed with what is wrong, and the rest serves.
+//! Files that are not a plugin: each is listed with what is wrong, and the rest serves.
 
 use std::{fs, path::Path};
 

@@ -220,7 +220,7 @@ impl ContentRoot {
         })
     }
 
-    /// The entries of the sub-folder `folder` (`""` is this folder), by name. Names that are no UTF-8 and
+    /// The entries of the sub-folder `folder` (`""` is this folder), by name. Names that are not UTF-8 and
     /// hidden ones (a leading `.`) are left out.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::answer;
 /// A tool as `tools/list` shows it.
 ///
 /// # Errors
-/// A schema or the annotations are no JSON; the runtime has checked that already.
+/// A schema or the annotations are not JSON; the runtime has checked that already.
 pub(crate) fn tool(tool: &Tool) -> Result<RawJson, serde_json::Error> {
     let mut object = Map::new();
     object.insert("name".to_owned(), tool.name.as_str().into());

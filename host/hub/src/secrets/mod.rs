@@ -4,7 +4,7 @@
 //! value; only names are spoken of.
 //!
 //! [`template`] reads `${VAR}`, [`file`](self::file) reads `.env` and `secrets.path`, and [`environment`] says which
-//! variables are no secrets.
+//! variables are not secrets.
 
 mod environment;
 mod file;

@@ -119,7 +119,7 @@ fn check_name(name: &str, span: proc_macro2::Span) -> syn::Result<()> {
     } else {
         Err(Error::new(
             span.span(),
-            format!("`{name}` is no name for a tool: 1 to 128 of A-Z, a-z, 0-9, `_`, `-` and `.`"),
+            format!("`{name}` cannot be the name of a tool: use 1 to 128 of A-Z, a-z, 0-9, `_`, `-` and `.`"),
         ))
     }
 }

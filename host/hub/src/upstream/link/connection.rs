@@ -227,12 +227,12 @@ impl Connection {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether it is no use any more.
+    /// Whether it cannot be used any more.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_cancelled()
     }
 
-    /// Waits until it is no use any more.
+    /// Waits until it cannot be used any more.
     pub(crate) async fn gone(&self) {
         self.gone.cancelled().await;
     }

@@ -58,7 +58,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 const MAX_STDERR_LINE: usize = 2048;
 /// Lines of standard error that go into the error.
 const LAST_LINES: usize = 5;
-/// After this many lines that are no messages the log says so, once.
+/// After this many lines that are not messages, the log says so once.
 const MANY_STRAY_LINES: u32 = 100;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
