@@ -147,7 +147,7 @@ mod tests {
                 "needs a doc comment",
             ),
             (quote!(colour = "red"), documented.clone(), "unknown option"),
-            (quote!(name = "a b"), documented, "no name for a tool"),
+            (quote!(name = "a b"), documented, "cannot be the name of a tool"),
             (
                 quote!(),
                 quote! {
