@@ -3,13 +3,14 @@
 //! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → [`calls`](crate::calls) → a provider. Sessions
 //! and streams ([`session`], [`stream`]) belong to the legacy era, whose handshake is in [`legacy`]; [`modern`] has
 //! neither. [`wire`] is the HTTP around one message, [`peer`] the client's end as providers see it, [`rewrite`] the names of
-//! the aggregated endpoint. [`changes`] tells clients of changed lists, [`starting`] lets them wait for servers that are
+//! the aggregated endpoint, [`known_clients`] the table of what is known of clients by their names. [`changes`] tells clients of changed lists, [`starting`] lets them wait for servers that are
 //! still being reached, and [`tasks`] remembers who made which task. Nothing here reads more of a payload than its
 //! routing needs.
 
 pub mod changes;
 pub mod dispatch;
 mod introduction;
+pub mod known_clients;
 mod legacy;
 pub mod modern;
 pub mod peer;
