@@ -55,6 +55,16 @@ impl Place {
         output.text
     }
 
+    /// The same in AIH's sources, where `aih plugin new` finds the Rust SDK.
+    fn in_sources() -> Self {
+        let folder = root().join("target");
+        std::fs::create_dir_all(&folder).unwrap();
+        Self {
+            folder: tempfile::tempdir_in(folder).unwrap(),
+            ..Self::new()
+        }
+    }
+
     /// cargo and its compiler are there, and what they built before is found again.
     fn with_cargo(&mut self, project: &str) {
         self.more = std::env::var("PATH").ok();
@@ -133,7 +143,7 @@ async fn hello_world_in_rust() {
         eprintln!("skipped: rustup has no wasm32-wasip2");
         return;
     }
-    let mut place = Place::new();
+    let mut place = Place::in_sources();
     let commands = commands();
     let from = commands
         .iter()
@@ -154,7 +164,10 @@ async fn hello_world_in_rust() {
 
 /// Makes a project and does what the command printed.
 async fn new_project(language: &str) {
-    let mut place = Place::new();
+    let mut place = match language {
+        "rust" => Place::in_sources(),
+        _ => Place::new(),
+    };
     let said = place
         .run("", &format!("aih plugin new word-count --lang {language}"))
         .await;
