@@ -3,10 +3,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
-use aih_builder::{BuildCache, BuildOptions, Builder};
+use aih_builder::{BuildCache, BuildOptions, Builder, Protections};
 use aih_runtime::{BoxError, Compiler, LoadError, Loaded, Reserved, Runtime, RuntimeOptions, Spec, World};
 use async_trait::async_trait;
 
@@ -165,9 +165,25 @@ impl ComponentLoader {
                 tracing::info!(target: "aih::plugin", file = %shown, "{progress}");
             })
             .await?;
+        if let Some(protections) = built.protections {
+            warn_of_missing(protections);
+        }
         let root = &source.root;
         let inputs = built.inputs.iter().map(|input| root.join(input)).collect();
         Ok((read(&built.component).await?, inputs))
+    }
+}
+
+/// Says once in a process what this machine does not offer to confine builds: every build lacks the same.
+fn warn_of_missing(protections: Protections) {
+    static SAID: Once = Once::new();
+    let missing = protections.missing();
+    if !missing.is_empty() {
+        SAID.call_once(|| {
+            for what in missing {
+                tracing::warn!(target: "aih::plugin", "builds of plugins and hooks are less confined on this machine: {what}");
+            }
+        });
     }
 }
 
