@@ -173,14 +173,14 @@ impl Connection {
 }
 
 fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
-    let text = std::str::from_utf8(bytes).context("the answer's head is no text")?;
+    let text = std::str::from_utf8(bytes).context("the answer's head is not text")?;
     let mut lines = text.split("\r\n");
     let status = lines
         .next()
         .and_then(|line| line.strip_prefix("HTTP/1.1 "))
         .and_then(|line| line.get(..3))
         .and_then(|code| code.parse().ok())
-        .context("the answer is no HTTP/1.1")?;
+        .context("the answer is not HTTP/1.1")?;
     let mut head = Head {
         status,
         ..Head::default()
@@ -191,7 +191,7 @@ fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
             framing = Some(Framing::Length(
-                value.parse().context("the Content-Length is no number")?,
+                value.parse().context("the Content-Length is not a number")?,
             ));
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             ensure!(

@@ -325,9 +325,9 @@ fn head(endpoint: &Endpoint, verb: &str, headers: &[(&str, &str)]) -> String {
 /// The JSON-RPC response in a body: the whole, or the last event with data.
 fn message(body: &[u8], event_stream: bool) -> Result<Value> {
     if !event_stream {
-        return serde_json::from_slice(body).context("the body is no JSON");
+        return serde_json::from_slice(body).context("the body is not JSON");
     }
-    let text = std::str::from_utf8(body).context("the event stream is no text")?;
+    let text = std::str::from_utf8(body).context("the event stream is not text")?;
     let mut data = text
         .lines()
         .filter_map(|line| line.strip_prefix("data:"))
@@ -335,7 +335,7 @@ fn message(body: &[u8], event_stream: bool) -> Result<Value> {
     let Some(last) = data.rfind(|data| !data.is_empty()) else {
         bail!("the event stream has no message");
     };
-    serde_json::from_str(last).context("the last event is no JSON")
+    serde_json::from_str(last).context("the last event is not JSON")
 }
 
 fn excerpt(body: &[u8]) -> String {

@@ -175,7 +175,7 @@ impl PluginState {
         Ok(count(version))
     }
 
-    /// Removes a key. Removing what is not there is no error.
+    /// Removes a key. Removing a key that is not there is not an error.
     ///
     /// # Errors
     /// The key is too long; the store failed.

@@ -67,7 +67,7 @@ def call(server: str, tool: str, /, **arguments: Any) -> CallResult:
 
 
 def call_with(server: str, tool: str, arguments: Mapping[str, Any]) -> CallResult:
-    """Like `call`, for arguments whose names are no Python names.
+    """Like `call`, for arguments whose names are not valid in Python.
 
     Raises `NotGranted`, `NotFound`, `InvalidRequest`, `TimedOut`, `Cancelled`, `DepthExceeded` or `UpstreamError`.
     A result that says that the tool failed is a result: see `CallResult.raise_for_error`.

@@ -93,7 +93,7 @@ def update_json(key: str, change: Callable[[Any], Any], default: Any = None) -> 
 
 
 def delete(key: str) -> None:
-    """Removes a key. Removing what is not there is no error."""
+    """Removes a key. Removing a key that is not there is not an error."""
     _ask(f"state: delete {key!r}", lambda host: host.delete(key))
 
 

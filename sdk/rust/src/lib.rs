@@ -138,7 +138,7 @@ macro_rules! __export_plugin {
     ($plugin:ident) => {
         #[cfg(target_family = "wasm")]
         $crate::__private::plugin::export_plugin!($plugin with_types_in $crate::__private::plugin);
-        // Elsewhere nothing is exported, and the tools are no dead code all the same.
+        // Elsewhere nothing is exported, and the tools must still not count as dead code.
         #[cfg(not(target_family = "wasm"))]
         const _: () = {
             const fn exported<T: $crate::wit::tools::Guest>() {}

@@ -150,7 +150,7 @@ pub fn update<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// Removes a key. Removing what is not there is no error.
+/// Removes a key. Removing a key that is not there is not an error.
 ///
 /// # Errors
 /// See [`Error`].

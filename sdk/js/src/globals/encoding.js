@@ -44,7 +44,7 @@ export function encodingOf(label) {
   return ENCODINGS.get(String(label).replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "").toLowerCase());
 }
 
-/** UTF-8 of a string; what is no valid UTF-16 becomes U+FFFD. */
+/** UTF-8 of a string; what is not valid UTF-16 becomes U+FFFD. */
 export function utf8Encode(text) {
   const length = text.length;
   let bytes = new Uint8Array(length + 16);

@@ -168,7 +168,7 @@ function mark(value, state, text) {
   return state.circular.has(value) ? `<ref *${state.circular.get(value)}> ${text}` : text;
 }
 
-/** What stands around the properties of a value: braces, a base such as `[Function: f]`, and items that are no properties. */
+/** What stands around the properties of a value: braces, a base such as `[Function: f]`, and items that are not properties. */
 function outline(value, state) {
   const keys = ownKeys(value);
   const shape = { open: "{", close: "}", base: "", keys, isList: false, size: 0, items: () => [] };

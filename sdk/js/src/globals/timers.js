@@ -46,7 +46,7 @@ class Timeout {
 
 function delayOf(value) {
   const delay = Number(value);
-  // As in Node: less than 1, more than 2^31-1 and what is no number are 1 ms.
+  // As in Node: less than 1, more than 2^31-1 and what is not a number are 1 ms.
   return delay >= 1 && delay <= 2147483647 ? Math.trunc(delay) : 1;
 }
 

@@ -23,7 +23,7 @@ function shorten(url) {
   url.path.pop();
 }
 
-/** Parses against an optional base record. Answers a record, or `null` where the input is no URL. */
+/** Parses against an optional base record. Answers a record, or `null` where the input is not a URL. */
 export function parseUrl(input, base) {
   // eslint-disable-next-line no-control-regex
   const text = usv(input).replace(/^[\0-\x20]+|[\0-\x20]+$/g, "").replace(/[\t\n\r]/g, "");
