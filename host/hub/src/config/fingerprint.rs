@@ -11,8 +11,9 @@ use secrecy::ExposeSecret as _;
 
 use super::fields::ROOT;
 use super::model::{Config, Hook, Plugin, Server};
-use super::node::{Node, Value};
+use super::node::Node;
 use super::table::{Kind, Shape};
+use super::walk;
 use crate::secrets::Secrets;
 
 /// How much of a file of `server.tls` counts, in bytes: more than any chain of certificates has.
@@ -113,7 +114,7 @@ impl Fingerprints {
             // Secrets are left out of this text, so their values follow.
             digest.add("said", format!("{model:?}").as_bytes());
             if let (Some(node), Some(kind)) = (nodes.get(index), kind) {
-                resolved(node, kind, "", secrets, &mut digest);
+                resolved(node, kind, secrets, &mut digest);
             }
             for variable in variables {
                 let value = secrets.peek(variable);
@@ -189,50 +190,22 @@ fn list_at<'n>(root: &'n Node, path: &[&str]) -> (&'n [Node], Option<&'static Ki
     }
 }
 
-/// Adds the values of all texts below `node` that may hold variables.
-fn resolved(node: &Node, kind: &Kind, path: &str, secrets: &Secrets, digest: &mut DigestBuilder) {
-    match kind {
-        Kind::Form(form) if form.template => {
-            if let Some(text) = node.text() {
-                digest.add("at", path.as_bytes());
-                let value = secrets.resolve(text).ok();
-                digest.value(value.as_ref().map(|value| value.expose_secret()));
-            }
+/// Adds the values of all texts below `node` that may hold variables, by their paths: another order of keys in the file
+/// is not a difference.
+fn resolved(node: &Node, kind: &Kind, secrets: &Secrets, digest: &mut DigestBuilder) {
+    let mut texts = BTreeMap::new();
+    walk::below(node, kind, "", &mut |visited| {
+        if let (Kind::Form(form), Some(text)) = (visited.kind, visited.node.text())
+            && form.template
+        {
+            texts.insert(visited.path.to_owned(), text);
         }
-        Kind::List(inner) => {
-            for (index, item) in node.items().iter().enumerate() {
-                resolved(item, inner, &format!("{path}[{index}]"), secrets, digest);
-            }
-        }
-        Kind::Map(_, inner) => {
-            for (key, value) in node.entries() {
-                resolved(value, inner, &format!("{path}.{}", key.text), secrets, digest);
-            }
-        }
-        Kind::Object(shape) => object(node, shape, path, secrets, digest),
-        Kind::Tagged { tag, variants, .. } => {
-            let word = node.get(tag).and_then(Node::text);
-            if let Some((_, shape)) = variants.iter().find(|(name, _)| Some(*name) == word) {
-                object(node, shape, path, secrets, digest);
-            }
-        }
-        Kind::Text | Kind::Form(_) | Kind::Bool | Kind::Int { .. } | Kind::OneOf(_) | Kind::Json => {}
-    }
-}
-
-/// The same for the keys of an object, in the order of the table: another order in the file is not a difference.
-fn object(node: &Node, shape: &Shape, path: &str, secrets: &Secrets, digest: &mut DigestBuilder) {
-    let Value::Map(_) = &node.value else { return };
-    for field in shape.fields {
-        if let Some(value) = node.get(field.key) {
-            resolved(
-                value,
-                field.kind,
-                &format!("{path}.{}", field.key),
-                secrets,
-                digest,
-            );
-        }
+        true
+    });
+    for (path, text) in texts {
+        digest.add("at", path.as_bytes());
+        let value = secrets.resolve(text).ok();
+        digest.value(value.as_ref().map(|value| value.expose_secret()));
     }
 }
 

@@ -4,7 +4,8 @@
 //! work, remove its mark in the table, and the warning disappears.
 
 use super::node::{Node, SourcePosition};
-use super::table::{Kind, Shape};
+use super::table::Shape;
+use super::walk;
 
 /// A key that is there and does nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,60 +24,28 @@ pub(crate) const INSTEAD: &str = "remove it, or keep it for a later version that
 /// there. What is below a marked key is part of it and gives no warning of its own.
 pub(crate) fn without_effect(node: &Node, shape: &Shape) -> Vec<WithoutEffect> {
     let mut found = Vec::new();
-    object(node, shape, "", &mut found);
+    walk::object(node, shape, "", &mut |visited| {
+        let Some((key, field)) = visited.field else {
+            return true;
+        };
+        let Some(consequence) = field.without_effect else {
+            return true;
+        };
+        let path = visited.path;
+        found.push(WithoutEffect {
+            position: key.position,
+            key: path.to_owned(),
+            what: format!("`{path}` is accepted and does nothing in this version: {consequence}"),
+        });
+        false
+    });
     found
-}
-
-fn object(node: &Node, shape: &Shape, path: &str, found: &mut Vec<WithoutEffect>) {
-    for (key, value) in node.entries() {
-        let Some(field) = shape.fields.iter().find(|field| field.key == key.text) else {
-            continue;
-        };
-        if value.is_null() {
-            continue;
-        }
-        let path = match path {
-            "" => field.key.to_owned(),
-            path => format!("{path}.{}", field.key),
-        };
-        match field.without_effect {
-            Some(consequence) => found.push(WithoutEffect {
-                position: key.position,
-                what: format!("`{path}` is accepted and does nothing in this version: {consequence}"),
-                key: path,
-            }),
-            None => below(value, field.kind, &path, found),
-        }
-    }
-}
-
-fn below(node: &Node, kind: &Kind, path: &str, found: &mut Vec<WithoutEffect>) {
-    match kind {
-        Kind::Object(shape) => object(node, shape, path, found),
-        Kind::List(inner) => {
-            for (index, item) in node.items().iter().enumerate() {
-                below(item, inner, &format!("{path}[{index}]"), found);
-            }
-        }
-        Kind::Map(_, inner) => {
-            for (key, value) in node.entries() {
-                below(value, inner, &format!("{path}.{}", key.text), found);
-            }
-        }
-        Kind::Tagged { tag, variants, .. } => {
-            let word = node.get(tag).and_then(Node::text);
-            if let Some((_, shape)) = variants.iter().find(|(name, _)| Some(*name) == word) {
-                object(node, shape, path, found);
-            }
-        }
-        Kind::Text | Kind::Form(_) | Kind::Bool | Kind::Int { .. } | Kind::OneOf(_) | Kind::Json => {}
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{forms, node, table};
+    use crate::config::{forms, node, table, table::Kind};
 
     static INNER: Shape = Shape {
         name: "inner",
