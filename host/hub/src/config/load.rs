@@ -8,7 +8,7 @@ use super::check::check;
 use super::cursor::At;
 use super::fields::ROOT;
 use super::node::{self, MAX_BYTES};
-use super::read::{Reader, secrets_settings};
+use super::read::{Reader, absolute, secrets_settings};
 use super::without_effect::{INSTEAD, without_effect};
 use super::{Config, Fingerprints, LoadedConfig, Problem, Problems, files};
 use crate::secrets::{Provider, Secrets};
@@ -39,17 +39,15 @@ impl Config {
         })?;
         let (secrets, dotenv) = Secrets::from_environment(&folder_of(path));
         let mut loaded = Self::from_text(&text, path, secrets)?;
-        if let Some(error) = dotenv {
-            let warning = Problem {
-                file: folder_of(path).join(".env"),
-                line: 0,
-                column: 0,
-                key: String::new(),
-                what: error.to_string(),
-                instead: String::new(),
-            };
-            loaded.warnings.insert(0, warning);
-        }
+        let warnings = dotenv.into_iter().map(|error| Problem {
+            file: error.path,
+            line: error.line.unwrap_or(0),
+            column: usize::from(error.line.is_some()),
+            key: String::new(),
+            what: error.what,
+            instead: String::new(),
+        });
+        loaded.warnings.splice(0..0, warnings);
         Ok(loaded)
     }
 
@@ -81,12 +79,12 @@ impl Config {
         let base_dir = folder_of(path);
         let (secrets, files) = match &settings.path {
             Some(path) if settings.provider == Provider::File => {
-                match secrets.clone().with_files(&base_dir.join(path)) {
+                match secrets.clone().with_files(&absolute(&base_dir, path)) {
                     Ok((secrets, unusable)) => (secrets, Ok(unusable)),
                     Err(error) => (secrets, Err(error)),
                 }
             }
-            _ => (secrets, Ok(None)),
+            _ => (secrets, Ok(Vec::new())),
         };
         let secrets = secrets
             .with_mappings(settings.mappings)

@@ -3,9 +3,10 @@
 //! It exists so that no secret is ever written into `aih-config.yaml`. It must never log, print or list a
 //! value; only names are spoken of.
 //!
-//! [`template`] reads `${VAR}`, [`file`](self::file) reads `.env` and `secrets.path`, and [`environment`] says which
-//! variables are not secrets.
+//! [`template`] reads `${VAR}`, [`file`](self::file) reads `.env` and `secrets.path` with [`dotenv`], and [`environment`]
+//! says which variables are not secrets.
 
+mod dotenv;
 mod environment;
 mod file;
 mod template;
@@ -73,16 +74,16 @@ impl Secrets {
     }
 
     /// The process environment, over `.env` in `base_dir` if there is one. Variables that are not UTF-8 are
-    /// left out. A `.env` that cannot be read is reported with the result and does not stop anything.
+    /// left out. What cannot be read of a `.env` is reported with the result and does not stop anything.
     #[must_use]
-    pub fn from_environment(base_dir: &Path) -> (Self, Option<FileError>) {
+    pub fn from_environment(base_dir: &Path) -> (Self, Vec<FileError>) {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let (mut pairs, error) = file::lines(&base_dir.join(".env"));
+        let (mut pairs, errors) = file::lines(&base_dir.join(".env"));
         // An empty variable of the environment must not hide the one of the file: from_pairs drops both kinds
         // of empties, so the order alone decides.
         pairs.extend(environment.filter(|(_, value)| !value.is_empty()));
-        (Self::from_pairs(pairs), error)
+        (Self::from_pairs(pairs), errors)
     }
 
     /// The same variables under those of `path`: a folder with a file for each, or a file of NAME=value lines.
@@ -90,10 +91,10 @@ impl Secrets {
     ///
     /// # Errors
     /// Nothing is there, or it cannot be listed.
-    pub fn with_files(mut self, path: &Path) -> Result<(Self, Option<FileError>), FileError> {
-        let (pairs, error) = file::read(path)?;
+    pub fn with_files(mut self, path: &Path) -> Result<(Self, Vec<FileError>), FileError> {
+        let (pairs, errors) = file::read(path)?;
         self.values.extend(Self::from_pairs(pairs).values);
-        Ok((self, error))
+        Ok((self, errors))
     }
 
     /// The same variables with `secrets.mappings`: names that stand for templates.
@@ -166,19 +167,29 @@ impl Secrets {
         lookup: impl Fn(&str) -> Result<Option<SecretString>, MissingVar>,
     ) -> Result<String, MissingVar> {
         let mut out = String::new();
-        for part in parse(template)? {
-            match part {
-                Part::Literal(text) => out.push_str(&text),
-                Part::Variable { name, default } => match (lookup(&name), default) {
-                    (Ok(Some(value)), _) => out.push_str(value.expose_secret()),
-                    (_, Some(default)) => out.push_str(&default),
-                    (Err(missing), None) => return Err(missing),
-                    (Ok(None), None) => return Err(MissingVar::NotSet(name)),
-                },
-            }
-        }
+        write_parts(parse(template)?, &lookup, &mut out)?;
         Ok(out)
     }
+}
+
+/// Writes the values of the parts. A default is looked at only where it is needed.
+fn write_parts(
+    parts: Vec<Part>,
+    lookup: &impl Fn(&str) -> Result<Option<SecretString>, MissingVar>,
+    out: &mut String,
+) -> Result<(), MissingVar> {
+    for part in parts {
+        match part {
+            Part::Literal(text) => out.push_str(&text),
+            Part::Variable { name, default } => match (lookup(&name), default) {
+                (Ok(Some(value)), _) => out.push_str(value.expose_secret()),
+                (_, Some(default)) => write_parts(default, lookup, out)?,
+                (Err(missing), None) => return Err(missing),
+                (Ok(None), None) => return Err(MissingVar::NotSet(name)),
+            },
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Secrets {
@@ -205,6 +216,13 @@ mod tests {
             Err(MissingVar::NotSet("EMPTY".into()))
         );
         assert_eq!(resolve(&secrets, "${B:-}").unwrap(), "");
+        assert_eq!(resolve(&secrets, "${B:-${A:-2}}").unwrap(), "1");
+        assert_eq!(resolve(&secrets, "${B:-${C:-x${D:-2}}}y").unwrap(), "x2y");
+        assert_eq!(resolve(&secrets, "${A:-${B}}").unwrap(), "1");
+        assert_eq!(
+            resolve(&secrets, "${B:-${C}}"),
+            Err(MissingVar::NotSet("C".into()))
+        );
     }
 
     #[test]
@@ -236,8 +254,8 @@ mod tests {
     fn dotenv_is_read_and_the_environment_wins() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), "AIH_TEST_ONLY_HERE=1\nPATH=/nowhere\n").unwrap();
-        let (secrets, error) = Secrets::from_environment(dir.path());
-        assert_eq!(error, None);
+        let (secrets, errors) = Secrets::from_environment(dir.path());
+        assert_eq!(errors, []);
         assert_eq!(resolve(&secrets, "${AIH_TEST_ONLY_HERE}").unwrap(), "1");
         assert_ne!(resolve(&secrets, "${PATH}").unwrap(), "/nowhere");
     }
@@ -245,10 +263,26 @@ mod tests {
     #[test]
     fn a_broken_dotenv_is_reported_without_its_content() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(".env"), "GOOD=1\nhunter2 is my password\n").unwrap();
-        let (secrets, error) = Secrets::from_environment(dir.path());
-        let text = error.unwrap().to_string();
-        assert!(text.contains("after GOOD") && !text.contains("hunter2"), "{text}");
-        assert_eq!(resolve(&secrets, "${GOOD}").unwrap(), "1");
+        std::fs::write(
+            dir.path().join(".env"),
+            "GOOD=1\nhunter2 is my password\nMORE=2\n",
+        )
+        .unwrap();
+        let (secrets, errors) = Secrets::from_environment(dir.path());
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].line, Some(2));
+        assert!(!errors[0].to_string().contains("hunter2"), "{}", errors[0]);
+        assert_eq!(resolve(&secrets, "${GOOD}${MORE}").unwrap(), "12");
+        for bytes in [&b"\xff\xfeA\0=\x001\0"[..], &vec![b'x'; 2 << 20]] {
+            std::fs::write(dir.path().join(".env"), bytes).unwrap();
+            let (_, errors) = Secrets::from_environment(dir.path());
+            assert_eq!((errors.len(), errors[0].line), (1, None), "{errors:?}");
+        }
+        std::fs::write(dir.path().join(".env"), "odd line\n".repeat(1000)).unwrap();
+        let (_, errors) = Secrets::from_environment(dir.path());
+        assert!(
+            errors.last().unwrap().to_string().contains("980 more"),
+            "{errors:?}"
+        );
     }
 }
