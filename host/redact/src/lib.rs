@@ -25,6 +25,7 @@ use bytes::Bytes;
 use self::filter::Filter;
 pub use self::text::OutsideText;
 use self::value::Reach;
+pub use self::value::{is_written_secret, names_secret};
 
 /// Bytes that a text needs behind the place where it will be cut, so that no secret is cut in two: the longest form
 /// of a secret of 4 KiB. See [`start`].

@@ -29,7 +29,7 @@ pub(super) fn reach(name: &str, value: &str) -> Reach {
 }
 
 /// Whether a value that the configuration holds as it is, under the key `name`, is a secret.
-pub(super) fn is_written_secret(name: &str, value: &str) -> bool {
+pub fn is_written_secret(name: &str, value: &str) -> bool {
     let is_path = value.starts_with(['/', '.', '~']);
     if names_secret(name) {
         return !(is_path && Path::new(value).exists());
@@ -39,7 +39,7 @@ pub(super) fn is_written_secret(name: &str, value: &str) -> bool {
 }
 
 /// Whether `name` is one that secrets have, such as `GITHUB_TOKEN`, `apiKey` or `X-Auth`.
-pub(super) fn names_secret(name: &str) -> bool {
+pub fn names_secret(name: &str) -> bool {
     const WORDS: [&str; 22] = [
         "auth",
         "authorization",

@@ -3,6 +3,7 @@
 //! It must find every problem of the file at once, and repeat no text that may be a secret.
 
 use super::node::{Node, SourcePosition, Value};
+use super::paste;
 use super::table::{Field, Form, Kind, Shape};
 use crate::secrets;
 
@@ -104,9 +105,13 @@ fn object(node: &Node, shape: &Shape, path: &str, out: &mut Vec<Finding>) {
             Some(field) => field_value(value, field, path, out),
             None => {
                 let what = format!("unknown key `{}`", short(&key.text));
-                let (what, instead) = match near_key(&key.text, shape, out.len()) {
-                    Some(near) => (format!("{what}, did you mean `{near}`?"), String::new()),
-                    None => (
+                let (what, instead) = match (
+                    paste::instead(&key.text, value),
+                    near_key(&key.text, shape, out.len()),
+                ) {
+                    (Some(yaml), _) => (format!("{what}, which AI clients have"), yaml),
+                    (None, Some(near)) => (format!("{what}, did you mean `{near}`?"), String::new()),
+                    (None, None) => (
                         what,
                         format!("known here are {}", list(shape.fields.iter().map(|f| f.key))),
                     ),

@@ -7,8 +7,8 @@
 //! [`load`] goes through the file: [`node`] is its text as a tree with places, [`check`] compares that with the table of
 //! keys ([`fields`], [`forms`], [`table`], [`units`]), and [`read`] makes the [`model`] of it, with [`cursor`]. What is
 //! wrong becomes a [`problem`]. [`schema`](self::schema()) shows the table as JSON Schema, and [`files`] lists the files
-//! that plugins and hooks are not granted. [`without_effect`] names the keys that this version does not act on, and
-//! [`fingerprint`] says which parts of two configurations differ.
+//! that plugins and hooks are not granted. [`paste`] knows the words of AI clients, [`without_effect`] names the keys that this version does not act on, and
+//! [`fingerprint`] says which parts of two configurations differ; both go through the tree with [`walk`].
 
 mod check;
 mod cursor;
@@ -19,6 +19,7 @@ mod forms;
 mod load;
 mod model;
 mod node;
+mod paste;
 mod problem;
 mod read;
 mod schema;
@@ -26,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod units;
+mod walk;
 mod without_effect;
 
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::*;
 
 mod any_text;
+mod as_meant;
 mod files;
 mod without_effect;
 
@@ -418,13 +419,13 @@ fn variables_can_lie_in_files() {
     assert_eq!(token(&loaded), "from-file");
     let text = warnings(&loaded);
     assert!(
-        text.contains("secrets.path: ") && text.contains("after TOKEN"),
+        text.contains("secrets.path: ") && text.contains("some.env:2: this line is left out"),
         "{text}"
     );
     assert!(!text.contains("hunter2"), "{text}");
     let text = load("provider: file, path: gone").unwrap_err().to_string();
     assert!(
-        text.contains("2:33: secrets.path: ") && text.contains("gone is not there"),
+        text.contains("2:33: secrets.path: ") && text.contains("gone: it is not there"),
         "{text}"
     );
     let text = load("provider: file").unwrap_err().to_string();

@@ -15,6 +15,7 @@ use crate::config::{
         DisabledReason, Endpoint, EntryState, ExternalMcp, LocalMcp, Mcps, Protocol, Sessions, Text,
         ToolRules, Transport,
     },
+    paste,
 };
 
 /// `timeout` of a call when the file says none.
@@ -128,7 +129,13 @@ impl Reader<'_> {
         let form = if prefix.is_empty() { &ANY_VALUE } else { &VALUE };
         let text = self.value(at, form, what, state)?;
         // A file or a shell often leaves a line break behind a token.
-        let value = format!("{prefix}{}", text.expose().trim());
+        let mut written = text.expose().trim();
+        if let Some(token) = without_scheme(written, prefix) {
+            written = token;
+            let what = format!("the token begins with `{prefix}`, which the hub adds by itself");
+            self.warn(at, what, "write the token alone; this run uses it so");
+        }
+        let value = format!("{prefix}{written}");
         if is_header_value(&value) {
             return Some(SecretString::from(value));
         }
@@ -151,6 +158,9 @@ impl Reader<'_> {
         let command = at
             .get("command")
             .and_then(|c| self.value(&c, &VALUE, &what, &mut state));
+        if let Some(command) = &command {
+            self.one_program(at, command, &what, &mut state);
+        }
         let command = command.unwrap_or_else(|| Text::Plain(String::new()));
         let command = match command {
             Text::Plain(path) if path.contains(['/', '\\']) => {
@@ -195,6 +205,31 @@ impl Reader<'_> {
         }
     }
 
+    /// Finds a command line in `command`, which takes a program alone: no shell reads it.
+    fn one_program(&mut self, entry: &At<'_>, command: &Text, what: &str, state: &mut EntryState) {
+        let (Some(at), Some((program, arguments))) = (
+            entry.get("command"),
+            command.expose().trim().split_once(char::is_whitespace),
+        ) else {
+            return;
+        };
+        // A path may have blanks.
+        if program.contains('/') && self.path(command.expose()).exists() {
+            return;
+        }
+        if command.is_secret() {
+            let why = "`command` holds arguments after its variables are filled in; `command` takes a program alone, and `args` its arguments";
+            self.disable(&at, what, DisabledReason::Broken(why.to_owned()), state);
+            return;
+        }
+        let args: Vec<_> = arguments.split_whitespace().map(paste::argument).collect();
+        self.problem(
+            &at,
+            "`command` takes a program alone, and this holds arguments too".to_owned(),
+            &format!("write `command: {program}` and `args: [{}]`", args.join(", ")),
+        );
+    }
+
     fn tool_rules(&mut self, at: &At<'_>) -> ToolRules {
         let Some(at) = at.get("tools") else {
             return ToolRules::default();
@@ -232,6 +267,14 @@ fn learn_arguments(args: &[Text]) {
         redact::learn_argument(before, arg);
         before = arg.strip_prefix('-').unwrap_or_default();
     }
+}
+
+/// What follows the scheme that a token begins with although the hub adds it (RFC 6750, section 2.1; in any letters).
+fn without_scheme<'t>(written: &'t str, prefix: &str) -> Option<&'t str> {
+    let scheme = prefix.trim_end();
+    let (begin, token) = written.split_at_checked(scheme.len())?;
+    let same = !scheme.is_empty() && begin.eq_ignore_ascii_case(scheme);
+    (same && token.starts_with(char::is_whitespace)).then(|| token.trim_start())
 }
 
 fn sessions(at: &At<'_>) -> Sessions {

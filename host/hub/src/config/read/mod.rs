@@ -72,7 +72,7 @@ impl Reader<'_> {
         &mut self,
         root: &At<'_>,
         provider: Provider,
-        files: Result<Option<FileError>, FileError>,
+        files: Result<Vec<FileError>, FileError>,
     ) -> Config {
         if matches!(provider, Provider::Vault | Provider::Doppler)
             && let Some(at) = root.get("secrets").and_then(|s| s.get("provider"))
@@ -107,12 +107,7 @@ impl Reader<'_> {
     }
 
     /// What is to be said of `secrets.path`.
-    fn secret_files(
-        &mut self,
-        root: &At<'_>,
-        provider: Provider,
-        files: Result<Option<FileError>, FileError>,
-    ) {
+    fn secret_files(&mut self, root: &At<'_>, provider: Provider, files: Result<Vec<FileError>, FileError>) {
         let Some(at) = root.get("secrets") else { return };
         const HELP: &str = "write a folder with a file for each variable, or a file of NAME=value lines";
         match (at.get("path"), provider) {
@@ -120,8 +115,11 @@ impl Reader<'_> {
                 self.problem(&at, "provider `file` needs `path`".to_owned(), HELP);
             }
             (Some(path), Provider::File) => match files {
-                Ok(None) => {}
-                Ok(Some(error)) => self.warn(&path, error.to_string(), ""),
+                Ok(errors) => {
+                    for error in errors {
+                        self.warn(&path, error.to_string(), "");
+                    }
+                }
                 Err(error) => self.problem(&path, error.to_string(), HELP),
             },
             (Some(path), _) => {
@@ -153,10 +151,9 @@ impl Reader<'_> {
         self.warnings.push(problem);
     }
 
-    /// An absolute path; relative ones start at the file's folder.
+    /// An absolute path; see [`absolute`].
     fn path(&self, text: &str) -> PathBuf {
-        // Collecting the components leaves out the `.` of `./skills`.
-        self.base_dir.join(text).components().collect()
+        absolute(self.base_dir, text)
     }
 
     /// Puts variables into a text.
@@ -307,6 +304,21 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// An absolute path: a relative one starts at the file's folder, and `~/` is the home folder of who runs the hub, as in
+/// a shell.
+pub(crate) fn absolute(base_dir: &Path, text: &str) -> PathBuf {
+    let below_home = match text {
+        "~" => Some(""),
+        text => text.strip_prefix("~/"),
+    };
+    let path = match (below_home, std::env::home_dir()) {
+        (Some(below), Some(home)) => base_dir.join(home).join(below),
+        _ => base_dir.join(text),
+    };
+    // Collecting the components leaves out the `.` of `./skills`.
+    path.components().collect()
 }
 
 /// Makes a secret that stands in the file as it is known to the filter, by the name of its key or by its look.
