@@ -53,6 +53,9 @@ impl Hub {
         let config = Arc::new(loaded);
         let reading = config.clone();
         let content = tokio::task::spawn_blocking(move || BuiltinContent::load(&reading)).await?;
+        for warning in &content.warnings {
+            tracing::warn!(target: "aih::config", "{warning}");
+        }
         let url = config.config.store.url.expose_secret();
         let store = Store::open_with(url, &config.base_dir, &folder).await?;
         let signal = ChangeSignal::default();

@@ -86,7 +86,7 @@ impl Reloader {
         let running = self.own.content();
         content.plugins.clone_from(&running.plugins);
         content.hooks.clone_from(&running.hooks);
-        let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let mut warnings = content.warnings.clone();
         // The keys first: a key that lost something never sees new content with its old permissions.
         if let Some(keys) = keys {
             warnings.extend(self.replace_keys(keys));

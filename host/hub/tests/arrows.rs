@@ -39,6 +39,10 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
             ("open_files", "raises the limit before anything is opened"),
             ("plugins", "shows what a component offers"),
             ("provider", "the states that the log of the start tells"),
+            (
+                "registry",
+                "`config check` reads skills and configs as a start does",
+            ),
             ("reload", "SIGHUP"),
             ("secrets", "a plugin that is tried out gets its secrets"),
         ],

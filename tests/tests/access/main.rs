@@ -10,6 +10,7 @@
 mod authority;
 mod endpoints;
 mod existence;
+mod files;
 mod lines;
 mod mcp;
 mod reload;

@@ -13,16 +13,16 @@ pub const MAX_BLOCK: usize = 64 * 1024;
 #[non_exhaustive]
 pub enum FrontMatterError {
     /// The first line opens a block that never ends.
-    #[error("the front matter has no closing `---` line")]
+    #[error("has a front matter without a closing `---` line")]
     Unclosed,
     /// More than [`MAX_BLOCK`].
-    #[error("the front matter is longer than {MAX_BLOCK} bytes: move the text below it")]
+    #[error("has a front matter of more than {MAX_BLOCK} bytes: move the text below it")]
     TooLong,
     /// YAML, but a list or a single value.
-    #[error("the front matter is not a list of `key: value` lines")]
+    #[error("has a front matter without `key: value` lines: write such lines between the two `---`")]
     NoMapping,
     /// No YAML, or beyond the bounds.
-    #[error("{message}")]
+    #[error("has a front matter that is not YAML: {message}")]
     Yaml {
         /// The line in the file, from 1.
         line: u64,
@@ -38,6 +38,17 @@ pub struct Document<'a> {
     pub front_matter: Map<String, Value>,
     /// Everything below the block.
     pub body: &'a str,
+    /// The values that are no YAML and were read as their author meant them.
+    pub mended: Vec<Mended>,
+}
+
+/// A value that needs quotes and has none: a colon with a blank stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// The line in the file, from 1.
+    pub line: usize,
+    /// The key.
+    pub key: String,
 }
 
 /// Takes `text` apart. Text that does not begin with a `---` line is all body.
@@ -50,12 +61,14 @@ pub fn parse(text: &str) -> Result<Document<'_>, FrontMatterError> {
         return Ok(Document {
             front_matter: Map::new(),
             body: text,
+            mended: Vec::new(),
         });
     };
     if first.trim_end() != "---" {
         return Ok(Document {
             front_matter: Map::new(),
             body: text,
+            mended: Vec::new(),
         });
     }
     let mut end = 0;
@@ -63,14 +76,86 @@ pub fn parse(text: &str) -> Result<Document<'_>, FrontMatterError> {
         if line.trim_end() == "---" {
             let (block, below) = rest.split_at(end);
             let body = below.get(line.len()..).unwrap_or_default();
+            let (front_matter, mended) = as_meant(block)?;
             return Ok(Document {
-                front_matter: yaml(block)?,
+                front_matter,
                 body,
+                mended,
             });
         }
         end += line.len();
     }
     Err(FrontMatterError::Unclosed)
+}
+
+/// Reads a block, and where it is no YAML, reads it again with quotes around the values that need them.
+fn as_meant(block: &str) -> Result<(Map<String, Value>, Vec<Mended>), FrontMatterError> {
+    let error = match yaml(block) {
+        Ok(map) => return Ok((map, Vec::new())),
+        Err(error @ FrontMatterError::Yaml { .. }) => error,
+        Err(other) => return Err(other),
+    };
+    let (quoted, mended) = with_quotes(block);
+    match (mended.is_empty(), yaml(&quoted)) {
+        (false, Ok(map)) => Ok((map, mended)),
+        _ => Err(error),
+    }
+}
+
+/// Puts quotes around each value of a key at the margin that holds a colon and a blank. Such a value may go on in
+/// lines that are indented, which belong to it with one blank each (YAML 1.2, section 7.3.3). What is in quotes, a
+/// list, a map or a block of text already is left alone.
+fn with_quotes(block: &str) -> (String, Vec<Mended>) {
+    let (mut out, mut mended) = (String::with_capacity(block.len() + 16), Vec::new());
+    let mut lines = block.lines().enumerate().peekable();
+    while let Some((index, line)) = lines.next() {
+        let plain = plain_value(line);
+        let Some((key, first)) = plain else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let mut value = without_comment(first).to_owned();
+        let mut more = Vec::new();
+        while let Some((_, next)) = lines.next_if(|(_, next)| next.starts_with([' ', '\t'])) {
+            value.push(' ');
+            value.push_str(without_comment(next.trim()));
+            more.push(next);
+        }
+        if value.contains(": ") || value.ends_with(':') {
+            mended.push(Mended {
+                // The block begins on the file's second line.
+                line: index + 2,
+                key: key.to_owned(),
+            });
+            out.push_str(&format!("{key}: {}\n", json_for_yaml(&Value::from(value.trim()))));
+        } else {
+            out.push_str(line);
+            out.push('\n');
+            for line in more {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    (out, mended)
+}
+
+/// The key at the margin and its value, where that begins with nothing that has a meaning in YAML.
+fn plain_value(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once(':')?;
+    let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let value = value.strip_prefix([' ', '\t'])?.trim();
+    let first = value.chars().next()?;
+    (is_key && !"\"'[]{}|>&*!%@`#,".contains(first)).then_some((key, value))
+}
+
+/// A line of a plain value without its comment.
+fn without_comment(line: &str) -> &str {
+    line.split_once(" #").map_or(line, |(text, _)| text.trim_end())
 }
 
 fn yaml(block: &str) -> Result<Map<String, Value>, FrontMatterError> {
@@ -170,10 +255,52 @@ mod tests {
             parse("---\n---").unwrap(),
             Document {
                 front_matter: Map::new(),
-                body: ""
+                body: "",
+                mended: Vec::new(),
             }
         );
         assert_eq!(parse("").unwrap().body, "");
+    }
+
+    #[test]
+    fn a_colon_without_quotes_is_read_as_meant() {
+        for (head, expected, lines) in [
+            (
+                "name: x\ndescription: Use when: the build fails\n",
+                json!({ "name": "x", "description": "Use when: the build fails" }),
+                vec![(3, "description")],
+            ),
+            (
+                "description: Reviews code: style # and more\ntags: [a, b]\n",
+                json!({ "description": "Reviews code: style", "tags": ["a", "b"] }),
+                vec![(2, "description")],
+            ),
+            (
+                "a: b: c: \"d\" \\ 'e'\r\nf: it ends with:\r\n",
+                json!({ "a": "b: c: \"d\" \\ 'e'", "f": "it ends with:" }),
+                vec![(2, "a"), (3, "f")],
+            ),
+            (
+                "description: Two lines\n  and this: too\nother: |\n  a: b: c\n",
+                json!({ "description": "Two lines and this: too", "other": "a: b: c\n" }),
+                vec![(2, "description")],
+            ),
+        ] {
+            let text = format!("---\n{head}---\nbody");
+            let document = parse(&text).unwrap_or_else(|error| panic!("{head}: {error}"));
+            assert_eq!(Value::Object(document.front_matter), expected, "{head}");
+            let mended: Vec<_> = document.mended.iter().map(|m| (m.line, m.key.as_str())).collect();
+            assert_eq!(mended, lines, "{head}");
+        }
+        // What is YAML is read as YAML, and what is broken in another way is told as it is.
+        let document = parse("---\na: \"b: c\"\nd: 'e: f'\ng: http://h:1/x\n---\n").unwrap();
+        assert_eq!(document.mended, []);
+        for text in ["---\na: b: c\nd: [1\n---\n", "---\n? a: b: c\n: d: e: f\n---\n"] {
+            assert!(
+                matches!(parse(text), Err(FrontMatterError::Yaml { .. })),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -216,6 +343,15 @@ mod tests {
             let document = parse(&text).unwrap();
             prop_assert_eq!(document.front_matter, front_matter);
             prop_assert_eq!(document.body, body);
+        }
+
+        #[test]
+        fn a_sentence_is_read_as_it_is(words in "[a-zA-Z][a-zA-Z0-9.,!?()/'\"-]{0,9}(:? [a-zA-Z0-9.,!?()/'\"-]{1,9}){1,8}:?") {
+            let document = parse(&format!("---\ndescription: {words}\nlast: 1\n---\n")).map(|d| d.front_matter);
+            prop_assert_eq!(document, Ok(Map::from_iter([
+                ("description".to_owned(), Value::from(words)),
+                ("last".to_owned(), json!(1)),
+            ])));
         }
 
         #[test]

@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::files::{ContentRoot, FileError, ListedKind, Located, sha256_hex};
-use super::front_matter::{self, FrontMatterError};
+use super::front_matter::{self, Document, FrontMatterError};
 use super::media;
 use crate::names::SKILL_MD;
 
@@ -234,9 +234,20 @@ fn load(source: &SkillSource) -> Result<Skill, SkillError> {
         ..error
     })?;
     let text = content.text(&shown)?.to_owned();
-    let document =
-        front_matter::parse(&text).map_err(|error| SkillError::FrontMatter { file: shown, error })?;
-    let mut warnings = Vec::new();
+    let document = front_matter::parse(&text).map_err(|error| SkillError::FrontMatter {
+        file: shown.clone(),
+        error,
+    })?;
+    let mut warnings: Vec<String> = document
+        .mended
+        .iter()
+        .map(|mended| {
+            format!(
+                "`{shown}` line {}: the value of `{}` holds a colon and has no quotes; it is read as if it had them, and other programs may refuse the file: put it in quotes",
+                mended.line, mended.key
+            )
+        })
+        .collect();
     let files = if folder {
         beside(&root, source, &mut warnings)?
     } else {
@@ -246,7 +257,7 @@ fn load(source: &SkillSource) -> Result<Skill, SkillError> {
     Ok(Skill {
         sha256: content.sha256,
         modified: content.modified,
-        manifest: manifest(&skill, &document.front_matter, document.body, &text),
+        manifest: manifest(&skill, &document, &text),
         name: source.name.clone(),
         title: skill.title,
         description: skill.description,
@@ -314,13 +325,18 @@ fn describe(source: &SkillSource, front_matter: &Map<String, Value>, body: &str)
     }
 }
 
-fn manifest(skill: &Description, front_matter: &Map<String, Value>, body: &str, text: &str) -> Manifest {
+fn manifest(skill: &Description, document: &Document<'_>, text: &str) -> Manifest {
+    let Document {
+        front_matter,
+        body,
+        mended,
+    } = document;
     let named = front_matter.get("name").and_then(Value::as_str) == Some(skill.name.as_str());
     let described = front_matter
         .get("description")
         .and_then(Value::as_str)
         .is_some_and(|d| !d.is_empty());
-    if named && described {
+    if named && described && mended.is_empty() {
         let sha256 = sha256_hex(text.as_bytes());
         return Manifest {
             front_matter: front_matter.clone(),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::{DEFAULT_CONFIG, report};
-use crate::config::Config;
+use crate::{config::Config, registry::BuiltinContent};
 
 /// See the module.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,9 @@ impl Check {
     pub fn run(&self) -> ExitCode {
         match Config::load(&self.file) {
             Ok(loaded) => {
-                for warning in &loaded.warnings {
+                // Skills and configs are read as a start reads them.
+                let warnings = BuiltinContent::load(&loaded).warnings;
+                for warning in &warnings {
                     report::entry(&format!("warning: {warning}"));
                 }
                 for problem in &loaded.refused {
@@ -27,7 +29,7 @@ impl Check {
                 if !loaded.refused.is_empty() {
                     return self.problems(loaded.refused.len());
                 }
-                let warnings = match loaded.warnings.len() {
+                let warnings = match warnings.len() {
                     0 => String::new(),
                     1 => ", 1 warning".to_owned(),
                     n => format!(", {n} warnings"),

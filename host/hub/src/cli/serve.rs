@@ -79,9 +79,6 @@ impl Serve {
         let address = listener.local_addr()?;
         let tls = loaded.config.server.tls.as_ref().map(listener::tls).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        for warning in &loaded.warnings {
-            tracing::warn!(target: "aih::config", "{warning}");
-        }
         let base = loaded.config.server.public_url.as_ref().map_or_else(
             || format!("{scheme}://{address}"),
             |u| u.as_str().trim_end_matches('/').to_owned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::check::check;
 use super::cursor::At;
 use super::fields::ROOT;
-use super::node::{self, MAX_BYTES};
+use super::node::{self, MAX_BYTES, SourcePosition};
 use super::read::{Reader, absolute, secrets_settings};
 use super::without_effect::{INSTEAD, without_effect};
 use super::{Config, Fingerprints, LoadedConfig, Problem, Problems, files};
@@ -34,8 +34,16 @@ impl Config {
         file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let good = error.utf8_error().valid_up_to();
-            let what = format!("is not UTF-8 text, from byte {good} on");
-            Problems::of_file(path, what, "save the file as UTF-8")
+            let position = end_of(error.as_bytes().get(..good).unwrap_or_default());
+            Problems(vec![Problem {
+                line: position.line,
+                column: position.column,
+                ..Problem::of_file(
+                    path,
+                    "this is not UTF-8 text".to_owned(),
+                    "save the file as UTF-8",
+                )
+            }])
         })?;
         let (secrets, dotenv) = Secrets::from_environment(&folder_of(path));
         let mut loaded = Self::from_text(&text, path, secrets)?;
@@ -131,6 +139,16 @@ impl Config {
         };
         loaded.refused = files::refused(&loaded, &grants);
         Ok(loaded)
+    }
+}
+
+/// The place behind the last character of a text.
+fn end_of(text: &[u8]) -> SourcePosition {
+    let text = String::from_utf8_lossy(text);
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    SourcePosition {
+        line: text.matches('\n').count() + 1,
+        column: last.chars().count() + 1,
     }
 }
 

@@ -43,17 +43,24 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
-impl Problems {
-    /// A single problem with the file as a whole.
+impl Problem {
+    /// A problem with the file as a whole.
     pub(crate) fn of_file(file: &Path, what: String, instead: &str) -> Self {
-        Self(vec![Problem {
+        Self {
             file: file.to_owned(),
             line: 0,
             column: 0,
             key: String::new(),
             what,
             instead: instead.to_owned(),
-        }])
+        }
+    }
+}
+
+impl Problems {
+    /// A single problem with the file as a whole.
+    pub(crate) fn of_file(file: &Path, what: String, instead: &str) -> Self {
+        Self(vec![Problem::of_file(file, what, instead)])
     }
 }
 

@@ -345,13 +345,17 @@ fn what_cannot_be_read_is_a_problem_of_the_file() {
             .to_string()
             .contains("cannot be read")
     );
-    std::fs::write(&path, [0xff, 0xfe]).unwrap();
-    assert!(
-        Config::load(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("is not UTF-8")
-    );
+    for (bytes, place) in [
+        (&b"\xff\xfe"[..], ":1:1:"),
+        (b"name: \xc3\xa4\nx: caf\xe9\n", ":2:7:"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let text = Config::load(&path).unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("{place} this is not UTF-8 text")),
+            "{text}"
+        );
+    }
     std::fs::write(&path, "#".repeat(2 << 20)).unwrap();
     assert!(
         Config::load(&path)

@@ -9,7 +9,7 @@ use crate::catalogue::{
     configs::{ConfigSet, ConfigSource},
     skills::{SkillSet, SkillSource},
 };
-use crate::config::{EntryState, LoadedConfig, Runtime};
+use crate::config::{Config, EntryState, LoadedConfig, Runtime};
 
 /// Everything that the hub serves by itself.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +24,7 @@ pub struct BuiltinContent {
     pub hooks: Vec<HookInfo>,
     /// The plugins, in the order of the file.
     pub plugins: Vec<PluginInfo>,
-    /// Warnings about the configuration, for keys that may read logs.
+    /// Warnings about the configuration and the files of skills and configs, for keys that may read logs.
     pub warnings: Vec<String>,
 }
 
@@ -75,10 +75,13 @@ impl BuiltinContent {
             file: relative(&entry.file),
             base_dir: base.clone(),
         });
+        let (skills, configs) = (SkillSet::load(skills), ConfigSet::load(configs));
+        let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(of_files(config, &skills, &configs));
         Self {
             name: config.name.clone(),
-            skills: SkillSet::load(skills),
-            configs: ConfigSet::load(configs),
+            skills,
+            configs,
             hooks: config
                 .hooks
                 .iter()
@@ -104,9 +107,30 @@ impl BuiltinContent {
                     disabled: reason(base, &plugin.state),
                 })
                 .collect(),
-            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+            warnings,
         }
     }
+}
+
+/// What is wrong with the files of skills and configs. Of a file that is not there the configuration has warned.
+fn of_files(config: &Config, skills: &SkillSet, configs: &ConfigSet) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for skill in config.skills.iter().filter(|skill| skill.state.is_enabled()) {
+        match skills.entry(&skill.name).map(|entry| &entry.outcome) {
+            Some(Err(error)) => warnings.push(format!("skill `{}` is not served: {error}", skill.name)),
+            Some(Ok(read)) => {
+                let all = read.warnings.iter();
+                warnings.extend(all.map(|warning| format!("skill `{}`: {warning}", skill.name)));
+            }
+            None => {}
+        }
+    }
+    for entry in config.configs.iter().filter(|entry| entry.state.is_enabled()) {
+        if let Some(Err(error)) = configs.entry(&entry.name).map(|entry| &entry.outcome) {
+            warnings.push(format!("config `{}` is not served: {error}", entry.name));
+        }
+    }
+    warnings
 }
 
 /// Why an entry does not serve, for everyone who may see it: where the hub's folder lies is not their affair.

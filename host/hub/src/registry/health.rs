@@ -9,6 +9,7 @@ use super::{
     VERSION,
     code::{HookView, PluginView, hooks, plugins},
     content::BuiltinContent,
+    files,
     mcps::visible_mcps,
 };
 use crate::{
@@ -130,6 +131,29 @@ impl ClientsView {
     }
 }
 
+/// A skill or a config that is not served.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct UnreadableView {
+    /// `skill` or `config`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Why it is not served, and what to do.
+    pub error: String,
+}
+
+/// Those of them that `principal` may see.
+fn unreadable(content: &BuiltinContent, principal: &Principal) -> Vec<UnreadableView> {
+    let skills = files::skills(content, principal).into_iter();
+    let skills = skills.filter_map(|skill| Some(("skill", skill.name, skill.error?)));
+    let configs = files::configs(content, principal).into_iter();
+    let configs = configs.filter_map(|config| Some(("config", config.name, config.error?)));
+    skills
+        .chain(configs)
+        .map(|(kind, name, error)| UnreadableView { kind, name, error })
+        .collect()
+}
+
 /// The state of the hub, and of everything behind it that the key may see.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct Health {
@@ -147,6 +171,9 @@ pub struct Health {
     pub plugins: Vec<PluginView>,
     /// Hooks.
     pub hooks: Vec<HookView>,
+    /// Skills and configs that are not served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
     /// The store; in the REST API, and only for keys with `admin/store`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Box<StoreView>>,
@@ -171,7 +198,9 @@ pub fn health(
         .collect();
     let plugins = plugins(content, snapshot, principal);
     let hooks = hooks(content, running, principal);
-    let down = mcps.iter().any(|mcp| mcp.state == ProviderState::Down)
+    let unreadable = unreadable(content, principal);
+    let down = !unreadable.is_empty()
+        || mcps.iter().any(|mcp| mcp.state == ProviderState::Down)
         || plugins.iter().any(|plugin| plugin.state == ProviderState::Down)
         || hooks.iter().any(|hook| hook.state == ProviderState::Down);
     Health {
@@ -186,6 +215,7 @@ pub fn health(
         mcps,
         plugins,
         hooks,
+        unreadable,
         store: None,
         clients: None,
         warnings: if principal.permissions().allows("admin/logs") {
