@@ -130,12 +130,22 @@ pub struct Hub {
 
 impl Hub {
     /// Ends it and starts it anew in the same folder: same configuration, same data, another port.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        self.restart_at("127.0.0.1:0").await
+    }
+
+    /// Ends it and starts it anew at its own address, as an operator does: its clients find it again.
+    pub async fn restart_in_place(self) -> Self {
+        let address = self.address().to_owned();
+        self.restart_at(&address).await
+    }
+
+    async fn restart_at(mut self, address: &str) -> Self {
         self.program.signal(nix::sys::signal::Signal::SIGTERM);
         self.program.ended().await;
         let mut command = Program::command(&tools::binary("aih"));
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["serve", "--listen", address, "--log-format", "json"])
             .arg("--config")
             .arg(self.folder.path().join("aih-config.yaml"))
             .current_dir(self.folder.path());

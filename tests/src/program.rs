@@ -69,17 +69,8 @@ impl Program {
     /// It takes longer than `limit`.
     pub async fn run(name: &str, command: Command, limit: Duration) -> Output {
         let mut program = Self::spawn(name, command);
-        let end = tokio::time::Instant::now() + limit;
-        let status = loop {
-            if let Some(status) = program.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(
-                tokio::time::Instant::now() < end,
-                "{name} did not end; it said:\n{}",
-                program.output()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let Some(status) = program.ended_within(limit).await else {
+            panic!("{name} did not end; it said:\n{}", program.output());
         };
         // The readers see the end of the pipes right after the process.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -129,15 +120,24 @@ impl Program {
     }
 
     /// Waits for its end.
+    ///
+    /// # Panics
+    /// It does not come within [`SOON`].
     pub async fn ended(&mut self) -> ExitStatus {
-        let name = self.name.clone();
-        let child = &mut self.child;
-        let end = tokio::time::Instant::now() + SOON;
+        let ended = self.ended_within(SOON).await;
+        ended.unwrap_or_else(|| panic!("{} did not end", self.name))
+    }
+
+    /// Waits for its end; `None` if it does not come in time.
+    pub async fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let end = tokio::time::Instant::now() + limit;
         loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status;
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
             }
-            assert!(tokio::time::Instant::now() < end, "{name} did not end");
+            if tokio::time::Instant::now() >= end {
+                return None;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -8,6 +8,7 @@
 //! | `target-KEY` | the target folder of cargo, without what was built of this repository | toolchain, `Cargo.lock` files |
 //! | `node-KEY` | `node_modules` of the tests | npm, `package.json`, `package-lock.json` |
 //! | `python-KEY` | the Python environment of the tests | Python, `requirements.txt` |
+//! | `zoo-KEY` | `node_modules` of the AI clients that the tests run | npm, `package.json`, `package-lock.json` |
 
 use std::{
     fs::{self, File, TryLockError},

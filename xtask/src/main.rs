@@ -63,6 +63,11 @@ enum Task {
         #[arg(long, default_value_t = 30.0)]
         minutes: f64,
     },
+    /// Run real AI clients and real MCP servers against a hub, and write what was found into docs/clients.md.
+    Zoo {
+        /// These clients and servers only, and no document; all if none is named.
+        names: Vec<String>,
+    },
     /// Measure calls, lists, memory and start-up, through the hub and without it.
     Bench {
         /// Passed on to the benchmark; `--help` lists them.
@@ -86,6 +91,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => test(&filter, None),
         Task::Soak { minutes } => build(None).and_then(|()| soak(minutes)),
         Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets),
+        Task::Zoo { names } => zoo(&names),
         Task::Ci => ci(),
         Task::Bench { arguments } => bench(&arguments),
     };
@@ -203,6 +209,17 @@ fn advisories() -> anyhow::Result<()> {
         return Ok(());
     }
     run("advisories", cargo().args(["deny", "check", "advisories"]))
+}
+
+/// Runs the zoo with all clients and servers, or with those that are named.
+fn zoo(names: &[String]) -> anyhow::Result<()> {
+    build(None)?;
+    setup::rest_of_zoo()?;
+    let mut program = step::program(step::target().join("debug/zoo"));
+    if names.is_empty() {
+        program.arg("--write").arg(step::root().join("docs/clients.md"));
+    }
+    run("zoo", program.args(names))
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! What the tests need besides crates: Node packages, a Python environment, and their installers.
 //!
-//! Everything goes below `tests/tools`, nothing is installed for the whole machine but missing Debian
+//! Everything goes below `tests/tools` and `tests/zoo`, nothing is installed for the whole machine but missing Debian
 //! packages. A second run finds a stamp and does nothing.
 
 use std::{
@@ -61,7 +61,26 @@ pub(crate) fn all(cache: Option<&Cache>) -> anyhow::Result<()> {
         &PYTHON_INPUTS,
         "python3",
         python,
+    )?;
+    installed(
+        cache,
+        "zoo",
+        &root().join("tests/zoo/suite"),
+        "node_modules",
+        &NODE_INPUTS,
+        "npm",
+        node,
     )
+}
+
+/// Installs the clients and servers that only `cargo xtask zoo` runs.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn rest_of_zoo() -> anyhow::Result<()> {
+    let folder = root().join("tests/zoo/rest");
+    node(&folder)?;
+    python(&folder)
 }
 
 /// Installs `product` in `folder`, or in the cache with a link to it, unless `folder` has an installation of its own.
