@@ -15,7 +15,7 @@ mod tests;
 
 use std::{collections::BTreeSet, path::Path, sync::LazyLock};
 
-use aih_mcp::{Message, RawJson, RawObject, sse};
+use aih_mcp::{Message, RawJson, RawObject, received as of_server, sse};
 use aih_runtime::{Content, Output};
 use bytes::Bytes;
 use serde_json::Value;
@@ -32,10 +32,11 @@ use crate::{
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 8] = [
+pub const ENTRIES: [Entry; 9] = [
     ("sse", events),
     ("json", json),
     ("message", message),
+    ("received", received),
     ("permissions", permissions),
     ("config", config),
     ("component", component),
@@ -118,6 +119,30 @@ pub fn message(data: &[u8]) {
     assert!(depth(&value) <= NESTING, "a message nests too deeply");
     // A tree keeps one of two members with the same name; the text has a colon for each.
     assert_eq!(members(&value), colons(text), "a member stands twice: {text}");
+}
+
+/// The reading of messages of servers: each one that is taken is written as one that a client takes, and is read again as
+/// what it was.
+pub fn received(data: &[u8]) {
+    for message in of_server::read(&Bytes::copy_from_slice(data)).flatten() {
+        let written = message.to_bytes();
+        assert!(
+            std::str::from_utf8(&written).is_ok(),
+            "a message is written in other bytes than UTF-8"
+        );
+        let again = Message::parse(&written).expect("what was read is not written again");
+        assert_eq!(
+            again.to_bytes(),
+            written,
+            "a message changes when it is read again"
+        );
+        if let Message::Response {
+            outcome: Ok(result), ..
+        } = again
+        {
+            assert!(result.is_object(), "a result is not an object");
+        }
+    }
 }
 
 fn depth(value: &Value) -> usize {

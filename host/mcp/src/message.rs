@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ErrorCode, ErrorObject, RawJson, method, strict};
+use super::{ErrorCode, ErrorObject, RawJson, method, received, strict};
 
 /// The id of a request: a string or an integer, kept as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +23,15 @@ impl Id {
         &self.0
     }
 
-    /// The number, if it is one that the hub gave.
+    /// The number, if it is written as the hub writes its own.
     pub fn as_u64(&self) -> Option<u64> {
         std::str::from_utf8(self.0.bytes()).ok()?.parse().ok()
+    }
+
+    /// The number that it says, in whatever form: `7`, `7.0` and `"7"` are one id for the official SDKs.
+    pub fn value(&self) -> Option<u64> {
+        let number = received::whole_number(std::str::from_utf8(self.0.bytes()).ok()?)?;
+        u64::try_from(number).ok()
     }
 
     /// Reads an id out of JSON; `None` if it is neither a string nor a number.

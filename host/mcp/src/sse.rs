@@ -24,6 +24,11 @@ impl Event {
         }
     }
 
+    /// Whether it carries a message: the official SDKs skip events of other names.
+    pub fn is_message(&self) -> bool {
+        matches!(self.name.as_deref(), None | Some("" | "message"))
+    }
+
     /// The event as it goes over the wire.
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.data.len() + 64);

@@ -5,7 +5,9 @@ use std::fmt;
 /// A revision of the protocol that the hub speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProtocolVersion {
-    /// 2024-11-05, the first: HTTP with SSE.
+    /// 2024-10-07, the first: a tool's result is `toolResult`, of any shape.
+    V2024_10_07,
+    /// 2024-11-05: HTTP with SSE.
     V2024_11_05,
     /// 2025-03-26: streamable HTTP.
     V2025_03_26,
@@ -28,7 +30,8 @@ pub enum Era {
 
 impl ProtocolVersion {
     /// All, oldest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::V2024_10_07,
         Self::V2024_11_05,
         Self::V2025_03_26,
         Self::V2025_06_18,
@@ -44,6 +47,7 @@ impl ProtocolVersion {
     /// The revision as it is written on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::V2024_10_07 => "2024-10-07",
             Self::V2024_11_05 => "2024-11-05",
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
@@ -77,5 +81,29 @@ impl ProtocolVersion {
 impl fmt::Display for ProtocolVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_legacy_revision_is_answered_with_itself() {
+        for version in ProtocolVersion::ALL {
+            let answered = ProtocolVersion::negotiate_legacy(version.as_str());
+            match version.era() {
+                Era::Legacy => assert_eq!(answered, version),
+                Era::Modern => assert_eq!(answered, ProtocolVersion::LATEST_LEGACY),
+            }
+        }
+        assert_eq!(
+            ProtocolVersion::negotiate_legacy("2024-10-07"),
+            ProtocolVersion::V2024_10_07
+        );
+        assert_eq!(
+            ProtocolVersion::negotiate_legacy("1.0"),
+            ProtocolVersion::LATEST_LEGACY
+        );
     }
 }

@@ -12,6 +12,7 @@
 mod abandoned;
 mod calls;
 mod crashes;
+mod dialects;
 mod heal;
 mod lifetime;
 mod lists;

@@ -1,7 +1,10 @@
 //! Sends a request to a server of another era than the client's. It translates what the two eras name differently, and
 //! passes a modern server's questions to the client, or to the caller of the plugin, if it can be asked.
 
+use std::borrow::Cow;
+
 use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method};
+use serde_json::json;
 
 use crate::{
     catalogue::{Offering, ProviderRequest},
@@ -67,8 +70,36 @@ pub(crate) async fn ask(asked: &ProviderRequest, call: &Call, nested: bool) -> R
     match (answer.era, era) {
         (Era::Modern, Era::Modern) if !nested => Ok(answer),
         (Era::Modern, _) => ask_client(offering, method, params, call, answer).await,
+        (Era::Legacy, _) if method == method::TOOLS_CALL => Ok(Answer {
+            result: with_content(answer.result),
+            ..answer
+        }),
         (Era::Legacy, _) => Ok(answer),
     }
+}
+
+/// The result of a tool with `content`: revision 2024-10-07 had `toolResult` instead, of any shape, which no later client
+/// shows.
+fn with_content(result: RawJson) -> RawJson {
+    if memchr::memmem::find(result.bytes(), b"\"toolResult\"").is_none() {
+        return result;
+    }
+    let Ok(mut members) = RawObject::parse(&result) else {
+        return result;
+    };
+    let Some(value) = members
+        .raw("toolResult")
+        .filter(|_| members.get("content").is_none())
+    else {
+        return result;
+    };
+    let text = members.str("toolResult").map(Cow::into_owned);
+    let text = text.unwrap_or_else(|| value.text().into_owned());
+    members.set(
+        "content",
+        &RawJson::of(&json!([{ "type": "text", "text": text }])),
+    );
+    members.to_json()
 }
 
 /// A modern server asked for input, and the caller cannot pass the question on as it is: the client is asked,
@@ -140,4 +171,35 @@ fn input_required(result: &RawJson) -> Option<(Questions, Option<RawJson>)> {
         .map(|(k, v)| (k.to_owned(), RawJson::of(v)))
         .collect();
     Some((questions, object.raw("requestState")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_of_the_first_revision_gets_content() {
+        for (result, wanted) in [
+            (
+                r#"{"toolResult":"a \"b\"","isError":false}"#,
+                r#"{"toolResult":"a \"b\"","isError":false,"content":[{"text":"a \"b\"","type":"text"}]}"#,
+            ),
+            (
+                r#"{"toolResult":{"rows":[1.50]}}"#,
+                r#"{"toolResult":{"rows":[1.50]},"content":[{"text":"{\"rows\":[1.50]}","type":"text"}]}"#,
+            ),
+            (
+                r#"{"toolResult":1,"content":[]}"#,
+                r#"{"toolResult":1,"content":[]}"#,
+            ),
+            (
+                r#"{"content":[{"type":"text","text":"\"toolResult\""}]}"#,
+                r#"{"content":[{"type":"text","text":"\"toolResult\""}]}"#,
+            ),
+            (r#"{"_meta":{"toolResult":1}}"#, r#"{"_meta":{"toolResult":1}}"#),
+        ] {
+            let result = RawJson::parse(result.to_owned()).unwrap();
+            assert_eq!(with_content(result).text(), wanted);
+        }
+    }
 }

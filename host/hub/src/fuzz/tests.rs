@@ -180,6 +180,7 @@ entries!(
     sse,
     json,
     message,
+    received,
     permissions,
     config,
     component,

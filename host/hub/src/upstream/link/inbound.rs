@@ -170,6 +170,16 @@ impl Connection {
         asks.insert(key, WaitingQuestion { task, during });
     }
 
+    /// Takes out the question with this id. The official SDKs take `5` and `"5"` for one.
+    fn take_question(&self, id: &Id) -> Option<WaitingQuestion> {
+        let mut asks = lock(&self.asks);
+        asks.remove(id).or_else(|| {
+            let value = id.value()?;
+            let same = asks.keys().find(|asked| asked.value() == Some(value))?.clone();
+            asks.remove(&same)
+        })
+    }
+
     /// The request with our id `ended` has ended: nobody needs to answer its questions any more.
     pub(super) fn end_questions(self: &Arc<Self>, ended: u64) {
         let left: Vec<Id> = {
@@ -260,7 +270,7 @@ impl Connection {
                     .as_ref()
                     .and_then(|p| RawObject::parse(p).ok()?.raw("requestId"))
                     .and_then(Id::from_json);
-                if let Some(asking) = id.and_then(|id| lock(&self.asks).remove(&id)) {
+                if let Some(asking) = id.and_then(|id| self.take_question(&id)) {
                     asking.task.abort();
                 }
             }
@@ -280,9 +290,7 @@ impl Connection {
         let Ok(mut fields) = RawObject::parse(&params) else {
             return;
         };
-        let in_flight = fields
-            .read::<u64>(meta::PROGRESS_TOKEN)
-            .and_then(|id| self.in_flight(id));
+        let in_flight = number(&fields, meta::PROGRESS_TOKEN).and_then(|id| self.in_flight(id));
         let Some(in_flight) = in_flight else {
             tracing::debug!(server = %self.server, "progress of a request that does not run");
             return;
@@ -368,10 +376,12 @@ fn related_task(params: &RawJson) -> Option<String> {
 
 fn subscription_id(params: &RawJson) -> Option<u64> {
     let meta = RawObject::parse(params).ok()?.raw("_meta")?;
-    let object = RawObject::parse(&meta).ok()?;
-    object
-        .read::<u64>(meta::SUBSCRIPTION_ID)
-        .or_else(|| object.str(meta::SUBSCRIPTION_ID)?.parse().ok())
+    number(&RawObject::parse(&meta).ok()?, meta::SUBSCRIPTION_ID)
+}
+
+/// The number of the hub's own that a server sends back in `member`, in whatever form.
+fn number(object: &RawObject<'_>, member: &str) -> Option<u64> {
+    Id::from_json(object.raw(member)?)?.value()
 }
 
 /// Takes away the id of the hub's own subscription, which says nothing to a client.

@@ -16,7 +16,9 @@ mod pending;
 pub mod sse;
 pub mod stdio;
 
-use aih_mcp::{ErrorObject, Message, ParseError, ProtocolVersion, RawJson, headers::ParamHeader};
+use aih_mcp::{
+    ErrorObject, Message, ParseError, ProtocolVersion, RawJson, Unreadable, headers::ParamHeader, received,
+};
 use aih_redact as redact;
 use aih_redact::OutsideText;
 use std::{error::Error, fmt, sync::Arc};
@@ -24,13 +26,15 @@ use std::{error::Error, fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// Reads a message that a server sent, without the secrets that it may have got from the hub: what is sent to one
-/// server is not for the clients of it. A message without secrets is not copied.
-///
-/// # Errors
-/// It is not a message of JSON-RPC.
-pub(super) fn read(text: &Bytes) -> Result<Message, ParseError> {
-    Message::parse(&redact::json(text))
+/// Reads what a server sent as one text, without the secrets that it may have got from the hub: what is sent to one
+/// server is not for the clients of it. A text without secrets is not copied. It holds one message, mostly.
+pub(super) fn read(text: &Bytes) -> impl Iterator<Item = Result<Message, Unreadable>> + use<> {
+    received::read(&redact::json(text))
+}
+
+/// The error of a request whose answer cannot be read; `start` is the start of what came instead.
+fn unreadable(error: ParseError, start: &str) -> TransportError {
+    TransportError::Protocol(Cause::with_text(format!("{error}: {start}"), error))
 }
 
 /// Takes what a server says by itself. Must not block: it runs on the task that reads.

@@ -100,6 +100,13 @@ impl Pending {
         entry.is_some_and(|entry| entry.answer.send(Ok(outcome)).is_ok())
     }
 
+    /// The answer to a request came and cannot be read; `false` when nobody waits for it.
+    pub(super) fn unreadable(&self, id: &Id, error: impl FnOnce() -> TransportError) -> bool {
+        let entry = id.as_u64().and_then(|id| self.lock().answers.remove(&id));
+        // Who asked may have given up.
+        entry.is_some_and(|entry| entry.answer.send(Err(error())).is_ok())
+    }
+
     /// No more answers will come, for this reason. Requests that were not sent get [`TransportError::NotSent`].
     pub(super) fn close(&self, error: &TransportError) {
         let waiting = {

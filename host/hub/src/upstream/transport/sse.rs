@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aih_mcp::{
-    Id, Message, ProtocolVersion, RawJson,
+    Id, Message, ProtocolVersion, RawJson, Unreadable,
     headers::ParamHeader,
     sse::{Decoder, Event},
 };
@@ -21,9 +21,9 @@ use url::Url;
 use super::{
     Inbox, Transport, TransportError,
     http::{MAX_MESSAGE, is_kind},
-    http_client::{HttpClient, Response, Target, excerpt_without},
+    http_client::{HttpClient, Response, Target, excerpt, excerpt_without},
     pending::{Outcome, Pending},
-    read as read_message,
+    read as read_message, unreadable,
 };
 
 /// How long the server may take to say where to POST.
@@ -151,10 +151,8 @@ async fn open(
         let event = events.next().await.ok_or_else(silent)??;
         match event.name.as_deref() {
             Some("endpoint") => break event.data,
-            // A ping, or an id or a retry time alone.
-            _ if event.data.is_empty() => {}
-            Some("ping") => {}
-            _ => return Err(silent()),
+            // A ping, or what an official SDK does not wait for either.
+            _ => {}
         }
     };
     let text = String::from_utf8_lossy(&endpoint_event);
@@ -212,15 +210,22 @@ async fn read(
             Ok(event) => event,
             Err(error) => return error,
         };
-        if event.data.is_empty() {
+        if event.data.is_empty() || !event.is_message() {
             continue;
         }
-        match read_message(&event.data) {
-            Ok(Message::Response { id, outcome }) => {
-                pending.answer(id, outcome);
+        for message in read_message(&event.data) {
+            match message {
+                Ok(Message::Response { id, outcome }) => {
+                    pending.answer(id, outcome);
+                }
+                Ok(message) => inbox.message(None, message),
+                Err(Unreadable { id, error }) => {
+                    tracing::debug!(target: "aih::upstream", %error, "an event is not an MCP message");
+                    if let Some(id) = id {
+                        pending.unreadable(&id, || unreadable(error, &excerpt(&event.data)));
+                    }
+                }
             }
-            Ok(message) => inbox.message(None, message),
-            Err(error) => tracing::debug!(target: "aih::upstream", %error, "an event is not an MCP message"),
         }
     }
     TransportError::Closed("the server ended the stream".into())

@@ -44,12 +44,23 @@ async fn server() -> Server {
                 let first = [
                     ": hello\n\n".to_owned(),
                     "event: ping\ndata: 1\n\n".to_owned(),
+                    "event: hello\ndata: {}\n\n".to_owned(),
                     told("messages?s=1"),
                 ];
                 return stream(futures::stream::iter(first).chain(event));
             }
             let event = match seen.rpc().as_str() {
                 "bye" => None,
+                "named" => Some(format!(
+                    "event: other\n{}event: message\n{}",
+                    event(seen.result(&json!({"n": 2}))),
+                    event(seen.result(&json!({"n": 1})))
+                )),
+                "text" => Some(event(
+                    seen.result(&json!({"n": 1}))
+                        .replace("\"id\":4", "\"id\":\"4\",\"error\":null"),
+                )),
+                "unreadable" => Some(event(seen.result(&json!({})).replace("{}", "NaN"))),
                 "silent" => Some(event(notification("notifications/silent"))),
                 _ => Some(event(notification("notifications/x")) + &event(seen.result(&json!({"n": 1})))),
             };
@@ -77,6 +88,14 @@ async fn answers_come_over_the_stream() {
             Some(InboxEvent::Message(None, _))
         ));
     }
+    for (id, method) in [(3, "named"), (4, "text")] {
+        let result = soon(transport.request(id, method, None, &[])).await;
+        assert_eq!(result.unwrap().unwrap().text(), r#"{"n":1}"#, "{method}");
+    }
+    let error = soon(transport.request(5, "unreadable", None, &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TransportError::Protocol(_)), "{error}");
     let posted = server.request(0, |s| s.method == "POST").await;
     assert_eq!(posted.path, "/mcp/messages?s=1");
     assert_eq!(posted.header("x-api-key"), Some("k-1"));

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use aih_mcp::{Id, Message, ProtocolVersion, RawJson, headers::ParamHeader};
+use aih_mcp::{Id, Message, ProtocolVersion, RawJson, Unreadable, headers::ParamHeader};
 use aih_redact as redact;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,7 +39,7 @@ use super::{
     http::MAX_MESSAGE,
     http_client::excerpt,
     pending::{Outcome, Pending},
-    read as read_message,
+    read as read_message, unreadable,
 };
 use crate::secrets::is_inherited;
 
@@ -100,7 +100,19 @@ struct Shared {
     end: CancellationToken,
     /// The process is reaped.
     done: CancellationToken,
+    /// What it wrote to standard error last, and to standard output beside messages.
     last_lines: Mutex<VecDeque<String>>,
+}
+
+impl Shared {
+    /// Remembers what the process wrote for people.
+    fn said(&self, line: String) {
+        let mut last = lock(&self.last_lines);
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
 }
 
 /// One message on its way to the child.
@@ -329,24 +341,32 @@ async fn read(
             continue;
         }
         let line = Bytes::from(line);
-        match read_message(&line) {
-            Ok(Message::Response { id, outcome }) => {
-                if !shared.pending.answer(id, outcome) {
-                    tracing::debug!(target: "aih::upstream", server, "an answer that nobody waits for");
+        for message in read_message(&line) {
+            match message {
+                Ok(Message::Response { id, outcome }) => {
+                    if !shared.pending.answer(id, outcome) {
+                        tracing::debug!(target: "aih::upstream", server, "an answer that nobody waits for");
+                    }
                 }
-            }
-            Ok(message) if !shared.end.is_cancelled() => inbox.message(None, message),
-            Ok(_) => {}
-            Err(error) => {
-                stray = stray.saturating_add(1);
-                let line = excerpt(&line);
-                tracing::debug!(target: "aih::upstream", server, %error, line, "a line is not an MCP message");
-                if stray == MANY_STRAY_LINES {
-                    tracing::warn!(
-                        target: "aih::upstream",
-                        server,
-                        "{MANY_STRAY_LINES} lines of standard output were not MCP messages; a server must log to standard error"
-                    );
+                Ok(message) if !shared.end.is_cancelled() => inbox.message(None, message),
+                Ok(_) => {}
+                Err(Unreadable { id, error }) => {
+                    stray = stray.saturating_add(1);
+                    let line = excerpt(&line);
+                    tracing::debug!(target: "aih::upstream", server, %error, line, "a line is not an MCP message");
+                    if stray == MANY_STRAY_LINES {
+                        tracing::warn!(
+                            target: "aih::upstream",
+                            server,
+                            "{MANY_STRAY_LINES} lines of standard output were not MCP messages; a server must log to standard error"
+                        );
+                    }
+                    // Who waits for it would wait until the time limit.
+                    let refused =
+                        id.is_some_and(|id| shared.pending.unreadable(&id, || unreadable(error, &line)));
+                    if !refused {
+                        shared.said(line);
+                    }
                 }
             }
         }
@@ -371,11 +391,7 @@ async fn log(mut input: impl AsyncBufRead + Unpin, shared: Arc<Shared>) {
             let text = redact::start(&text, MAX_STDERR_LINE);
             if !text.is_empty() {
                 tracing::debug!(target: "aih::upstream::stderr", server = shared.name, "{text}");
-                let mut last = lock(&shared.last_lines);
-                if last.len() == LAST_LINES {
-                    last.pop_front();
-                }
-                last.push_back(excerpt(text.as_bytes()));
+                shared.said(excerpt(text.as_bytes()));
             }
             line.clear();
         }

@@ -113,6 +113,84 @@ async fn what_is_no_message_is_skipped() {
     assert!(lock(&inbox.closed).is_empty(), "the hub closed it itself");
 }
 
+/// Answers each request with the next of these lines, in which `ID` is its id.
+fn answering(lines: &[&str]) -> String {
+    let cases: String = (1..)
+        .zip(lines)
+        .map(|(n, line)| format!("{n}) line='{line}';; "))
+        .collect();
+    format!(
+        r#"n=0; while read -r asked; do
+  id=${{asked#*'"id":'}}; id=${{id%%,*}}; n=$((n+1)); case $n in {cases}esac
+  while case $line in *ID*) true;; *) false;; esac; do line="${{line%%ID*}}$id${{line#*ID}}"; done; printf "$line\n"
+done"#
+    )
+}
+
+#[tokio::test]
+async fn answers_that_an_official_sdk_takes_are_taken() {
+    let lines = [
+        r#"{"jsonrpc":"2.0","id":"ID","result":{"x":1}}"#,
+        r#"{"jsonrpc":"2.0","id":ID.0,"result":{"x":1}}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{"x":1},"error":null}"#,
+        r#"\357\273\277{"jsonrpc":"2.0","id":ID,"result":{"x":1}}\r"#,
+        r#"[{"jsonrpc":"2.0","id":ID,"result":{"x":1}}]"#,
+        r#"Ready. {"jsonrpc":"2.0","id":1}\n{"level":"info","id":ID}\n{"jsonrpc":"2.0","id":ID,"result":{"x":1}}"#,
+    ];
+    let (transport, _) = start(&answering(&lines));
+    for (id, line) in (1..).zip(lines) {
+        let answer = ask(&transport, id)
+            .await
+            .unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert_eq!(answer.unwrap().text(), r#"{"x":1}"#, "{line}");
+    }
+    transport.close().await;
+    let (transport, _) = start(&answering(&[
+        r#"{"jsonrpc":"2.0","id":ID,"result":{"x":"caf\351"}}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32000.0,"message":"boom"},"result":null}"#,
+    ]));
+    assert_eq!(
+        ask(&transport, 1).await.unwrap().unwrap().text(),
+        "{\"x\":\"caf\u{fffd}\"}"
+    );
+    let error = ask(&transport, 2).await.unwrap().unwrap_err();
+    assert_eq!((error.code.0, error.message.as_str()), (-32_000, "boom"));
+    transport.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_fails_its_request_at_once_and_no_other() {
+    let lines = [
+        r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#,
+        r#"{"result":{"x":1},"jsonrpc":"2.0","id":"ID""#,
+        r#"{"jsonrpc":"2.0","id":ID,"error":"boom"}"#,
+        r#"{"id":ID,"result":{"x":1}}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":"pong"}"#,
+    ];
+    let (transport, inbox) = start(&format!("read -r never; {}", answering(&lines)));
+    let other = tokio::spawn({
+        let transport = transport.clone();
+        async move { ask(&transport, 99).await }
+    });
+    timeout(BOUND, async {
+        while transport.shared.pending.unanswered().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    for (id, line) in (1..).zip(lines) {
+        let error = ask(&transport, id).await.expect_err(line);
+        assert!(matches!(error, TransportError::Protocol(_)), "{line}: {error}");
+        let said = error.to_string();
+        assert!(said.contains(&line.replace("ID", &id.to_string())), "{said}");
+    }
+    assert!(!other.is_finished());
+    assert!(lock(&inbox.closed).is_empty());
+    transport.close().await;
+    assert!(other.await.unwrap().is_err());
+}
+
 #[tokio::test]
 async fn the_end_is_reported_with_what_the_process_said_last() {
     let script = "read -r line; for i in 1 2 3 4 5 6; do echo \"line $i\" >&2; done; exit 3";
@@ -127,6 +205,17 @@ async fn the_end_is_reported_with_what_the_process_said_last() {
     );
     transport.close().await;
     assert_eq!(lock(&inbox.closed).len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_process_says_on_its_output_before_it_ends_is_its_reason_too() {
+    let (transport, _) = start("echo 'Error: no token'; echo hint >&2; exit 1");
+    let error = ask(&transport, 1).await.unwrap_err().to_string();
+    assert!(
+        error.contains("status 1: ") && error.contains("Error: no token"),
+        "{error}"
+    );
+    assert!(error.contains("hint"), "{error}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aih_mcp::{Era, Id, Message, sse::Decoder};
+use aih_mcp::{Era, Id, Message, Unreadable, sse::Decoder};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
@@ -10,7 +10,7 @@ use super::{
     Core, MAX_MESSAGE, Outcome, Response, is_stream, passing,
     resume::{ResumePoint, backoff},
 };
-use crate::upstream::transport::{Cause, TransportError, read};
+use crate::upstream::transport::{TransportError, read, unreadable};
 
 /// How often in a row the rest of an answer is fetched without anything new in it.
 const MAX_EMPTY: u32 = 20;
@@ -25,6 +25,25 @@ enum Ending {
         why: TransportError,
         news: bool,
     },
+}
+
+/// What one text of an answer held.
+#[derive(Default)]
+pub(super) struct Sorted {
+    /// The answer, or why it cannot be read.
+    pub(super) answer: Option<Result<Outcome, TransportError>>,
+    /// What is wrong with the first message that is skipped because the answer may follow.
+    pub(super) skipped: Option<TransportError>,
+}
+
+impl Sorted {
+    fn take(&mut self, answer: Result<Outcome, TransportError>) {
+        self.answer.get_or_insert(answer);
+    }
+
+    fn skip(&mut self, error: TransportError) {
+        self.skipped.get_or_insert(error);
+    }
 }
 
 impl Core {
@@ -48,12 +67,15 @@ impl Core {
             _ => {}
         }
         let body = whole(response).await.unwrap_or_default();
-        if let Ok(Message::Response {
-            id: answered,
-            outcome: Err(error),
-        }) = read(&body)
-            && answered.is_none_or(|a| Some(a) == id.map(Id::number))
-        {
+        let wanted = id.map(Id::number);
+        let own_error = read(&body).find_map(|message| match message {
+            Ok(Message::Response {
+                id: answered,
+                outcome: Err(error),
+            }) if answered.is_none() || answered == wanted => Some(error),
+            _ => None,
+        });
+        if let Some(error) = own_error {
             return Ok(Err(error));
         }
         Err(TransportError::Status {
@@ -62,29 +84,35 @@ impl Core {
         })
     }
 
-    /// One message of an answer; `Some` when it is the answer itself.
-    pub(super) fn sort(&self, id: u64, data: &Bytes) -> Result<Option<Outcome>, TransportError> {
-        let message = read(data).map_err(|e| {
-            let start = self.excerpt(data.get(..80).unwrap_or(data));
-            TransportError::Protocol(Cause::with_text(format!("{e}: {start}"), e))
-        })?;
-        match message {
-            Message::Response {
-                id: Some(answered),
-                outcome,
-            } if answered == Id::number(id) => Ok(Some(outcome)),
-            Message::Response {
-                id: None,
-                outcome: Err(error),
-            } => Ok(Some(Err(error))),
-            Message::Response { .. } => Err(TransportError::Protocol(
-                "an answer to a request that was not sent".into(),
-            )),
-            other => {
-                self.inbox.message(Some(id), other);
-                Ok(None)
+    /// Takes one text of an answer. What is not the answer itself goes to the inbox.
+    pub(super) fn sort(&self, id: u64, data: &Bytes) -> Sorted {
+        let wanted = Id::number(id);
+        let mut sorted = Sorted::default();
+        for message in read(data) {
+            match message {
+                Ok(Message::Response {
+                    id: Some(answered),
+                    outcome,
+                }) if answered == wanted => sorted.take(Ok(outcome)),
+                Ok(Message::Response {
+                    id: None,
+                    outcome: Err(error),
+                }) => sorted.take(Ok(Err(error))),
+                Ok(Message::Response { .. }) => sorted.skip(TransportError::Protocol(
+                    "an answer to a request that was not sent".into(),
+                )),
+                Ok(other) => self.inbox.message(Some(id), other),
+                Err(Unreadable { id, error }) => {
+                    let error = unreadable(error, &self.excerpt(data));
+                    if id.is_some_and(|id| id == wanted) {
+                        sorted.take(Err(error));
+                    } else {
+                        sorted.skip(error);
+                    }
+                }
             }
         }
+        sorted
     }
 
     /// Reads one stream to the answer or to its end.
@@ -97,6 +125,7 @@ impl Core {
         let mut decoder = Decoder::new(MAX_MESSAGE);
         let mut events = Vec::new();
         let mut news = false;
+        let mut skipped = None;
         let why = loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -109,14 +138,18 @@ impl Core {
             for event in events.drain(..) {
                 news = true;
                 resume.pass(&event);
-                if !event.data.is_empty()
-                    && let Some(outcome) = self.sort(id, &event.data)?
-                {
-                    return Ok(Ending::Answered(outcome));
+                if event.data.is_empty() || !event.is_message() {
+                    continue;
                 }
+                let sorted = self.sort(id, &event.data);
+                if let Some(outcome) = sorted.answer {
+                    return Ok(Ending::Answered(outcome?));
+                }
+                skipped = skipped.or(sorted.skipped);
             }
             fed.map_err(|e| TransportError::TooLarge { limit: e.limit })?;
         };
+        let why = skipped.unwrap_or(why);
         Ok(Ending::Broken { why, news })
     }
 

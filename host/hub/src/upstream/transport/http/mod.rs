@@ -172,6 +172,12 @@ pub(super) fn is_kind(content_type: &str, kind: &str) -> bool {
     essence.trim().eq_ignore_ascii_case(kind)
 }
 
+/// Whether it is JSON, in one of the names that servers give it: the official SDKs look at its start alone.
+fn is_json(content_type: &str) -> bool {
+    let start = content_type.trim_start().get(.."application/json".len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case("application/json"))
+}
+
 fn is_stream(response: &Response) -> bool {
     response.status().is_success() && is_kind(response.content_type(), "text/event-stream")
 }
@@ -209,7 +215,7 @@ impl Transport for HttpTransport {
         if is_kind(kind, "text/event-stream") {
             return core.read_answer(id, response).await;
         }
-        if !is_kind(kind, "application/json") {
+        if !is_json(kind) {
             let text = format!(
                 "Content-Type `{}` instead of JSON or events",
                 core.excerpt(kind.as_bytes())
@@ -217,8 +223,11 @@ impl Transport for HttpTransport {
             return Err(TransportError::Protocol(text.into()));
         }
         let body = whole(response).await?;
-        core.sort(id, &body)?
-            .ok_or_else(|| TransportError::Protocol("a message that is not an answer".into()))
+        let sorted = core.sort(id, &body);
+        let none = || TransportError::Protocol("a message that is not an answer".into());
+        sorted
+            .answer
+            .unwrap_or_else(|| Err(sorted.skipped.unwrap_or_else(none)))
     }
 
     async fn send(&self, message: Message) -> Result<(), TransportError> {

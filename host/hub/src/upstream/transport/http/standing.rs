@@ -1,6 +1,6 @@
 //! The standing stream of the legacy era: messages that the server sends by itself.
 
-use aih_mcp::{Message, sse::Decoder};
+use aih_mcp::{Message, Unreadable, sse::Decoder};
 use http::StatusCode;
 
 use super::{
@@ -52,14 +52,18 @@ impl Core {
             let fed = decoder.feed(&chunk, &mut events);
             for event in events.drain(..) {
                 resume.pass(&event);
-                match read(&event.data) {
-                    Ok(message @ (Message::Request { .. } | Message::Notification { .. })) => {
-                        self.inbox.message(None, message);
-                    }
-                    Ok(Message::Response { .. }) => {}
-                    Err(_) if event.data.is_empty() => {}
-                    Err(error) => {
-                        tracing::debug!(target: "aih::upstream", %error, "an event is not an MCP message")
+                if event.data.is_empty() || !event.is_message() {
+                    continue;
+                }
+                for message in read(&event.data) {
+                    match message {
+                        Ok(message @ (Message::Request { .. } | Message::Notification { .. })) => {
+                            self.inbox.message(None, message);
+                        }
+                        Ok(Message::Response { .. }) => {}
+                        Err(Unreadable { error, .. }) => {
+                            tracing::debug!(target: "aih::upstream", %error, "an event is not an MCP message")
+                        }
                     }
                 }
             }

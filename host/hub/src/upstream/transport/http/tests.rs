@@ -207,6 +207,87 @@ async fn statuses_and_bodies_become_the_right_errors() {
 }
 
 #[tokio::test]
+async fn answers_that_an_official_sdk_takes_are_taken() {
+    let server = Server::start(|seen| async move {
+        let id = seen.json()["id"].clone();
+        let plain = json!({"jsonrpc": "2.0", "id": id, "result": {"x": 1}}).to_string();
+        let note = notification("notifications/x");
+        let body = match seen.rpc().as_str() {
+            "text" => plain.replace(&id.to_string(), &format!("\"{id}\"")),
+            "float" => plain.replace(&id.to_string(), &format!("{id}.0")),
+            "error-null" => plain.replace("\"result\"", "\"error\":null,\"result\""),
+            "mark" => format!("\u{feff}{plain}"),
+            "array" => format!("[{note},{plain}]"),
+            "kind" => return answer(200, "application/json-rpc; charset=utf-8", plain),
+            "names" => {
+                return events(vec![
+                    format!("event: ping\n{}", event("{}")),
+                    format!("event: result\n{}", event(plain.replace("\"x\":1", "\"x\":2"))),
+                    format!("event: message\n{}", event(&note)),
+                    event(plain),
+                ]);
+            }
+            "beside" => {
+                return events(vec![
+                    event("nonsense"),
+                    event(json!({"jsonrpc": "2.0", "id": 999, "result": {}})),
+                    event(json!({"id": 998, "result": "x"})),
+                    event(format!("[{note}]")),
+                    event(plain),
+                ]);
+            }
+            _ => plain,
+        };
+        json_answer(body)
+    })
+    .await;
+    let (transport, _heard) = to(&server);
+    let methods = [
+        "text",
+        "float",
+        "error-null",
+        "mark",
+        "array",
+        "kind",
+        "names",
+        "beside",
+    ];
+    for (id, method) in (1..).zip(methods) {
+        let result = call(&transport, id, method).await;
+        let result = result.unwrap_or_else(|error| panic!("{method}: {error}"));
+        assert_eq!(result.unwrap().text(), r#"{"x":1}"#, "{method}");
+    }
+    let server = Server::start(|_| async move {
+        let body = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"x\":\"caf\xe9\"}}".to_vec();
+        answer(200, "application/json", body)
+    })
+    .await;
+    let result = call(&to(&server).0, 1, "m").await.unwrap().unwrap();
+    assert_eq!(result.text(), "{\"x\":\"caf\u{fffd}\"}");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_fails_its_call_at_once() {
+    let dropped = Arc::new(Notify::new());
+    let ring = dropped.clone();
+    let server = Server::start(move |seen| {
+        let ring = ring.clone();
+        async move {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":{},"result":{{"x":NaN}}}}"#,
+                seen.json()["id"]
+            );
+            open_stream(vec![event(text)], &ring)
+        }
+    })
+    .await;
+    let error = call(&to(&server).0, 7, "m").await.unwrap_err();
+    assert!(matches!(error, TransportError::Protocol(_)), "{error}");
+    assert!(error.to_string().contains("NaN"), "{error}");
+    soon(dropped.notified()).await;
+}
+
+#[tokio::test]
 async fn an_answer_without_end_is_cut_off() {
     let server = Server::start(|seen| async move {
         let piece = "x".repeat(1024 * 1024);
