@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method};
-use serde_json::json;
 
 use crate::{
     catalogue::{Offering, ProviderRequest},
@@ -23,10 +22,13 @@ fn in_era(mut error: ErrorObject, era: Era) -> ErrorObject {
     error
 }
 
-/// A legacy result with what every modern one must carry.
-pub(super) fn as_modern(method: &str, result: &RawJson) -> RawJson {
-    if RawObject::parse(result).is_ok_and(|o| o.get("resultType").is_some()) {
-        return result.clone();
+/// A result with what every modern one must carry: one of a legacy server, or of a modern server that left it out.
+pub(super) fn as_modern(method: &str, result: RawJson) -> RawJson {
+    let has_type = result.bytes().starts_with(b"{\"resultType\"")
+        || memchr::memmem::find(result.bytes(), b"resultType").is_some()
+            && RawObject::parse(&result).is_ok_and(|members| members.get("resultType").is_some());
+    if has_type {
+        return result;
     }
     match method {
         method::RESOURCES_READ => {
@@ -95,10 +97,8 @@ fn with_content(result: RawJson) -> RawJson {
     };
     let text = members.str("toolResult").map(Cow::into_owned);
     let text = text.unwrap_or_else(|| value.text().into_owned());
-    members.set(
-        "content",
-        &RawJson::of(&json!([{ "type": "text", "text": text }])),
-    );
+    let block = format!(r#"[{{"type":"text","text":{}}}]"#, RawJson::of(&text).text());
+    members.set("content", &RawJson::trusted(block));
     members.to_json()
 }
 
@@ -182,11 +182,11 @@ mod tests {
         for (result, wanted) in [
             (
                 r#"{"toolResult":"a \"b\"","isError":false}"#,
-                r#"{"toolResult":"a \"b\"","isError":false,"content":[{"text":"a \"b\"","type":"text"}]}"#,
+                r#"{"toolResult":"a \"b\"","isError":false,"content":[{"type":"text","text":"a \"b\""}]}"#,
             ),
             (
                 r#"{"toolResult":{"rows":[1.50]}}"#,
-                r#"{"toolResult":{"rows":[1.50]},"content":[{"text":"{\"rows\":[1.50]}","type":"text"}]}"#,
+                r#"{"toolResult":{"rows":[1.50]},"content":[{"type":"text","text":"{\"rows\":[1.50]}"}]}"#,
             ),
             (
                 r#"{"toolResult":1,"content":[]}"#,
@@ -201,5 +201,29 @@ mod tests {
             let result = RawJson::parse(result.to_owned()).unwrap();
             assert_eq!(with_content(result).text(), wanted);
         }
+    }
+
+    #[test]
+    fn every_modern_result_says_what_it_is() {
+        let modern = |method: &str, result: &str| {
+            as_modern(method, RawJson::parse(result.to_owned()).unwrap())
+                .text()
+                .into_owned()
+        };
+        for has_one in [
+            r#"{"resultType":"input_required","inputRequests":{}}"#,
+            r#"{ "content":[], "resultType": "complete" }"#,
+        ] {
+            assert_eq!(modern(method::TOOLS_CALL, has_one), has_one);
+        }
+        assert_eq!(
+            modern(method::TOOLS_CALL, r#"{"content":[{"resultType":"x"}]}"#),
+            r#"{"resultType":"complete","content":[{"resultType":"x"}]}"#
+        );
+        assert_eq!(modern(method::PROMPTS_GET, "{}"), r#"{"resultType":"complete"}"#);
+        assert_eq!(
+            modern(method::RESOURCES_READ, r#"{"contents":[]}"#),
+            r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}"#
+        );
     }
 }

@@ -100,9 +100,9 @@ impl Calls {
             Err(error) => Ended::Failed(error),
         });
         let mut answer = outcome.map_err(CallFailure::Error)?;
-        if through.is_none() && call.client.era() == Era::Modern && answer.era == Era::Legacy {
+        if through.is_none() && call.client.era() == Era::Modern {
             answer = Answer {
-                result: bridge::as_modern(&method, &answer.result),
+                result: bridge::as_modern(&method, answer.result),
                 era: Era::Modern,
             };
         }

@@ -93,7 +93,9 @@ impl CallError {
 pub(crate) fn unavailable(name: &str, error: &TransportError) -> ErrorObject {
     let advice = match error {
         TransportError::Connect(_) => "check that it runs and how it is configured; the hub keeps trying",
+        TransportError::Status { .. } if error.is_passing() => "try again later",
         TransportError::Status { .. } => "check its `url` and its own log",
+        TransportError::Redirect { .. } => "if that is the right server, write its address as `url`",
         TransportError::SessionLost => "the hub connects again; try again",
         TransportError::Unauthorized { .. } => "the hub sends what the configuration says",
         TransportError::Protocol(_) => "look into its own log",
@@ -101,8 +103,12 @@ pub(crate) fn unavailable(name: &str, error: &TransportError) -> ErrorObject {
         TransportError::Closed(_) | TransportError::Exited { .. } => "the hub connects again; try again",
         TransportError::NotSent(cause) => return unavailable(name, cause),
     };
-    ErrorObject::new(
+    let object = ErrorObject::new(
         ErrorCode::UPSTREAM_UNAVAILABLE,
         format!("server `{name}`: {error}; {advice}"),
-    )
+    );
+    match error.retry_after() {
+        Some(after) => object.with_data(&json!({ "kind": "busy", "retry_after_seconds": after.as_secs() })),
+        None => object,
+    }
 }

@@ -273,11 +273,10 @@ impl Core {
         if self.spec.is_stdio() {
             return soon.then_some(attempts.ended);
         }
-        let recent = attempts
-            .failure
-            .as_ref()
-            .and_then(|(_, at)| *at)
-            .is_some_and(|at| at.elapsed() < RETRY_PAUSE);
+        let recent = attempts.failure.as_ref().is_some_and(|(error, at)| {
+            let pause = error.retry_after().unwrap_or_default().max(RETRY_PAUSE);
+            at.is_some_and(|at| at.elapsed() < pause)
+        });
         if !recent {
             slot.retry_now.notify_one();
         }
@@ -506,7 +505,7 @@ fn lost_session(connection: &Connection, error: &CallError) -> bool {
         return false;
     }
     match error {
-        CallError::Transport(TransportError::Status { status, detail }) => {
+        CallError::Transport(TransportError::Status { status, detail, .. }) => {
             *status == 404 || (*status == 400 && detail.to_ascii_lowercase().contains("session"))
         }
         CallError::Rpc(error) => {

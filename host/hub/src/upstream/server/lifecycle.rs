@@ -78,12 +78,22 @@ impl DialError {
         }
     }
 
+    /// For how long the server wants no further attempt.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Transport(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Whether another way of talking cannot help.
     fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Transport(TransportError::Connect(_) | TransportError::Unauthorized { .. })
-        )
+        match self {
+            Self::Transport(TransportError::Connect(_) | TransportError::Unauthorized { .. }) => true,
+            // It cannot answer now; how it talks shows later.
+            Self::Transport(error) => error.is_passing(),
+            _ => false,
+        }
     }
 }
 
@@ -200,6 +210,7 @@ impl Dialer {
             found => return found,
         };
         let sse = choice == Choice::Auto
+            && !error.is_final()
             && matches!(&error, DialError::Transport(TransportError::Status { status, .. })
                 if (400..500).contains(status));
         if !sse {

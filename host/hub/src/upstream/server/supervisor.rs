@@ -58,6 +58,7 @@ impl Core {
                 never = self.report_slowness() => match never {},
                 () = self.stop.cancelled() => return,
             };
+            let mut asked = None;
             let cause = match dialed {
                 Ok(connection) => {
                     if !first {
@@ -75,19 +76,21 @@ impl Core {
                     }
                 }
                 Err(error) => {
+                    asked = error.retry_after();
                     self.failed(index, error);
                     Cause::NotConnected
                 }
             };
             if let Some(pause) = backoff.pause(cause, Instant::now()) {
-                let pause = jitter(pause);
+                let pause = jitter(pause).max(asked.unwrap_or_default());
                 if pause > Duration::from_secs(1) {
                     lock(&slot.attempts).running = false;
                     self.pulse.send_modify(|n| *n += 1);
                 }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    () = slot.retry_now.notified() => {}
+                    // Calls do not shorten a pause that the server asked for.
+                    () = slot.retry_now.notified(), if asked.is_none() => {}
                     () = self.stop.cancelled() => return,
                 }
             }

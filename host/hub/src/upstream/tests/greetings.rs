@@ -3,6 +3,7 @@
 use aih_redact::OutsideText;
 
 use super::*;
+use crate::{provider::ChangeSignal, upstream::testing::FakeConnector};
 
 #[tokio::test]
 async fn an_old_server_is_found_over_sse() {
@@ -10,6 +11,7 @@ async fn an_old_server_is_found_over_sse() {
         (crate::upstream::TransportKind::Http, _) => Reply::Fail(TransportError::Status {
             status: 405,
             detail: OutsideText::default(),
+            retry_after: None,
         }),
         _ => legacy(seen).unwrap_or(Reply::Never),
     });
@@ -21,6 +23,65 @@ async fn an_old_server_is_found_over_sse() {
     fake.nth("tools/list", 2).await;
     assert_eq!(fake.opened(), 4);
     server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_when_it_is_greeted_is_asked_again_later_and_not_in_another_era() {
+    const AFTER: Duration = Duration::from_secs(2);
+    for status in [429, 502, 503] {
+        let times = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen_at = times.clone();
+        let fake = FakeServer::new(false, move |seen| match seen.method.as_str() {
+            "server/discover" => {
+                let mut times = seen_at.lock().unwrap();
+                times.push(std::time::Instant::now());
+                if times.len() == 1 {
+                    return Reply::Fail(TransportError::Status {
+                        status,
+                        detail: "busy".into(),
+                        retry_after: Some(AFTER),
+                    });
+                }
+                Reply::Result(json!({
+                    "supportedVersions": ["2026-07-28"],
+                    "capabilities": { "tools": {} },
+                }))
+            }
+            "tools/list" => Reply::Result(json!({ "tools": [{ "name": "t" }] })),
+            _ => Reply::Never,
+        });
+        let server = UpstreamServer::start(
+            http_spec(),
+            Arc::new(FakeConnector(fake.clone())),
+            ChangeSignal::default(),
+        );
+        fake.nth("server/discover", 1).await;
+        // A call meanwhile is refused at once and does not shorten the pause.
+        let client = client("c", LEGACY, "{}");
+        let call = call(&client, &recorder("c"));
+        fake.until(|| server.status().last_error.filter(|e| e.contains("busy")))
+            .await;
+        let error = server
+            .request("tools/call", raw(r#"{"name":"t"}"#), &call)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.data.unwrap().to_value(),
+            json!({ "kind": "busy", "retry_after_seconds": 2 })
+        );
+        fake.nth("server/discover", 2).await;
+        fake.until(|| (server.status().state == ProviderState::Up).then_some(()))
+            .await;
+        assert_eq!(
+            server.status().protocol.as_deref(),
+            Some("2026-07-28"),
+            "{status}"
+        );
+        assert!(fake.seen("initialize").is_empty(), "{status}");
+        let times = times.lock().unwrap().clone();
+        assert!(times[1] - times[0] >= AFTER, "{status}");
+        server.shutdown(Duration::from_secs(5)).await;
+    }
 }
 
 #[tokio::test]

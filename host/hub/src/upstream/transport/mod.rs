@@ -21,7 +21,7 @@ use aih_mcp::{
 };
 use aih_redact as redact;
 use aih_redact::OutsideText;
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -125,17 +125,31 @@ pub enum TransportError {
     Status {
         /// The status code.
         status: u16,
-        /// The first 200 characters of the body, without control characters.
+        /// What the body says, 200 characters at most, without control characters.
         detail: OutsideText,
+        /// For how long the server wants no further request (`Retry-After`).
+        retry_after: Option<Duration>,
+    },
+    /// The server redirects the request, and the hub does not follow.
+    #[error("HTTP {status}: the server redirects to {to}, and the hub does not follow: {why}")]
+    Redirect {
+        /// The status code.
+        status: u16,
+        /// Where to, without what may be secret.
+        to: OutsideText,
+        /// Why the hub does not follow.
+        why: &'static str,
     },
     /// The server does not know our session (any more): connect anew.
     #[error("the server no longer knows this session")]
     SessionLost,
     /// 401 or 403: the credentials in the configuration are wrong or missing.
-    #[error("HTTP {status}: the server refuses the credentials; check `auth` and `headers`")]
+    #[error("HTTP {status}: the server refuses {}{}; check `auth` and `headers`", if *status == 401 { "the credentials" } else { "access" }, reason(detail))]
     Unauthorized {
         /// 401 or 403.
         status: u16,
+        /// What the body says, as in [`TransportError::Status`].
+        detail: OutsideText,
     },
     /// The server sent something that is not MCP.
     #[error("the server sent something that is not MCP: {0}")]
@@ -162,6 +176,36 @@ pub enum TransportError {
     /// The connection ended before the request was sent: the server has seen nothing of it.
     #[error("not sent: {0}")]
     NotSent(#[source] Box<TransportError>),
+}
+
+/// The end of a sentence that says why, if there is a reason.
+fn reason(detail: &OutsideText) -> String {
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", &**detail)
+    }
+}
+
+impl TransportError {
+    /// Whether the server or a proxy in front of it says that it cannot answer now and may later.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Status {
+                status: 408 | 425 | 429 | 502..=504,
+                ..
+            }
+        )
+    }
+
+    /// For how long the server wants no further request.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } if self.is_passing() => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// One connection to one server.

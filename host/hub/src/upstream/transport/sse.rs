@@ -21,7 +21,7 @@ use url::Url;
 use super::{
     Inbox, Transport, TransportError,
     http::{MAX_MESSAGE, is_kind},
-    http_client::{HttpClient, Response, Target, excerpt, excerpt_without},
+    http_client::{HttpClient, Refusal, Response, Target, excerpt, excerpt_without},
     pending::{Outcome, Pending},
     read as read_message, unreadable,
 };
@@ -108,16 +108,12 @@ fn silent() -> TransportError {
 
 /// The response, unless its status is not a success.
 async fn checked(mut response: Response, headers: &HeaderMap, url: &Url) -> Result<Response, TransportError> {
-    let status = response.status().as_u16();
-    match response.status() {
-        s if s.is_success() => Ok(response),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TransportError::Unauthorized { status }),
-        _ => {
-            let start = response.chunk().await.ok().flatten().unwrap_or_default();
-            let detail = excerpt_without(&start, headers, url).into();
-            Err(TransportError::Status { status, detail })
-        }
+    if response.status().is_success() {
+        return Ok(response);
     }
+    let refusal = Refusal::of(&response);
+    let start = response.chunk().await.ok().flatten().unwrap_or_default();
+    Err(refusal.error(&start, headers, url))
 }
 
 /// Opens the stream and reads it to the `endpoint` event: where to POST, and the rest of the events.
@@ -149,10 +145,9 @@ async fn open(
     let mut events = Box::pin(events(chunks(response)));
     let endpoint_event = loop {
         let event = events.next().await.ok_or_else(silent)??;
-        match event.name.as_deref() {
-            Some("endpoint") => break event.data,
-            // A ping, or what an official SDK does not wait for either.
-            _ => {}
+        // Before it comes a ping, or what an official SDK does not wait for either.
+        if event.name.as_deref() == Some("endpoint") {
+            break event.data;
         }
     };
     let text = String::from_utf8_lossy(&endpoint_event);

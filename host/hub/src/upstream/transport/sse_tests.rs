@@ -172,7 +172,7 @@ async fn what_is_not_such_a_server_is_distinguished() {
     let server = first(|| answer(401, "", "")).await;
     assert!(matches!(
         to(&server).await.0,
-        Err(TransportError::Unauthorized { status: 401 })
+        Err(TransportError::Unauthorized { status: 401, .. })
     ));
     let server = first(|| answer(404, "text/plain", "k-2 nothing")).await;
     assert!(matches!(

@@ -10,7 +10,7 @@ use super::{
     Core, MAX_MESSAGE, Outcome, Response, is_stream, passing,
     resume::{ResumePoint, backoff},
 };
-use crate::upstream::transport::{TransportError, read, unreadable};
+use crate::upstream::transport::{TransportError, http_client::Refusal, read, unreadable};
 
 /// How often in a row the rest of an answer is fetched without anything new in it.
 const MAX_EMPTY: u32 = 20;
@@ -53,35 +53,30 @@ impl Core {
         id: Option<u64>,
         response: Response,
     ) -> Result<Outcome, TransportError> {
-        let status = response.status();
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(TransportError::Unauthorized {
-                    status: status.as_u16(),
-                });
-            }
-            StatusCode::NOT_FOUND if self.has_session() => {
-                self.lose(TransportError::SessionLost);
-                return Err(TransportError::SessionLost);
-            }
-            _ => {}
-        }
+        let lost = response.status() == StatusCode::NOT_FOUND && self.has_session();
+        let refusal = Refusal::of(&response);
         let body = whole(response).await.unwrap_or_default();
         let wanted = id.map(Id::number);
         let own_error = read(&body).find_map(|message| match message {
             Ok(Message::Response {
                 id: answered,
                 outcome: Err(error),
-            }) if answered.is_none() || answered == wanted => Some(error),
+            }) if answered.is_none() && !lost || answered.is_some() && answered == wanted => Some(error),
             _ => None,
         });
-        if let Some(error) = own_error {
-            return Ok(Err(error));
+        match (
+            own_error,
+            refusal.error(&body, &self.standing.load().headers, self.target.url()),
+        ) {
+            (_, refused @ TransportError::Unauthorized { .. }) => Err(refused),
+            // Also with 404: the server knows the session, as it answers this request.
+            (Some(error), _) => Ok(Err(error)),
+            (None, _) if lost => {
+                self.lose(TransportError::SessionLost);
+                Err(TransportError::SessionLost)
+            }
+            (None, refused) => Err(refused),
         }
-        Err(TransportError::Status {
-            status: status.as_u16(),
-            detail: self.excerpt(&body).into(),
-        })
     }
 
     /// Takes one text of an answer. What is not the answer itself goes to the inbox.
@@ -188,15 +183,11 @@ impl Core {
             let Ok(response) = self.open_stream(Some(last)).await else {
                 continue;
             };
-            let status = response.status();
             if is_stream(&response) {
                 return Some(response);
             }
-            if status == StatusCode::NOT_FOUND && self.has_session() {
-                self.lose(TransportError::SessionLost);
-                return None;
-            }
-            if !passing(status) {
+            // 404 may mean the session, the stream or the method: the next request finds out.
+            if !passing(response.status()) {
                 return None;
             }
         }

@@ -26,12 +26,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header as h};
 use tokio_util::sync::CancellationToken;
-use url::Url;
+use url::{Host, Url};
 
 use self::answer::whole;
 use super::{
     Inbox, Transport, TransportError,
-    http_client::{HttpClient, Response, Target, excerpt_without},
+    http_client::{CODINGS, HttpClient, Response, Target, excerpt_without},
 };
 
 /// Largest message of a server, in bytes.
@@ -54,6 +54,8 @@ struct SessionHeaders {
 /// Held by the transport and by the task that reads its standing stream.
 struct Core {
     target: Target,
+    /// The server is not on this machine.
+    far: bool,
     inbox: Arc<dyn Inbox>,
     standing: ArcSwap<SessionHeaders>,
     session: AtomicBool,
@@ -74,6 +76,7 @@ impl HttpTransport {
         mut headers: HeaderMap,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>, TransportError> {
+        let far = !is_loopback(&url);
         let target = client.target(url, &mut headers)?;
         let standing = SessionHeaders {
             headers,
@@ -81,6 +84,7 @@ impl HttpTransport {
         };
         Ok(Arc::new(Self(Arc::new(Core {
             target,
+            far,
             inbox,
             standing: ArcSwap::from_pointee(standing),
             session: AtomicBool::new(false),
@@ -137,6 +141,11 @@ impl Core {
             h::ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
+        // Where an answer can be large and nothing is to be heard before it. Middleware that compresses tends to hold
+        // events back. On this machine it only costs time.
+        if self.far && may_be_compressed(method) {
+            headers.entry(h::ACCEPT_ENCODING).or_insert(CODINGS);
+        }
         self.target.send(Method::POST, headers, body).await
     }
 
@@ -176,6 +185,30 @@ pub(super) fn is_kind(content_type: &str, kind: &str) -> bool {
 fn is_json(content_type: &str) -> bool {
     let start = content_type.trim_start().get(.."application/json".len());
     start.is_some_and(|start| start.eq_ignore_ascii_case("application/json"))
+}
+
+/// Whether the answer to `method` can be large, and nothing comes before it.
+fn may_be_compressed(method: &str) -> bool {
+    matches!(
+        method,
+        method::DISCOVER
+            | method::TOOLS_LIST
+            | method::PROMPTS_LIST
+            | method::RESOURCES_LIST
+            | method::TEMPLATES_LIST
+            | method::RESOURCES_READ
+            | method::PROMPTS_GET
+    )
+}
+
+/// Whether an address is that of this machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }
 
 fn is_stream(response: &Response) -> bool {

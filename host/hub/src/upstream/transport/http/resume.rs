@@ -40,5 +40,5 @@ impl ResumePoint {
 
 /// How long to wait after `failures` failed attempts in a row.
 pub(super) fn backoff(retry: Duration, failures: u32) -> Duration {
-    (retry * 2_u32.saturating_pow(failures.min(8))).min(MAX_RETRY)
+    (retry * 2_u32.saturating_pow(failures.min(16))).min(MAX_RETRY)
 }

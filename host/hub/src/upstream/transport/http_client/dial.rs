@@ -50,6 +50,22 @@ impl Origin {
         })
     }
 
+    /// Whether `other` is this host over TLS: `http` and `https` at their own ports.
+    pub(super) fn is_upgraded_by(&self, other: &Self) -> bool {
+        let default = |tls| if tls { 443 } else { 80 };
+        !self.tls
+            && other.tls
+            && self.host == other.host
+            && [self, other]
+                .iter()
+                .all(|origin| origin.port == default(origin.tls))
+    }
+
+    /// Whether `other` would take the connection out of TLS.
+    pub(super) fn is_downgraded_by(&self, other: &Self) -> bool {
+        self.tls && !other.tls && self.host == other.host
+    }
+
     fn uri(&self) -> Result<Uri, http::Error> {
         Uri::builder()
             .scheme(if self.tls { "https" } else { "http" })

@@ -6,6 +6,8 @@ use url::Url;
 
 /// Bytes of a body that are looked at.
 const READ: usize = 4096;
+/// A larger body is not read as JSON, in bytes.
+const MAX_JSON: usize = 64 * 1024;
 
 /// The start of a body as it may stand in an error: one line, at most 200 characters.
 pub(in crate::upstream) fn excerpt(body: &[u8]) -> String {
@@ -45,6 +47,27 @@ pub(in crate::upstream::transport) fn excerpt_without(body: &[u8], headers: &Hea
     start(&text)
 }
 
+/// What the body of a refusal says to people, as [`excerpt_without`] gives it: the message in it where it is JSON of a
+/// usual form, else its start.
+pub(super) fn words_without(body: &[u8], headers: &HeaderMap, url: &Url) -> String {
+    let json = body.get(..MAX_JSON.min(body.len()));
+    let message = json
+        .filter(|json| json.len() == body.len())
+        .and_then(|json| message(serde_json::from_slice(json).ok()?));
+    excerpt_without(message.as_deref().map_or(body, str::as_bytes), headers, url)
+}
+
+/// The text of JSON-RPC, of OAuth (RFC 6750), of problem documents (RFC 9457), and of most frameworks.
+fn message(json: serde_json::Value) -> Option<String> {
+    ["error_description", "message", "detail", "error", "title"]
+        .iter()
+        .find_map(|name| match json.get(name)? {
+            serde_json::Value::String(text) if !text.is_empty() => Some(text.clone()),
+            object @ serde_json::Value::Object(_) => message(object.clone()),
+            _ => None,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -63,5 +86,28 @@ mod tests {
         let text = excerpt_without(b"Cannot POST /s/0123456789abcdef/mcp?key=k-1", &headers, &url);
         assert_eq!(text, "Cannot POST /s/***/mcp?***");
         assert_eq!(excerpt_without(&[b'a'; 500], &headers, &url).len(), 200);
+        for (body, said) in [
+            (
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"bad \u0074ok-12345"}}"#,
+                "bad ***",
+            ),
+            (
+                r#"{"error":"invalid_token","error_description":"it ended\nyesterday"}"#,
+                "it ended yesterday",
+            ),
+            (
+                r#"{"type":"about:blank","title":"Forbidden","detail":"only from inside"}"#,
+                "only from inside",
+            ),
+            (r#"{"error":"nope"}"#, "nope"),
+            (
+                "Access is only allowed at localhost:8931",
+                "Access is only allowed at localhost:8931",
+            ),
+            (r#"{"message":5}"#, r#"{"message":5}"#),
+            ("", ""),
+        ] {
+            assert_eq!(words_without(body.as_bytes(), &headers, &url), said);
+        }
     }
 }

@@ -6,11 +6,13 @@
 
 mod connection;
 mod dial;
+mod encoding;
 mod excerpt;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod pool;
 mod proxy;
+mod refusal;
 mod response;
 
 use std::{
@@ -20,7 +22,7 @@ use std::{
 
 use aih_redact as redact;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::Full;
 use tokio_rustls::rustls;
 use url::Url;
@@ -31,15 +33,15 @@ use self::{
     dial::{Dialer, Forwarding, Origin},
     pool::{Connected, Pool},
 };
-pub(super) use self::{excerpt::excerpt_without, response::Response};
+pub(super) use self::{encoding::CODINGS, excerpt::excerpt_without, refusal::Refusal, response::Response};
 use super::{Cause, TransportError};
 
 /// How often in a row a redirect is followed.
 const MAX_REDIRECTS: usize = 4;
 const AGENT: &str = concat!("aih/", env!("CARGO_PKG_VERSION"));
 
-/// A pooling client. It follows a redirect only to the same origin: the credentials of one server must
-/// never reach another. A connection may take five seconds to open; there is no overall timeout: a stream
+/// A pooling client. It follows a redirect only to the same origin, or from `http` to `https` of the same host: the
+/// credentials of one server must never reach another. A connection may take five seconds to open; there is no overall timeout: a stream
 /// may stay open for days. `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count, but never for
 /// loopback addresses. HTTP/2 is spoken where a server offers it over TLS.
 #[derive(Clone)]
@@ -171,7 +173,7 @@ impl Target {
     ///
     /// # Errors
     /// [`TransportError::Connect`] when nothing was sent, [`TransportError::Closed`] when something may have
-    /// been.
+    /// been, [`TransportError::Redirect`] where a redirect is not followed.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -186,34 +188,78 @@ impl Target {
         Ok(response)
     }
 
-    /// Follows redirects as far as they stay with the origin.
+    /// Follows redirects as far as they stay with the origin, or go from `http` to `https` of one host.
     async fn redirected(
         &self,
         mut response: Response,
-        mut method: Method,
-        mut headers: HeaderMap,
-        mut body: Bytes,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
     ) -> Result<Response, TransportError> {
+        let mut from = self.clone();
         for _ in 0..MAX_REDIRECTS {
-            let status = response.status();
-            let known = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-            let location = response.headers().get(header::LOCATION).filter(|_| known);
-            let url = location.and_then(|to| response.url().join(to.to_str().ok()?).ok());
-            let near = url.filter(|url| Origin::of(url).as_ref() == Some(&self.origin));
-            let Some(address) = near.and_then(RequestAddress::of) else {
-                break;
-            };
-            if becomes_get(status, &method) {
-                method = Method::GET;
-                body = Bytes::new();
-                headers.remove(header::CONTENT_TYPE);
+            if !response.status().is_redirection() {
+                return Ok(response);
             }
+            from = match from.next(&response, &method) {
+                Ok(url) => self.client.target(url, &mut headers.clone())?,
+                Err(why) => return Err(self.not_followed(&response, &headers, why)),
+            };
             response.finish();
-            response = self
-                .send_to(&address, method.clone(), headers.clone(), body.clone())
+            response = from
+                .send_to(&from.address, method.clone(), headers.clone(), body.clone())
                 .await?;
         }
+        if response.status().is_redirection() {
+            return Err(self.not_followed(&response, &headers, "it redirects again and again"));
+        }
         Ok(response)
+    }
+
+    /// Where a redirect leads, if it is followed.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn next(&self, response: &Response, method: &Method) -> Result<Url, &'static str> {
+        match response.status().as_u16() {
+            // A POST stays one: a GET in its place would not carry the message (RFC 9110, 15.4, allows both).
+            301 | 302 | 307 | 308 => {}
+            303 if *method == Method::GET => {}
+            303 => return Err("it would turn the message into a GET"),
+            _ => return Err("the hub follows 301, 302, 307 and 308"),
+        }
+        let url = location(response).ok_or("it names no address")?;
+        let to = Origin::of(&url).ok_or("it is not an address of http:// or https://")?;
+        if to == self.origin || self.origin.is_upgraded_by(&to) {
+            Ok(url)
+        } else if self.origin.is_downgraded_by(&to) {
+            Err(
+                "it leads from HTTPS to HTTP. A proxy in front of the server probably does not say that it uses HTTPS",
+            )
+        } else {
+            Err("it is another origin (scheme, host and port), which must not get the credentials")
+        }
+    }
+
+    fn not_followed(&self, response: &Response, headers: &HeaderMap, why: &'static str) -> TransportError {
+        let to = location(response).map_or_else(
+            || "an address that it does not name".to_owned(),
+            |mut url| {
+                // They may hold keys.
+                url.set_query(None);
+                url.set_fragment(None);
+                let _ = (url.set_username(""), url.set_password(None));
+                format!(
+                    "`{}`",
+                    excerpt_without(url.as_str().as_bytes(), headers, self.url())
+                )
+            },
+        );
+        TransportError::Redirect {
+            status: response.status().as_u16(),
+            to: to.into(),
+            why,
+        }
     }
 
     async fn send_to(
@@ -283,13 +329,10 @@ impl Target {
     }
 }
 
-/// Whether the request behind a redirect is a GET (RFC 9110, 15.4).
-fn becomes_get(status: StatusCode, method: &Method) -> bool {
-    match status.as_u16() {
-        301 | 302 => *method == Method::POST,
-        303 => *method != Method::HEAD,
-        _ => false,
-    }
+/// The address that an answer names in `Location`.
+fn location(response: &Response) -> Option<Url> {
+    let to = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    response.url().join(to).ok()
 }
 
 /// The error of a connection that broke after a request was, or may have been, sent over it.

@@ -141,47 +141,85 @@ async fn a_server_that_closed_an_idle_connection_loses_no_call() {
 }
 
 #[tokio::test]
-async fn a_redirect_within_the_origin_is_followed_as_its_status_says() {
+async fn a_redirect_within_the_origin_is_followed_with_method_and_body() {
     let hops = Arc::<AtomicUsize>::default();
     let server = Server::start(move |seen| {
         let hop = hops.fetch_add(1, Ordering::SeqCst);
         async move {
-            let (status, to) =
-                match seen.path.as_str() {
-                    "/303" => (303, "there?x=1".to_owned()),
-                    "/308" => (308, "/there".to_owned()),
-                    "/round" => (307, format!("/round?{hop}")),
-                    p if p.starts_with("/round") => (307, format!("/round?{hop}")),
-                    _ => return json_answer(
-                        json!({"method": seen.method.as_str(), "path": seen.path, "body": seen.body.len()})
-                            .to_string(),
-                    ),
-                };
+            let (status, to) = match seen.path.as_str() {
+                "/there" => {
+                    return json_answer(
+                        json!({"method": seen.method.as_str(), "body": seen.body.len()}).to_string(),
+                    );
+                }
+                p if p.starts_with("/round") => (307, format!("/round?{hop}")),
+                "/nowhere" => (307, String::new()),
+                p => (p[1..].parse().unwrap(), "/there".to_owned()),
+            };
             let mut response = answer(status, "", "");
-            response
-                .headers_mut()
-                .insert(header::LOCATION, to.parse().unwrap());
+            if !to.is_empty() {
+                let to = to.parse().unwrap();
+                response.headers_mut().insert(header::LOCATION, to);
+            }
             response
         }
     })
     .await;
     let client = http_client().unwrap();
-    let post = async |path: &str| {
+    let ask = async |method: Method, path: &str| {
         let mut headers = HeaderMap::new();
         let target = client.target(server.url(path), &mut headers).unwrap();
-        soon(target.send(Method::POST, headers, Bytes::from_static(b"body")))
-            .await
-            .unwrap()
+        soon(target.send(method, headers, Bytes::from_static(b"body"))).await
     };
-    for (path, method, to, body) in [("/303", "GET", "/there?x=1", 0), ("/308", "POST", "/there", 4)] {
-        let mut response = post(path).await;
-        assert_eq!(response.url().as_str(), server.url(to).as_str());
+    for (method, path) in [
+        (Method::POST, "/301"),
+        (Method::POST, "/302"),
+        (Method::POST, "/307"),
+        (Method::POST, "/308"),
+        (Method::GET, "/303"),
+    ] {
+        let mut response = ask(method.clone(), path).await.unwrap();
+        assert_eq!(response.url().as_str(), server.url("/there").as_str());
         let seen: serde_json::Value =
             serde_json::from_slice(&response.chunk().await.unwrap().unwrap()).unwrap();
-        assert_eq!(seen, json!({"method": method, "path": to, "body": body}));
+        assert_eq!(seen, json!({"method": method.as_str(), "body": 4}), "{path}");
     }
-    assert_eq!(post("/round").await.status(), 307);
+    for (path, why) in [
+        ("/303", "GET"),
+        ("/300", "follows 301, 302, 307 and 308"),
+        ("/nowhere", "names no address"),
+        ("/round", "again and again"),
+    ] {
+        let error = ask(Method::POST, path).await.err().unwrap();
+        assert!(
+            matches!(error, TransportError::Redirect { .. }),
+            "{path}: {error}"
+        );
+        assert!(error.to_string().contains(why), "{path}: {error}");
+    }
     assert_eq!(server.count(|s| s.path.starts_with("/round")), 1 + MAX_REDIRECTS);
+}
+
+#[test]
+fn only_the_same_host_over_tls_counts_as_the_same_server() {
+    let origin = |url: &str| Origin::of(&Url::parse(url).unwrap()).unwrap();
+    for (from, to, upgraded) in [
+        ("http://h.test/mcp", "https://h.test/other", true),
+        ("http://h.test:80/mcp", "https://h.test:443/mcp", true),
+        ("http://h.test/mcp", "https://h.test:8443/mcp", false),
+        ("http://h.test:8080/mcp", "https://h.test/mcp", false),
+        ("http://h.test/mcp", "https://www.h.test/mcp", false),
+        ("https://h.test/mcp", "http://h.test/mcp", false),
+        ("https://h.test/mcp", "https://h.test/mcp", false),
+    ] {
+        assert_eq!(
+            origin(from).is_upgraded_by(&origin(to)),
+            upgraded,
+            "{from} to {to}"
+        );
+    }
+    assert!(origin("https://h.test/").is_downgraded_by(&origin("http://h.test/")));
+    assert!(!origin("https://h.test/").is_downgraded_by(&origin("http://other.test/")));
 }
 
 #[test]
