@@ -26,6 +26,8 @@ while read -r line; do
     *'"tools/call"'*)
       case $STYLE in
         broken) printf '{"jsonrpc":"2.0","id":%s,"result":{"content":NaN}}\n' "$ID" ;;
+        lacking) printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}\n' "$ID" ;;
+        refusing) printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"`params._meta` is odd"}}\n' "$ID" ;;
         failed) printf '{"jsonrpc":"2.0","id":%s,"result":null,"error":{"code":-32000.0,"message":"boom"}}\n' "$ID" ;;
         *) answer '{"toolResult":"hello from '"$STYLE"'"}' ;;
       esac ;;
@@ -95,4 +97,39 @@ async fn a_client_of_the_first_revision_is_answered_in_it() {
     }});
     let opened = client.post(asked.to_string()).await;
     assert_eq!(opened.result()["protocolVersion"], "2024-10-07");
+}
+
+#[tokio::test]
+async fn an_error_of_a_server_is_not_one_of_the_endpoint() {
+    let place = tempfile::tempdir().unwrap();
+    let all = entry(place.path(), "lacking") + &entry(place.path(), "refusing");
+    let hub = Hub::start(&mcps("", &all)).await;
+    let legacy = Legacy::connect(&hub, "/mcp", KEY).await;
+    hub.until_tools(&legacy, &["lacking__hello", "refusing__hello"])
+        .await;
+    for path in ["/mcp", "/mcp/lacking", "/mcp/refusing"] {
+        let modern = Modern::new(&hub, path, KEY, json!({}));
+        for (name, code) in [("lacking", -32601), ("refusing", -32602)] {
+            let tool = match path {
+                "/mcp" => format!("{name}__hello"),
+                _ if path.ends_with(name) => "hello".to_owned(),
+                _ => continue,
+            };
+            let outcome = modern.call(&tool, json!({})).await;
+            assert_eq!(
+                (outcome.status.as_u16(), outcome.code()),
+                (200, code),
+                "{path}: {}",
+                outcome.raw()
+            );
+        }
+        // What the endpoint itself does not have is its own error.
+        let outcome = modern.request("resources/subscribe", json!({ "uri": "x" })).await;
+        assert_eq!(
+            (outcome.status.as_u16(), outcome.code()),
+            (404, -32601),
+            "{}",
+            outcome.raw()
+        );
+    }
 }

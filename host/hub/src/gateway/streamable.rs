@@ -253,6 +253,7 @@ async fn post_modern(
     permit: Permit,
 ) -> Response {
     let room = gateway.memory.once(principal.id);
+    let served = is_served(&method);
     let begun = gateway
         .begin_modern(
             &principal,
@@ -285,7 +286,10 @@ async fn post_modern(
                 tokio::select! {
                     biased;
                     outcome = &mut answer => {
-                        let status = outcome.as_ref().err().map_or(StatusCode::OK, modern_status);
+                        let status = outcome
+                            .as_ref()
+                            .err()
+                            .map_or(StatusCode::OK, |e| status_of_answer(served, e));
                         let plain = status != StatusCode::OK || !accepts.rather_events;
                         if (plain && !stream.started()) || !accepts.events {
                             return answered(status, &room, id, outcome);
@@ -326,7 +330,7 @@ fn while_running(
     })
 }
 
-/// The HTTP status of an error in the modern era (2026-07-28, Transports).
+/// The HTTP status of an error of the endpoint's own in the modern era (2026-07-28, Transports).
 fn modern_status(e: &ErrorObject) -> StatusCode {
     match e.code {
         ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
@@ -335,6 +339,23 @@ fn modern_status(e: &ErrorObject) -> StatusCode {
         }
         ErrorCode::INVALID_PARAMS if e.message.starts_with("`params._meta`") => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
+    }
+}
+
+/// Whether this endpoint has the method, whatever stands behind it.
+fn is_served(method: &str) -> bool {
+    matches!(
+        method,
+        method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETE
+    )
+}
+
+/// The HTTP status of an error that answers a request. One of the server behind the endpoint says nothing of the endpoint.
+fn status_of_answer(served: bool, e: &ErrorObject) -> StatusCode {
+    match e.code {
+        ErrorCode::METHOD_NOT_FOUND if served => StatusCode::OK,
+        ErrorCode::INVALID_PARAMS => StatusCode::OK,
+        _ => modern_status(e),
     }
 }
 
