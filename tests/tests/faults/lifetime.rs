@@ -1,6 +1,9 @@
 //! Nothing outlives the hub, and sessions leave nothing behind.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use aih_tests::{
     Events, Fixture, Hub, KEY, Legacy, SOON, Start,
@@ -110,6 +113,115 @@ async fn no_child_outlives_a_hub_that_is_killed() {
         std::future::ready(processes(mark).is_empty().then_some(()))
     })
     .await;
+}
+
+/// A server that starts processes which leave its group and its session, as browsers, daemons and watchdogs do.
+fn with_daemons(name: &str, place: &Path, mark: &str, more: &str) -> String {
+    let script = place.join("server.sh");
+    let text = format!(
+        r#"daemon='trap "" TERM HUP INT; while :; do sleep 1; done'
+setsid sh -c "$daemon" "$1" &
+(setsid sh -c "$daemon" "$1" &)
+setsid sh -c 'setsid sh -c "$1" "$0" & exit 0' "$1" "$daemon" &
+exec '{}' --stdio stateless --record "$1"
+"#,
+        tools::binary("fixture-hostile").display()
+    );
+    std::fs::write(&script, text).unwrap();
+    format!(
+        "    - {{ name: {name}, command: sh, args: [\"{}\", \"{mark}\"]{more} }}\n",
+        script.display()
+    )
+}
+
+async fn all_gone(what: &str, mark: &str) {
+    eventually(what, || {
+        std::future::ready(processes(mark).is_empty().then_some(()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn processes_that_left_their_group_end_with_the_hub_and_with_their_server() {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let place = tempfile::tempdir().unwrap();
+        let mark = place.path().join("record.jsonl");
+        let mark = mark.to_str().unwrap();
+        let mut hub = Hub::start(&mcps("", &with_daemons("child", place.path(), mark, ""))).await;
+        let client = Legacy::connect(&hub, "/mcp", KEY).await;
+        hub.until_tools(&client, &["child__echo"]).await;
+        eventually("the daemons run", || {
+            std::future::ready((daemons(mark).len() == 3).then_some(()))
+        })
+        .await;
+        // The server ends by itself: what it left does not stay beside that of the next process.
+        let first = daemons(mark);
+        let pid: i32 = client.call("child__pid", json!({})).await.text().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        eventually("the next process has its own daemons alone", || {
+            let now = daemons(mark);
+            std::future::ready((now.len() == 3 && first.iter().all(|pid| !now.contains(pid))).then_some(()))
+        })
+        .await;
+        hub.program.signal(signal);
+        hub.program.ended().await;
+        all_gone(&format!("all processes are gone after {signal}"), mark).await;
+    }
+}
+
+#[tokio::test]
+async fn processes_that_left_their_group_end_with_a_private_process() {
+    let place = tempfile::tempdir().unwrap();
+    let mark = place.path().join("record.jsonl");
+    let mark = mark.to_str().unwrap();
+    let hub = Hub::start(&mcps(
+        "",
+        &with_daemons("own", place.path(), mark, ", sessions: per_client"),
+    ))
+    .await;
+    let client = Legacy::connect(&hub, "/mcp", KEY).await;
+    hub.until_tools(&client, &["own__echo"]).await;
+    client.call("own__echo", json!({ "text": "x" })).await.text();
+    eventually("both processes have their daemons", || {
+        std::future::ready((daemons(mark).len() == 6).then_some(()))
+    })
+    .await;
+    client.close().await;
+    eventually("those of the client are gone", || {
+        std::future::ready((daemons(mark).len() == 3).then_some(()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_server_leaves_is_taken_in_while_it_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let mark = place.path().join("record.jsonl");
+    let mark = mark.to_str().unwrap();
+    let script = format!(
+        "for i in 1 2 3 4 5 6 7 8 9; do (sleep 0.1 &); done; exec '{}' --stdio stateless --record {mark}",
+        tools::binary("fixture-hostile").display()
+    );
+    let inside = format!("    - {{ name: child, command: sh, args: [\"-c\", \"{script}\"] }}\n");
+    let hub = Hub::start(&mcps("", &inside)).await;
+    let client = Legacy::connect(&hub, "/mcp", KEY).await;
+    hub.until_tools(&client, &["child__echo"]).await;
+    let pid = client.call("child__pid", json!({})).await.text();
+    let all = processes(mark);
+    let (guard, _) = all.iter().find(|(_, line)| line.contains("__guard")).unwrap();
+    eventually("the guard has one child, the server", || {
+        let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).unwrap();
+        std::future::ready((children.trim() == pid).then_some(()))
+    })
+    .await;
+}
+
+/// The processes of [`with_daemons`] that left their group: (pid).
+fn daemons(mark: &str) -> Vec<u32> {
+    let all = processes(mark).into_iter();
+    all.filter(|(_, line)| line.starts_with("sh -c trap"))
+        .map(|(pid, _)| pid)
+        .collect()
 }
 
 #[tokio::test]

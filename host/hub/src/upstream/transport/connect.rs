@@ -83,7 +83,8 @@ impl Connector for RealConnector {
                     env,
                     Some(cwd.clone()),
                     inbox,
-                );
+                )
+                .await;
                 Ok(spawned.map_err(|error| without_secret(error, command))?)
             }
         }

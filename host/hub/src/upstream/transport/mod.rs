@@ -2,7 +2,8 @@
 //!
 //! A transport knows nothing of clients, names or lists. There are three kinds: streamable HTTP ([`http`]), HTTP with
 //! SSE (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]. A child
-//! runs below a [`guard`] that ends it with the hub, and [`command`] finds its program. [`pending`] holds the requests
+//! runs below a [`guard`] that ends it with the hub, [`command`] finds its program, and [`last_words`] keeps what it wrote for
+//! people. [`pending`] holds the requests
 //! that wait for an answer on one stream. [`connector`] is the interface that makes transports, and [`connect`] makes
 //! the real ones.
 
@@ -12,6 +13,7 @@ pub mod connector;
 pub mod guard;
 pub mod http;
 pub mod http_client;
+mod last_words;
 mod pending;
 pub mod sse;
 pub mod stdio;
@@ -235,6 +237,11 @@ pub trait Transport: Send + Sync {
     /// The revision is settled: HTTP sends it in `MCP-Protocol-Version` from now on, and in the legacy era
     /// opens the GET stream for what the server says by itself (a server without one answers 405: fine).
     fn negotiated(&self, version: ProtocolVersion);
+
+    /// What the server's process wrote for people last; empty where there is no process, or it wrote nothing.
+    fn last_words(&self) -> String {
+        String::new()
+    }
 
     /// Whether the server keeps state for this connection: a process, an SSE stream, or a session id.
     fn stateful(&self) -> bool;

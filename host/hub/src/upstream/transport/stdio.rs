@@ -6,7 +6,7 @@
 //! must never hold up more than its own callers.
 
 use std::{
-    collections::VecDeque,
+    ffi::OsString,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -38,6 +38,7 @@ use super::{
     guard,
     http::MAX_MESSAGE,
     http_client::excerpt,
+    last_words::LastWords,
     pending::{Outcome, Pending},
     read as read_message, unreadable,
 };
@@ -54,10 +55,10 @@ const AFTER_CLOSING: Duration = Duration::from_millis(500);
 /// How long what a dead child wrote may take to be read. Reached only when a process that left the group
 /// keeps the stream open.
 const DRAIN: Duration = Duration::from_millis(500);
+/// How long a group may take to end after SIGKILL: the kernel may hold a process that waits for a dead disk.
+const AFTER_KILL: Duration = Duration::from_secs(2);
 /// A line of standard error is cut here, in bytes.
 const MAX_STDERR_LINE: usize = 2048;
-/// Lines of standard error that go into the error.
-const LAST_LINES: usize = 5;
 /// After this many lines that are not messages, the log says so once.
 const MANY_STRAY_LINES: u32 = 100;
 
@@ -66,20 +67,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The process group, for as long as its leader is not reaped; killed when dropped.
-struct Group(Mutex<Option<Pid>>);
+/// The process group, for as long as its leader is not reaped; ended when dropped.
+struct Group {
+    leader: Mutex<Option<Pid>>,
+    /// The leader is a guard, which also ends what has left the group.
+    guarded: bool,
+}
 
 impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = *lock(&self.0) {
+    /// Asks all to end.
+    fn terminate(&self) {
+        if let Some(pid) = *lock(&self.leader) {
             // It may be gone already.
-            let _ = killpg(pid, signal);
+            let _ = killpg(pid, Signal::SIGTERM);
         }
     }
 
-    /// Kills what is left, and forgets the number: the system may give it to others.
+    /// Ends all at once.
+    fn end(&self) {
+        if let Some(pid) = *lock(&self.leader) {
+            self.end_below(pid);
+        }
+    }
+
+    fn end_below(&self, leader: Pid) {
+        if self.guarded {
+            guard::end(leader);
+        } else {
+            let _ = killpg(leader, Signal::SIGKILL);
+        }
+    }
+
+    /// The leader has ended, or does not: kills what is left, and forgets the number: the system may give it to others.
     fn kill(&self) {
-        if let Some(pid) = lock(&self.0).take() {
+        if let Some(pid) = lock(&self.leader).take() {
             let _ = killpg(pid, Signal::SIGKILL);
         }
     }
@@ -87,7 +108,9 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        if let Some(pid) = lock(&self.leader).take() {
+            self.end_below(pid);
+        }
     }
 }
 
@@ -100,19 +123,8 @@ struct Shared {
     end: CancellationToken,
     /// The process is reaped.
     done: CancellationToken,
-    /// What it wrote to standard error last, and to standard output beside messages.
-    last_lines: Mutex<VecDeque<String>>,
-}
-
-impl Shared {
-    /// Remembers what the process wrote for people.
-    fn said(&self, line: String) {
-        let mut last = lock(&self.last_lines);
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(line);
-    }
+    /// Of its standard error, and of its standard output beside messages.
+    last_words: LastWords,
 }
 
 /// One message on its way to the child.
@@ -136,7 +148,7 @@ impl StdioTransport {
     /// # Errors
     /// [`TransportError::Connect`] when the command or the directory is missing or cannot be run, with what
     /// to install if that is known.
-    pub fn spawn(
+    pub async fn spawn(
         name: &str,
         command: &str,
         args: Vec<String>,
@@ -144,21 +156,16 @@ impl StdioTransport {
         cwd: Option<PathBuf>,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>, TransportError> {
-        if let Some(cwd) = cwd.as_deref().filter(|c| !c.is_dir()) {
-            return Err(TransportError::Connect(
-                format!(
-                    "the working directory `{}` does not exist; create it or change `cwd`",
-                    cwd.display()
-                )
-                .into(),
-            ));
-        }
         let path = env
             .iter()
             .rfind(|(k, _)| k == "PATH")
             .map(|(_, v)| v.expose_secret().into());
-        let path = path.or_else(|| std::env::var_os("PATH"));
-        look_up(command, path.as_deref(), cwd.as_deref().unwrap_or(Path::new("")))
+        let wanted = (command.to_owned(), path, cwd.clone());
+        // The disk may take its time.
+        let found = tokio::task::spawn_blocking(move || find(&wanted.0, wanted.1, wanted.2.as_deref()));
+        found
+            .await
+            .map_err(|error| TransportError::Connect(Cause::of(error)))?
             .map_err(|error| TransportError::Connect(error.into()))?;
 
         let guard = guard::guard_binary();
@@ -179,11 +186,12 @@ impl StdioTransport {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true);
+            // A guard is told to end, and ends all with it.
+            .kill_on_drop(guard.is_none());
         if let Some(cwd) = cwd {
             process.current_dir(cwd);
         }
-        let mut child = guard::spawn(process).map_err(|e| {
+        let mut child = guard::spawn(process).await.map_err(|e| {
             let text = format!("cannot start `{command}`: {e}{}", hint(command));
             TransportError::Connect(Cause::with_text(text, e))
         })?;
@@ -200,10 +208,13 @@ impl StdioTransport {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             pending: Pending::default(),
-            group: Group(Mutex::new(pid)),
+            group: Group {
+                leader: Mutex::new(pid),
+                guarded: guard.is_some(),
+            },
             end: CancellationToken::new(),
             done: CancellationToken::new(),
-            last_lines: Mutex::default(),
+            last_words: LastWords::default(),
         });
         let (writer, queue) = mpsc::channel(QUEUE);
         let tasks = Tasks {
@@ -230,6 +241,21 @@ impl StdioTransport {
             .await
             .map_err(|_| TransportError::Closed("it no longer reads its input".into()))
     }
+}
+
+/// Looks whether `command` can be run in `cwd`.
+///
+/// # Errors
+/// What is wrong and what to do about it.
+fn find(command: &str, path: Option<OsString>, cwd: Option<&Path>) -> Result<(), String> {
+    if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
+        return Err(format!(
+            "the working directory `{}` does not exist; create it or change `cwd`",
+            cwd.display()
+        ));
+    }
+    let path = path.or_else(|| std::env::var_os("PATH"));
+    look_up(command, path.as_deref(), cwd.unwrap_or(Path::new(""))).map(drop)
 }
 
 /// JSON without line breaks: valid JSON has none inside strings, so between tokens a blank does as well.
@@ -268,6 +294,10 @@ impl Transport for StdioTransport {
         true
     }
 
+    fn last_words(&self) -> String {
+        self.shared.last_words.text()
+    }
+
     async fn close(&self) {
         self.shared.end.cancel();
         self.shared.done.cancelled().await;
@@ -277,7 +307,7 @@ impl Transport for StdioTransport {
 impl Drop for StdioTransport {
     fn drop(&mut self) {
         if !self.shared.end.is_cancelled() {
-            self.shared.group.signal(Signal::SIGKILL);
+            self.shared.group.end();
             self.shared.end.cancel();
         }
     }
@@ -365,7 +395,7 @@ async fn read(
                     let refused =
                         id.is_some_and(|id| shared.pending.unreadable(&id, || unreadable(error, &line)));
                     if !refused {
-                        shared.said(line);
+                        shared.last_words.push(&line);
                     }
                 }
             }
@@ -391,7 +421,7 @@ async fn log(mut input: impl AsyncBufRead + Unpin, shared: Arc<Shared>) {
             let text = redact::start(&text, MAX_STDERR_LINE);
             if !text.is_empty() {
                 tracing::debug!(target: "aih::upstream::stderr", server = shared.name, "{text}");
-                shared.said(excerpt(text.as_bytes()));
+                shared.last_words.push(&text);
             }
             line.clear();
         }
@@ -426,7 +456,7 @@ enum First {
 /// Owns the process from its start to its end.
 async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc<dyn Inbox>) {
     let _done = shared.done.clone().drop_guard();
-    let _killed = KillOnDrop(shared.clone());
+    let _ended = EndOnDrop(shared.clone());
     let first = tokio::select! {
         biased;
         // A write that failed came before the caller that gave up the connection because of it.
@@ -460,27 +490,26 @@ async fn run(shared: Arc<Shared>, mut child: Child, mut tasks: Tasks, inbox: Arc
     shared.end.cancel();
     if !asked {
         // It is of no use any more, and the next process must not wait for it.
-        shared.group.signal(Signal::SIGKILL);
+        shared.group.end();
     }
     end(&shared, &mut child).await;
 }
 
-struct KillOnDrop(Arc<Shared>);
+struct EndOnDrop(Arc<Shared>);
 
-impl Drop for KillOnDrop {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.group.kill();
+        self.0.group.end();
     }
 }
 
 /// Ends the group: it is asked twice, then killed.
 async fn end(shared: &Shared, child: &mut Child) {
     if timeout(AFTER_EOF, child.wait()).await.is_err() {
-        shared.group.signal(Signal::SIGTERM);
+        shared.group.terminate();
         if timeout(AFTER_TERM, child.wait()).await.is_err() {
-            shared.group.signal(Signal::SIGKILL);
-            // Not without end: the kernel may hold a process that waits for a dead disk.
-            let _ = timeout(AFTER_TERM, child.wait()).await;
+            shared.group.end();
+            let _ = timeout(AFTER_KILL, child.wait()).await;
         }
     }
     // What the leader left behind.
@@ -504,13 +533,9 @@ async fn exited(
         Ok(status) => (describe(status), status.code(), status.signal()),
         Err(e) => (format!("ended ({e})"), None, None),
     };
-    let lines = lock(&shared.last_lines)
-        .iter()
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(" | ");
-    if !lines.is_empty() {
-        text = format!("{text}: {lines}");
+    let words = shared.last_words.text();
+    if !words.is_empty() {
+        text = format!("{text}: {words}");
     }
     TransportError::Exited {
         text: text.into(),

@@ -43,18 +43,20 @@ impl RecordingInbox {
     }
 }
 
-fn start(script: &str) -> (Arc<StdioTransport>, Arc<RecordingInbox>) {
-    start_with(script, Vec::new(), None)
+async fn start(script: &str) -> (Arc<StdioTransport>, Arc<RecordingInbox>) {
+    start_with(script, Vec::new(), None).await
 }
 
-fn start_with(
+async fn start_with(
     script: &str,
     env: Vec<(String, SecretString)>,
     cwd: Option<PathBuf>,
 ) -> (Arc<StdioTransport>, Arc<RecordingInbox>) {
     let inbox = Arc::<RecordingInbox>::default();
     let args = vec!["-c".to_owned(), script.to_owned()];
-    let transport = StdioTransport::spawn("t", "sh", args, env, cwd, inbox.clone()).unwrap();
+    let transport = StdioTransport::spawn("t", "sh", args, env, cwd, inbox.clone())
+        .await
+        .unwrap();
     (transport, inbox)
 }
 
@@ -85,7 +87,7 @@ done"#;
 
 #[tokio::test]
 async fn requests_and_answers_find_each_other() {
-    let (transport, _) = start(ECHO);
+    let (transport, _) = start(ECHO).await;
     let answers = futures::future::join_all((1..=20).map(|id| ask(&transport, id))).await;
     for (n, answer) in (1..).zip(answers) {
         assert_eq!(answer.unwrap().unwrap().text(), format!("{{\"n\":{n}}}"));
@@ -105,7 +107,7 @@ async fn what_is_no_message_is_skipped() {
         "i=0; while [ $i -lt 150 ]; do echo 'Welcome to my server!'; i=$((i+1)); done; echo; \
          printf '{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}}\\r\\n'; {ECHO}"
     );
-    let (transport, inbox) = start(&script);
+    let (transport, inbox) = start(&script).await;
     assert!(ask(&transport, 1).await.unwrap().is_ok());
     let messages = lock(&inbox.messages).clone();
     assert_eq!(messages, [r#"{"jsonrpc":"2.0","method":"notifications/x"}"#]);
@@ -137,7 +139,7 @@ async fn answers_that_an_official_sdk_takes_are_taken() {
         r#"[{"jsonrpc":"2.0","id":ID,"result":{"x":1}}]"#,
         r#"Ready. {"jsonrpc":"2.0","id":1}\n{"level":"info","id":ID}\n{"jsonrpc":"2.0","id":ID,"result":{"x":1}}"#,
     ];
-    let (transport, _) = start(&answering(&lines));
+    let (transport, _) = start(&answering(&lines)).await;
     for (id, line) in (1..).zip(lines) {
         let answer = ask(&transport, id)
             .await
@@ -148,7 +150,8 @@ async fn answers_that_an_official_sdk_takes_are_taken() {
     let (transport, _) = start(&answering(&[
         r#"{"jsonrpc":"2.0","id":ID,"result":{"x":"caf\351"}}"#,
         r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32000.0,"message":"boom"},"result":null}"#,
-    ]));
+    ]))
+    .await;
     assert_eq!(
         ask(&transport, 1).await.unwrap().unwrap().text(),
         "{\"x\":\"caf\u{fffd}\"}"
@@ -167,7 +170,7 @@ async fn an_answer_that_cannot_be_read_fails_its_request_at_once_and_no_other() 
         r#"{"id":ID,"result":{"x":1}}"#,
         r#"{"jsonrpc":"2.0","id":ID,"result":"pong"}"#,
     ];
-    let (transport, inbox) = start(&format!("read -r never; {}", answering(&lines)));
+    let (transport, inbox) = start(&format!("read -r never; {}", answering(&lines))).await;
     let other = tokio::spawn({
         let transport = transport.clone();
         async move { ask(&transport, 99).await }
@@ -194,7 +197,7 @@ async fn an_answer_that_cannot_be_read_fails_its_request_at_once_and_no_other() 
 #[tokio::test]
 async fn the_end_is_reported_with_what_the_process_said_last() {
     let script = "read -r line; for i in 1 2 3 4 5 6; do echo \"line $i\" >&2; done; exit 3";
-    let (transport, inbox) = start(script);
+    let (transport, inbox) = start(script).await;
     let error = ask(&transport, 1).await.unwrap_err().to_string();
     let wanted = "the process exited with status 3: line 2 | line 3 | line 4 | line 5 | line 6";
     assert_eq!(error, wanted);
@@ -209,7 +212,7 @@ async fn the_end_is_reported_with_what_the_process_said_last() {
 
 #[tokio::test]
 async fn what_a_process_says_on_its_output_before_it_ends_is_its_reason_too() {
-    let (transport, _) = start("echo 'Error: no token'; echo hint >&2; exit 1");
+    let (transport, _) = start("echo 'Error: no token'; echo hint >&2; exit 1").await;
     let error = ask(&transport, 1).await.unwrap_err().to_string();
     assert!(
         error.contains("status 1: ") && error.contains("Error: no token"),
@@ -220,14 +223,15 @@ async fn what_a_process_says_on_its_output_before_it_ends_is_its_reason_too() {
 
 #[tokio::test]
 async fn an_answer_just_before_the_end_counts() {
-    let (transport, inbox) = start(r#"read -r l; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; kill -9 $$"#);
+    let (transport, inbox) =
+        start(r#"read -r l; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; kill -9 $$"#).await;
     assert!(ask(&transport, 1).await.unwrap().is_ok());
     assert_eq!(inbox.why_closed().await, "the process was killed by SIGKILL");
 }
 
 #[tokio::test]
 async fn a_line_without_an_end_closes() {
-    let (transport, inbox) = start("read -r l; head -c 40000000 /dev/zero; exec cat");
+    let (transport, inbox) = start("read -r l; head -c 40000000 /dev/zero; exec cat").await;
     let error = ask(&transport, 1).await.unwrap_err();
     assert!(
         matches!(error, TransportError::TooLarge { limit: MAX_MESSAGE }),
@@ -239,7 +243,7 @@ async fn a_line_without_an_end_closes() {
 
 #[tokio::test]
 async fn a_child_that_does_not_read_holds_up_only_its_callers() {
-    let (transport, _) = start("exec sleep 1000");
+    let (transport, _) = start("exec sleep 1000").await;
     let big = RawJson::of(&serde_json::json!({ "x": "y".repeat(200_000) }));
     // More than pipe and queue hold.
     for id in 0..(QUEUE as u64 + 10) {
@@ -254,7 +258,7 @@ async fn a_child_that_does_not_read_holds_up_only_its_callers() {
 #[tokio::test]
 async fn what_was_not_written_says_so_when_the_process_ends() {
     // Reads one line, and gives the rest of a long queue no chance.
-    let (transport, inbox) = start("read -r line; sleep 0.3; exit 7");
+    let (transport, inbox) = start("read -r line; sleep 0.3; exit 7").await;
     let big = RawJson::of(&serde_json::json!({ "x": "y".repeat(200_000) }));
     let requests = (1..=5).map(|id| transport.request(id, "m", Some(big.clone()), &[]));
     let answers = timeout(BOUND, futures::future::join_all(requests)).await.unwrap();
@@ -275,7 +279,8 @@ async fn what_was_not_written_says_so_when_the_process_ends() {
 
 #[tokio::test]
 async fn a_process_that_closes_its_output_is_ended_soon() {
-    let (transport, inbox) = start("read -r line; exec 1>&-; trap '' TERM; while :; do sleep 1000; done");
+    let (transport, inbox) =
+        start("read -r line; exec 1>&-; trap '' TERM; while :; do sleep 1000; done").await;
     let began = Instant::now();
     ask(&transport, 1).await.unwrap_err();
     inbox.why_closed().await;
@@ -289,7 +294,7 @@ async fn closing_kills_the_whole_group() {
     let script = r#"trap '' TERM; sh -c 'trap "" TERM; while :; do sleep 1000; done' &
         printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!
         while :; do wait; done"#;
-    let (transport, inbox) = start(script);
+    let (transport, inbox) = start(script).await;
     inbox.until(|h| !lock(&h.messages).is_empty()).await;
     let pids = pids(&inbox);
     timeout(BOUND, transport.close()).await.expect("in time");
@@ -310,7 +315,7 @@ fn pids(inbox: &RecordingInbox) -> Vec<String> {
 #[tokio::test]
 async fn dropping_kills_at_once() {
     let script = r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; wait"#;
-    let (transport, inbox) = start(script);
+    let (transport, inbox) = start(script).await;
     inbox.until(|h| !lock(&h.messages).is_empty()).await;
     drop(transport);
     for pid in pids(&inbox) {
@@ -323,7 +328,7 @@ async fn dropping_kills_at_once() {
 async fn a_grandchild_does_not_outlive_the_process() {
     let script =
         r#"sleep 1000 & printf '{"jsonrpc":"2.0","method":"pids","params":[%s,%s]}\n' $$ $!; exit 0"#;
-    let (_transport, inbox) = start(script);
+    let (_transport, inbox) = start(script).await;
     assert_eq!(inbox.why_closed().await, "the process exited with status 0");
     for pid in pids(&inbox) {
         assert!(gone(&pid).await, "{pid}");
@@ -336,7 +341,7 @@ async fn the_environment_is_what_was_configured() {
         "$TOKEN" "${CARGO_PKG_NAME-unset}" "$(pwd)"; cat"#;
     let dir = std::fs::canonicalize(std::env::temp_dir()).unwrap();
     let env = vec![("TOKEN".to_owned(), SecretString::from("s3cret"))];
-    let (transport, inbox) = start_with(script, env, Some(dir.clone()));
+    let (transport, inbox) = start_with(script, env, Some(dir.clone())).await;
     inbox.until(|h| !lock(&h.messages).is_empty()).await;
     let wanted = format!(r#"["s3cret","unset","{}"]"#, dir.display());
     assert!(
@@ -349,17 +354,21 @@ async fn the_environment_is_what_was_configured() {
 
 #[tokio::test]
 async fn what_is_missing_is_said() {
-    let start = |command, cwd: Option<&str>| {
+    let start = async |command, cwd: Option<&str>| {
         let inbox = Arc::<RecordingInbox>::default();
         let env = vec![("PATH".to_owned(), SecretString::from("/nowhere"))];
-        let error = StdioTransport::spawn("t", command, Vec::new(), env, cwd.map(PathBuf::from), inbox);
+        let error = StdioTransport::spawn("t", command, Vec::new(), env, cwd.map(PathBuf::from), inbox).await;
         error.err().expect("refused").to_string()
     };
     assert_eq!(
-        start("uvx", None),
+        start("uvx", None).await,
         "cannot connect: command `uvx` not found in PATH; install uv (https://docs.astral.sh/uv)"
     );
-    assert!(start("sh", Some("/nowhere")).contains("working directory `/nowhere` does not exist"));
+    assert!(
+        start("sh", Some("/nowhere"))
+            .await
+            .contains("working directory `/nowhere` does not exist")
+    );
 }
 
 #[test]
