@@ -179,6 +179,13 @@ impl Core {
         self.last_error.store(Some(Arc::new(error.into())));
     }
 
+    /// Forgets the error where nothing is wrong any more: all shared connections are good.
+    pub(crate) fn recovered(&self) {
+        if self.slots.iter().all(|slot| slot.live().is_some()) {
+            self.last_error.store(None);
+        }
+    }
+
     /// Which lists are to be read again; forgets it.
     pub(crate) fn take_stale(&self) -> ListSet {
         ListSet(self.stale.swap(0, Ordering::AcqRel))
@@ -325,7 +332,10 @@ impl Core {
             .tasks
             .spawn(async move { this.open_own(&entry, &owner).await });
         match opened.await {
-            Ok(Ok(connection)) => Ok(Lease::own(connection, hold)),
+            Ok(Ok(connection)) => {
+                self.recovered();
+                Ok(Lease::own(connection, hold))
+            }
             Ok(Err(error)) => {
                 self.note(error.message.clone());
                 Err(error)

@@ -143,6 +143,7 @@ impl Core {
         })));
         self.relist(|listing| listing.greeted(greeting));
         slot.connection.store(Some(connection.clone()));
+        self.recovered();
         {
             let mut attempts = lock(&slot.attempts);
             attempts.running = false;

@@ -7,6 +7,28 @@ use crate::{
 };
 
 #[tokio::test]
+async fn a_server_that_is_well_again_has_no_error() {
+    let back = Arc::new(tokio::sync::Notify::new());
+    let gate = back.clone();
+    let fake = FakeServer::new(true, move |seen| match (legacy(seen), seen.method.as_str()) {
+        // The first is greeted in both eras.
+        (Some(Reply::Result(greeting)), "initialize") if seen.connection > 1 => {
+            Reply::When(gate.clone(), greeting)
+        }
+        (answer, _) => answer.unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, http_spec()).await;
+    assert_eq!(server.status().last_error, None);
+    fake.lose(fake.opened() - 1, TransportError::Closed("it broke".into()));
+    fake.until(|| server.status().last_error.filter(|e| e.contains("it broke")))
+        .await;
+    back.notify_one();
+    fake.until(|| server.status().last_error.is_none().then_some(()))
+        .await;
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn lists_are_bounded_and_one_bad_item_spoils_nothing() {
     let pages = Arc::new(AtomicUsize::new(0));
     let counted = pages.clone();
