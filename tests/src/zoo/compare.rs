@@ -20,6 +20,8 @@ const LISTS: [(&str, &str, &str); 4] = [
 ];
 /// How the addresses of the hub's own resources begin.
 const OWN_SCHEMES: [&str; 2] = ["skill://", "config://"];
+/// How many prompts and how many resources of a server are read.
+const MAX_READ: usize = 10;
 /// The most differences that are shown of one server.
 const MAX_SHOWN: usize = 20;
 /// What only one era says, or what a result says of the program that sends it: at the top of a result.
@@ -30,7 +32,8 @@ struct Seen {
     greeting: Value,
     /// In the order of [`LISTS`].
     lists: Vec<Vec<Value>>,
-    calls: Vec<Value>,
+    /// What was asked, and the answer: the calls of the table, then prompts and resources by their own names.
+    answers: Vec<(String, Value)>,
 }
 
 /// What was found of one server.
@@ -152,17 +155,42 @@ async fn seen(greeting: Value, client: &mut Client, prefix: &str, server: &Serve
     for (method, member, _) in LISTS {
         lists.push(client.list(method, member).await);
     }
-    let mut calls = Vec::new();
+    let mut questions: Vec<(&str, Value)> = Vec::new();
     for (tool, arguments) in server.calls {
         let arguments: Value = serde_json::from_str(&place.filled(arguments)).unwrap();
-        let params = json!({"name": format!("{prefix}{tool}"), "arguments": arguments});
-        let answer = client.ask("tools/call", params).await;
-        calls.push(answer.unwrap_or_else(|error| json!({"error": error})));
+        questions.push((
+            "tools/call",
+            json!({"name": format!("{prefix}{tool}"), "arguments": arguments}),
+        ));
+    }
+    if prefix.is_empty() {
+        let needs_nothing = |prompt: &&Value| {
+            let arguments = prompt["arguments"].as_array();
+            arguments.is_none_or(|all| all.iter().all(|argument| argument["required"] != true))
+        };
+        for prompt in lists[1].iter().filter(needs_nothing).take(MAX_READ) {
+            questions.push(("prompts/get", json!({"name": prompt["name"]})));
+        }
+        for resource in lists[2].iter().take(MAX_READ) {
+            questions.push(("resources/read", json!({"uri": resource["uri"]})));
+        }
+    }
+    let mut answers = Vec::new();
+    for (method, params) in questions {
+        let what = format!(
+            "{method} {}",
+            params["name"]
+                .as_str()
+                .or(params["uri"].as_str())
+                .unwrap_or_default()
+        );
+        let answer = client.ask(method, params).await;
+        answers.push((what, answer.unwrap_or_else(|error| json!({"error": error}))));
     }
     Seen {
         greeting,
         lists,
-        calls,
+        answers,
     }
 }
 
@@ -228,12 +256,16 @@ impl Row {
             );
             self.lists.count(good);
         }
-        for (i, (tool, _)) in server.calls.iter().enumerate() {
-            let calls: Vec<Value> = direct.iter().map(|seen| without_era(&seen.calls[i])).collect();
+        for (i, (what, answer)) in found.answers.iter().enumerate() {
+            let answers: Vec<Value> = direct
+                .iter()
+                .filter_map(|seen| seen.answers.get(i))
+                .map(|(_, answer)| without_era(answer))
+                .collect();
             let good = self.judge(
-                format!("{at}: {tool}"),
-                &without_era(&found.calls[i]),
-                &calls,
+                format!("{at}: {what}"),
+                &without_era(answer),
+                &answers,
                 server.varies,
             );
             self.calls.count(good);

@@ -251,6 +251,7 @@ pub(crate) const SERVERS: &[Server] = &[
         name: "ms365",
         package: "@softeria/ms-365-mcp-server",
         start: Start::Node("dist/index.js"),
+        arguments: &["--org-mode"],
         calls: &[("verify-login", r#"{}"#)],
         ..PLAIN
     },
@@ -271,7 +272,7 @@ pub(crate) const SERVERS: &[Server] = &[
         package: "mcp-grafana",
         start: Start::Python("mcp-grafana"),
         environment: &[("GRAFANA_URL", "http://127.0.0.1:9")],
-        calls: &[("list_teams", r#"{}"#), ("list_datasources", r#"{}"#)],
+        calls: &[("list_datasources", r#"{}"#)],
         ..PLAIN
     },
 ];
