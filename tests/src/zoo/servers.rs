@@ -98,9 +98,9 @@ pub(crate) const SERVERS: &[Server] = &[
     },
     Server {
         name: "kubernetes",
-        package: "kubernetes-mcp-server",
+        package: "kubernetes-mcp-server-linux-amd64",
         part: Part::Suite,
-        start: Start::Binary("kubernetes-mcp-server-linux-amd64/bin/kubernetes-mcp-server-linux-amd64"),
+        start: Start::Binary("bin/kubernetes-mcp-server-linux-amd64"),
         arguments: &["--kubeconfig", "{place}/kubeconfig"],
         calls: &[("configuration_view", r#"{}"#), ("namespaces_list", r#"{}"#)],
         ..PLAIN
@@ -282,7 +282,7 @@ impl Server {
         let package = self.part.node().join(self.package);
         match self.start {
             Start::Node(script) => (tools::node(), vec![package.join(script).display().to_string()]),
-            Start::Binary(path) => (self.part.node().join(path), Vec::new()),
+            Start::Binary(path) => (package.join(path), Vec::new()),
             Start::Python(program) => (self.part.python().join(program), Vec::new()),
         }
     }
