@@ -258,7 +258,7 @@ pub(super) fn whole_number(json: &str) -> Option<i64> {
 
 /// The id that stands in a text which is not JSON but begins like an answer: an object with `id`, and with `jsonrpc` and
 /// `result` or `error`. What stands behind the place where the text breaks off counts as far as its brackets tell.
-fn answered(text: &[u8]) -> Option<Id> {
+pub fn answered(text: &[u8]) -> Option<Id> {
     let mut at = text.iter().position(|b| !b.is_ascii_whitespace())?;
     if text.get(at) != Some(&b'{') {
         return None;
@@ -303,6 +303,25 @@ fn answered(text: &[u8]) -> Option<Id> {
         }
     }
     id.filter(|_| is_message && is_answer)
+}
+
+/// The id at the end of a text of which only the end is known, if it ends like an answer: with `jsonrpc` and `id`, in
+/// whatever order.
+pub fn answered_at_end(text: &[u8]) -> Option<Id> {
+    const VERSION: &[u8] = br#","jsonrpc":"2.0""#;
+    const ID: &[u8] = br#","id":"#;
+    let members = text.trim_ascii_end().strip_suffix(b"}")?;
+    let (members, is_last) = match members.strip_suffix(VERSION) {
+        Some(before) => (before, true),
+        None => (members, false),
+    };
+    // In a string, the quotes of a member would have a backslash each.
+    let at = memchr::memmem::rfind(members, ID)?;
+    let (before, id) = members.split_at_checked(at)?;
+    if !is_last && !before.ends_with(VERSION) {
+        return None;
+    }
+    id_of(std::str::from_utf8(id.get(ID.len()..)?).ok()?)
 }
 
 fn id_of(json: &str) -> Option<Id> {

@@ -151,6 +151,23 @@ fn an_answer_that_cannot_be_read_says_whose_it_is() {
 }
 
 #[test]
+fn the_end_of_an_answer_says_whose_it_is() {
+    for (text, id) in [
+        (r#"aaa"}]},"jsonrpc":"2.0","id":7}"#, Some(7)),
+        ("aaa\"}]},\"jsonrpc\":\"2.0\",\"id\":\"7\"} \r", Some(7)),
+        (r#"aaa"}]},"id":7,"jsonrpc":"2.0"}"#, Some(7)),
+        (r#"aaa"}]},"id":7}"#, None),
+        (r#"aaa\"}]},\"jsonrpc\":\"2.0\",\"id\":7}"}]}}"#, None),
+        (r#"aaa"}]},"jsonrpc":"2.0","id":{}}"#, None),
+        (r#"aaa"}]},"jsonrpc":"2.0","id":7"#, None),
+        ("}", None),
+        ("", None),
+    ] {
+        assert_eq!(answered_at_end(text.as_bytes()), id.map(Id::number), "{text}");
+    }
+}
+
+#[test]
 fn whole_numbers_in_any_form() {
     for (text, number) in [
         ("7", Some(7)),

@@ -2,8 +2,8 @@
 //!
 //! A transport knows nothing of clients, names or lists. There are three kinds: streamable HTTP ([`http`]), HTTP with
 //! SSE (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]. A child
-//! runs below a [`guard`] that ends it with the hub, [`command`] finds its program, and [`last_words`] keeps what it wrote for
-//! people. [`pending`] holds the requests
+//! runs below a [`guard`] that ends it with the hub, [`command`] finds its program, [`last_words`] keeps what it wrote for
+//! people, and [`lines`] reads past what is too large. [`pending`] holds the requests
 //! that wait for an answer on one stream. [`connector`] is the interface that makes transports, and [`connect`] makes
 //! the real ones.
 
@@ -14,6 +14,7 @@ pub mod guard;
 pub mod http;
 pub mod http_client;
 mod last_words;
+mod lines;
 mod pending;
 pub mod sse;
 pub mod stdio;

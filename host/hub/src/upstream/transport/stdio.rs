@@ -39,6 +39,7 @@ use super::{
     http::MAX_MESSAGE,
     http_client::excerpt,
     last_words::LastWords,
+    lines,
     pending::{Outcome, Pending},
     read as read_message, unreadable,
 };
@@ -361,8 +362,11 @@ async fn read(
         let limit = MAX_MESSAGE as u64 + 1;
         match (&mut input).take(limit).read_until(b'\n', &mut line).await {
             Ok(0) => return None,
-            Ok(_) if line.len() > MAX_MESSAGE => {
-                return Some(TransportError::TooLarge { limit: MAX_MESSAGE });
+            Ok(_) if line.len() > MAX_MESSAGE && !line.ends_with(b"\n") => {
+                match read_past(&mut input, &line, &shared.pending).await {
+                    Ok(()) => continue,
+                    Err(error) => return Some(error),
+                }
             }
             Ok(_) => {}
             Err(e) => return Some(TransportError::Closed(Cause::of(e))),
@@ -370,6 +374,7 @@ async fn read(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
+        let is_whole = line.ends_with(b"\n");
         let line = Bytes::from(line);
         for message in read_message(&line) {
             match message {
@@ -391,9 +396,11 @@ async fn read(
                             "{MANY_STRAY_LINES} lines of standard output were not MCP messages; a server must log to standard error"
                         );
                     }
-                    // Who waits for it would wait until the time limit.
-                    let refused =
-                        id.is_some_and(|id| shared.pending.unreadable(&id, || unreadable(error, &line)));
+                    // Who waits for it would wait until the time limit. A line that breaks off is the end of the process,
+                    // which is another reason.
+                    let refused = id
+                        .filter(|_| is_whole)
+                        .is_some_and(|id| shared.pending.unreadable(&id, || unreadable(error, &line)));
                     if !refused {
                         shared.last_words.push(&line);
                     }
@@ -401,6 +408,32 @@ async fn read(
             }
         }
     }
+}
+
+/// Reads past a line that begins with `start` and is too large, and fails the call that it answers.
+///
+/// # Errors
+/// The line does not end, or nobody knows which call it answers.
+async fn read_past(
+    input: impl AsyncBufRead + Unpin,
+    start: &[u8],
+    pending: &Pending,
+) -> Result<(), TransportError> {
+    let too_large = || TransportError::TooLarge { limit: MAX_MESSAGE };
+    if start.trim_ascii_start().first() != Some(&b'{') {
+        return Err(too_large());
+    }
+    let at_start = lines::id_at_start(start);
+    if let Some(id) = &at_start {
+        pending.unreadable(id, too_large);
+    }
+    let rest = lines::skip_rest(input).await;
+    let rest = rest.map_err(|error| TransportError::Closed(Cause::of(error)))?;
+    let at_end = rest.ok_or_else(too_large)?;
+    if let Some(id) = &at_end {
+        pending.unreadable(id, too_large);
+    }
+    at_start.or(at_end).map(drop).ok_or_else(too_large)
 }
 
 /// Passes standard error to the log.

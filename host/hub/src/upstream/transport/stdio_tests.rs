@@ -195,6 +195,17 @@ async fn an_answer_that_cannot_be_read_fails_its_request_at_once_and_no_other() 
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_the_end_of_the_process() {
+    let (transport, _) =
+        start(r#"read -r l; printf '{"jsonrpc":"2.0","id":1,"result":{"x":"ha'; exit 4"#).await;
+    let error = ask(&transport, 1).await.unwrap_err();
+    assert!(
+        matches!(error, TransportError::Exited { status: Some(4), .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn the_end_is_reported_with_what_the_process_said_last() {
     let script = "read -r line; for i in 1 2 3 4 5 6; do echo \"line $i\" >&2; done; exit 3";
     let (transport, inbox) = start(script).await;
@@ -239,6 +250,36 @@ async fn a_line_without_an_end_closes() {
     );
     assert!(inbox.why_closed().await.contains("bytes in one message"));
     transport.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_costs_its_own_call() {
+    let script = format!(
+        r#"read -r never; large() {{ head -c 40000000 /dev/zero | tr '\0' a; }}
+read -r l; printf '{{"jsonrpc":"2.0","id":1,"result":{{"x":"'; large; printf '"}}}}\n'
+read -r l; printf '{{"result":{{"x":"'; large; printf '"}},"jsonrpc":"2.0","id":2}}\n'
+{ECHO}"#
+    );
+    let (transport, inbox) = start(&script).await;
+    let other = tokio::spawn({
+        let transport = transport.clone();
+        async move { ask(&transport, 99).await }
+    });
+    timeout(BOUND, async {
+        while transport.shared.pending.unanswered().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    for id in [1, 2] {
+        let error = ask(&transport, id).await.unwrap_err();
+        assert!(matches!(error, TransportError::TooLarge { .. }), "{id}: {error}");
+    }
+    assert_eq!(ask(&transport, 3).await.unwrap().unwrap().text(), "{\"n\":3}");
+    assert!(!other.is_finished() && lock(&inbox.closed).is_empty());
+    transport.close().await;
+    assert!(other.await.unwrap().is_err());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The answer of a server that sends any bytes, read over a connection that is not a socket.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -9,13 +10,19 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
-use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::{Body, HttpConnection};
+use super::{
+    connection::{Body, HttpConnection},
+    encoding::{Coding, DecodedBody},
+    response::RawBody,
+};
 
 /// Longest read of an answer that is there already: one that waits for more than it was sent never ends.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Most bytes that a body is decoded to.
+const MOST: usize = 1 << 20;
 
 /// A peer that has sent all that it will ever send, in pieces, and takes everything.
 struct Sent {
@@ -49,7 +56,8 @@ impl AsyncWrite for Sent {
     }
 }
 
-/// What was read of an answer: its status, its headers, and how many bytes its body had; `None` where it is none.
+/// What was read of an answer: its status, its headers, and how many bytes its body had without its content coding, up to
+/// [`MOST`] where it has one; `None` where it is none.
 pub(crate) type Answer = Option<(u16, Vec<(String, Vec<u8>)>, usize)>;
 
 /// Reads the answer to one request from `sent`, which comes `piece` bytes at a time (at least 1).
@@ -67,19 +75,28 @@ pub(crate) async fn answer(sent: &[u8], piece: usize) -> Answer {
             .header("host", "h")
             .body(Body::default())
             .ok()?;
-        let (response, mut connection) = connection.send(request).await.ok()?;
-        let (head, mut body) = response.into_parts();
-        let mut length = 0;
-        loop {
-            let frame =
-                std::future::poll_fn(|cx| connection.poll_with(cx, |cx| Pin::new(&mut body).poll_frame(cx)))
-                    .await;
-            match frame {
-                Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
-                Some(Err(_)) => return None,
-                None => break,
+        let (response, connection) = connection.send(request).await.ok()?;
+        let (head, body) = response.into_parts();
+        let codings = Coding::of(&head.headers).ok()?;
+        let length = match DecodedBody::new(RawBody::new(body, Some(connection)), &codings) {
+            Ok(mut body) => {
+                let mut length = 0;
+                while let Some(piece) = body.data().await.ok()? {
+                    length += piece.len();
+                    if length >= MOST {
+                        break;
+                    }
+                }
+                length.min(MOST)
             }
-        }
+            Err(mut body) => {
+                let mut length = 0;
+                while let Some(piece) = poll_fn(|cx| body.poll_data(cx)).await {
+                    length += piece.ok()?.len();
+                }
+                length
+            }
+        };
         let headers = head.headers.iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         Some((head.status.as_u16(), headers.collect(), length))

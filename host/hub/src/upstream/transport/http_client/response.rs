@@ -33,6 +33,15 @@ pub(super) struct RawBody {
 }
 
 impl RawBody {
+    /// The body of an answer that came over `connection` (HTTP/1).
+    pub(super) fn new(body: Incoming, connection: Option<Box<HttpConnection>>) -> Self {
+        Self {
+            body,
+            connection,
+            ended: false,
+        }
+    }
+
     /// The next piece; `None` at the end.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
         while !self.ended {
@@ -109,11 +118,7 @@ impl Response {
     ) -> Self {
         let (head, body) = response.into_parts();
         let announced = body.size_hint().lower();
-        let raw = RawBody {
-            body,
-            connection,
-            ended: false,
-        };
+        let raw = RawBody::new(body, connection);
         let body = match Coding::of(&head.headers) {
             Ok(codings) => {
                 DecodedBody::new(raw, &codings).map_or_else(Body::Raw, |d| Body::Decoded(Box::new(d)))
