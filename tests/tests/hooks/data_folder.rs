@@ -7,7 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use aih_tests::{Hub, Program, SOON, Start, eventually, program::Output, tools};
+use aih_tests::{Hub, KEY, Program, SOON, Start, eventually, program::Output, tools};
 use serde_json::{Value, json};
 
 use crate::{RECORD, Receiver, again, guest, record, until_up};
@@ -172,6 +172,13 @@ async fn processes_beside_a_hub_share_its_store_and_one_of_all_runs_background_h
     more_ticks("the hub").await;
     heard(&mut one, "first").await;
     heard(&mut two, "second").await;
+    // An event that is handled while the hub is killed runs once more.
+    eventually("no event is being handled", || async {
+        let (_, _, body) = hub.get("/api/v1/health", Some(KEY), &[]).await;
+        let store = serde_json::from_str::<Value>(&body).unwrap()["store"].clone();
+        (store["events_queued"] == 0 && store["events_waiting"] == 0).then_some(())
+    })
+    .await;
     hub.program.kill().await;
     more_ticks("a process beside it").await;
     let third = {

@@ -105,7 +105,12 @@ impl Peer for RequestPeer {
     fn notify(&self, provider: &str, method: &str, params: Option<RawJson>) {
         if wants(&self.session, method, params.as_ref()) {
             let params = exposed(&self.session.scope, provider, method, params);
-            let _ = self.stream.push(&Message::notification(method, params));
+            let stream = match self.stream.is_finished() {
+                // The answer was quicker than what the server said before.
+                true => &self.session.standing,
+                false => &self.stream,
+            };
+            let _ = stream.push(&Message::notification(method, params));
         }
     }
 
