@@ -119,6 +119,11 @@ impl DataFolder {
         &self.path
     }
 
+    /// What this process does on the folder.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Who of those that use the folder runs the background hooks.
     pub(crate) fn election(&self) -> LeaderElection {
         LeaderElection {

@@ -1,6 +1,6 @@
 //! Assembles the hub: makes providers, one catalogue and one gateway from the configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use aih_store::Store;
 use anyhow::Context as _;
@@ -14,13 +14,13 @@ use crate::{
     catalogue::Catalogue,
     components::{ComponentLoader, HostContext, ServerCalls, read_grants},
     config::{LoadedConfig, Problem, Problems, files},
-    data::DataFolder,
-    gateway::Gateway,
+    data::{DataFolder, Role},
+    gateway::{Gateway, starting::FirstList},
     hooks::Hooks,
     plugins::PluginServer,
-    provider::{ChangeSignal, Provider},
+    provider::{ChangeSignal, Offers, Provider},
     registry::{BuiltinContent, Inventory},
-    upstream::{self, RealConnector, UpstreamServer, UpstreamSpec},
+    upstream::{self, KnownLists, RealConnector, UpstreamServer, UpstreamSpec},
 };
 
 /// The running parts, without any listener.
@@ -82,9 +82,12 @@ impl Hub {
         let client = upstream::http_client().context("the HTTP client cannot be set up")?;
         let mcps = &config.config.mcps;
         let specs = mcps.external.iter().cloned().map(UpstreamSpec::from);
-        for spec in specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from)) {
+        let specs = specs.chain(mcps.local.iter().cloned().map(UpstreamSpec::from));
+        let (specs, data) = (specs.collect::<Vec<_>>(), config.data_dir());
+        for (spec, known) in tokio::task::spawn_blocking(move || with_known_lists(specs, &data)).await? {
             let connector = RealConnector::new(spec.clone(), client.clone());
-            providers.push(UpstreamServer::start(spec, connector, signal.clone()));
+            let server = UpstreamServer::start_knowing(spec, connector, signal.clone(), known);
+            providers.push(server);
         }
         catalogue.replace(providers);
         hooks.run(&catalogue, folder.election());
@@ -94,6 +97,10 @@ impl Hub {
             hooks.clone(),
             records,
             config.config.server.conversation_timeout,
+            FirstList {
+                wait: config.config.server.first_list_wait,
+                one_client: folder.role() == Role::Stdio,
+            },
         );
         let background_tasks = vec![
             tokio::spawn(catalogue.clone().run()),
@@ -132,6 +139,26 @@ impl Hub {
         }
         self.store.close().await;
     }
+}
+
+/// A server, where its lists are kept, and what it listed when the hub ran last.
+type KnownServer = (UpstreamSpec, Option<(Arc<KnownLists>, Option<Offers>)>);
+
+/// The servers with what they listed when the hub ran last. Blocks.
+fn with_known_lists(specs: Vec<UpstreamSpec>, data: &Path) -> Vec<KnownServer> {
+    let names: Vec<&str> = specs.iter().map(|spec| &*spec.name).collect();
+    let lists = match names.is_empty() {
+        true => None,
+        false => KnownLists::open(data, &names),
+    };
+    let known = |spec: UpstreamSpec| {
+        let known = lists.clone().map(|lists| {
+            let last = lists.recall(&spec);
+            (lists, last)
+        });
+        (spec, known)
+    };
+    specs.into_iter().map(known).collect()
 }
 
 /// What plugins and hooks are made with. A hub without either sets no runtime up.

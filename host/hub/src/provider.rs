@@ -15,7 +15,10 @@ use aih_mcp::{Era, ErrorObject, ProtocolVersion, RawJson, RawObject};
 use aih_redact::OutsideText;
 use async_trait::async_trait;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Principal;
@@ -40,10 +43,19 @@ pub enum ProviderState {
     Starting,
     /// Serves.
     Up,
+    /// Serves, but some of its lists could not be read; the hub reads them again.
+    Degraded,
     /// Does not serve now; the hub keeps trying.
     Down,
     /// Switched off, or waits for a variable.
     Disabled,
+}
+
+impl ProviderState {
+    /// Whether calls reach it.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Up | Self::Degraded)
+    }
 }
 
 /// A provider as health and registry show it. Holds no secret.
@@ -55,7 +67,7 @@ pub struct ProviderStatus {
     pub kind: ProviderKind,
     /// Whether it serves.
     pub state: ProviderState,
-    /// The last error, also after recovery; for `disabled`, the reason.
+    /// The last error; a server that is `up` has none. For `disabled`, the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     #[schemars(with = "Option<String>")]
@@ -86,7 +98,7 @@ pub struct ParkedItem {
 }
 
 /// What a provider lists, each item as it came. Order is the provider's.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers {
     /// `tools/list`, all pages.
     pub tools: Vec<RawJson>,
@@ -96,7 +108,7 @@ pub struct Offers {
     pub resources: Vec<RawJson>,
     /// `resources/templates/list`.
     pub templates: Vec<RawJson>,
-    /// The capabilities that it declared; `{}` before it is up.
+    /// The capabilities that it declared; `None` before it was ever up.
     pub capabilities: Option<RawJson>,
     /// Its `serverInfo`.
     pub server_info: Option<RawJson>,
@@ -152,6 +164,8 @@ pub struct Client {
     pub peer: Arc<dyn Peer>,
     /// What `logging/setLevel` asked for; see [`LogLevel`].
     pub log_level: AtomicU8,
+    /// When the hub heard of it first.
+    pub since: Instant,
 }
 
 impl Client {
@@ -318,15 +332,26 @@ pub trait Provider: Send + Sync {
     /// How it is.
     fn status(&self) -> ProviderStatus;
 
-    /// Whether its first connection has been made and its lists been read, or has failed: a client that lists now
-    /// gets all that there is to get. The hub's own start is the only time to look at it.
+    /// Whether a client that lists now gets all that there is to get: the lists have been read, or could not be read,
+    /// or are those that the server had when the hub ran last.
     fn settled(&self) -> bool {
         self.status().state != ProviderState::Starting
     }
 
-    /// What it lists now. Empty until it is up for the first time, and after that the last known lists
+    /// Whether it is being reached for the first time since the hub started, and what it has now is not known yet.
+    fn is_starting(&self) -> bool {
+        self.status().state == ProviderState::Starting
+    }
+
+    /// What it lists now. Empty until it is up for the first time ever, and after that the last known lists
     /// even while it is down (a call then says what is wrong).
     fn offers(&self) -> Arc<Offers>;
+
+    /// What calls of `client` reach lists, where that is something else than [`Provider::offers`]: the client has a process
+    /// or a session of its own, or would get one. Never waits.
+    fn offers_for(&self, _client: &Client) -> Option<Arc<Offers>> {
+        None
+    }
 
     /// The server's own name of the tool that is listed as `listed`; `None` for one that is not offered. Never waits
     /// for the server.
@@ -375,6 +400,9 @@ pub trait Provider: Send + Sync {
     /// what can be had again when it comes back (connections of its own). It is still a client.
     fn abandoned(&self, _client: &ClientKey) {}
 
+    /// The operator asks for it: what is not connected is connected now, without the rest of a pause.
+    fn start_again(&self) {}
+
     /// Ends everything; returns when children are gone or after the given grace period.
     async fn shutdown(&self, grace: std::time::Duration);
 }
@@ -382,22 +410,52 @@ pub trait Provider: Send + Sync {
 /// Tells the catalogue that some provider's lists or state changed. Cheap and lossless: many marks
 /// between two looks become one.
 #[derive(Clone, Debug)]
-pub struct ChangeSignal(watch::Sender<u64>);
+pub struct ChangeSignal {
+    marks: watch::Sender<u64>,
+    own: broadcast::Sender<OwnListChange>,
+}
+
+/// What a client has for itself at a provider changed; see [`Provider::offers_for`].
+#[derive(Clone, Debug)]
+pub struct OwnListChange {
+    /// Whose.
+    pub client: ClientKey,
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// What the client was shown.
+    pub before: Arc<Offers>,
+    /// What it is shown now.
+    pub after: Arc<Offers>,
+}
 
 impl Default for ChangeSignal {
     fn default() -> Self {
-        Self(watch::Sender::new(0))
+        Self {
+            marks: watch::Sender::new(0),
+            own: broadcast::Sender::new(256),
+        }
     }
 }
 
 impl ChangeSignal {
     /// Something changed.
     pub fn mark(&self) {
-        self.0.send_modify(|n| *n += 1);
+        self.marks.send_modify(|n| *n += 1);
     }
 
     /// Wakes for every change from now on.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+        self.marks.subscribe()
+    }
+
+    /// Something changed for one client alone.
+    pub fn mark_own(&self, change: OwnListChange) {
+        // No receiver is not an error: nobody is connected.
+        let _ = self.own.send(change);
+    }
+
+    /// Changes for one client alone from now on.
+    pub fn subscribe_own(&self) -> broadcast::Receiver<OwnListChange> {
+        self.own.subscribe()
     }
 }

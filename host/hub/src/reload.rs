@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     access::{AccessState, Principal},
     builtin::BuiltinProvider,
+    catalogue::Catalogue,
     config::{Config, LoadedConfig, Problems},
     hooks::Hooks,
     hub::{Hub, Keys},
@@ -46,6 +47,7 @@ pub struct Reloader {
     own: Arc<BuiltinProvider>,
     hooks: Arc<Hooks>,
     access: Arc<AccessState>,
+    catalogue: Arc<Catalogue>,
 }
 
 impl Reloader {
@@ -58,6 +60,7 @@ impl Reloader {
             own: hub.own.clone(),
             hooks: hub.hooks.clone(),
             access,
+            catalogue: hub.catalogue.clone(),
         })
     }
 
@@ -92,6 +95,9 @@ impl Reloader {
             warnings.extend(self.replace_keys(keys));
         }
         self.own.replace(content);
+        for provider in self.catalogue.providers().iter() {
+            provider.start_again();
+        }
         tracing::info!(
             target: "aih::config",
             restart_needed = needed.parts.join(", "),

@@ -40,6 +40,7 @@ pub(crate) fn client(version: ProtocolVersion, permissions: &[&str], peer: Arc<d
         capabilities: RawJson::EMPTY_OBJECT,
         peer,
         log_level: AtomicU8::new(0),
+        since: tokio::time::Instant::now(),
     })
 }
 

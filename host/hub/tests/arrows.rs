@@ -67,6 +67,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("access", "keys are replaced"),
             ("builtin", "the content of the hub's own tools is replaced"),
+            ("catalogue", "what is not connected is connected at once"),
             ("config", "reads the file"),
             ("hooks", "tells hooks"),
             ("hub", "reads keys as the start does"),

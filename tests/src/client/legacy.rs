@@ -34,6 +34,18 @@ impl Legacy {
         capabilities: Value,
         answers: Answers,
     ) -> Self {
+        Self::connect_as(hub, path, key, "hostile-tests", capabilities, answers).await
+    }
+
+    /// Opens a session under this name of a program.
+    pub async fn connect_as(
+        hub: &Hub,
+        path: &str,
+        key: &str,
+        name: &str,
+        capabilities: Value,
+        answers: Answers,
+    ) -> Self {
         let mut client = Self {
             http: http(),
             url: hub.url(path),
@@ -46,7 +58,7 @@ impl Legacy {
             .request(
                 "initialize",
                 json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities,
-                    "clientInfo": { "name": "hostile-tests", "version": "1" } }),
+                    "clientInfo": { "name": name, "version": "1" } }),
             )
             .await;
         opened.result();

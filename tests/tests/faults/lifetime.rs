@@ -181,14 +181,19 @@ async fn processes_that_left_their_group_end_with_a_private_process() {
     .await;
     let client = Legacy::connect(&hub, "/mcp", KEY).await;
     hub.until_tools(&client, &["own__echo"]).await;
+    let of_hub = daemons(mark);
     client.call("own__echo", json!({ "text": "x" })).await.text();
-    eventually("both processes have their daemons", || {
-        std::future::ready((daemons(mark).len() == 6).then_some(()))
+    // The hub's own process has made way for that of the client.
+    let of_client = eventually("the process of the client has its daemons", || {
+        let all = daemons(mark);
+        let fresh = all.len() == 3 && all.iter().all(|pid| !of_hub.contains(pid));
+        std::future::ready(fresh.then_some(all))
     })
     .await;
     client.close().await;
     eventually("those of the client are gone", || {
-        std::future::ready((daemons(mark).len() == 3).then_some(()))
+        let gone = daemons(mark).iter().all(|pid| !of_client.contains(pid));
+        std::future::ready(gone.then_some(()))
     })
     .await;
 }

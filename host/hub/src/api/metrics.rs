@@ -97,7 +97,7 @@ impl Collector for Report {
                 .filter(|(.., state)| *state != ProviderState::Disabled)
                 .map(|(kind, name, state)| {
                     let labels = [("kind", kind), ("name", &**name)];
-                    (labels, u64::from(state == ProviderState::Up))
+                    (labels, u64::from(state.serves()))
                 }),
         )?;
         writer.gauge(

@@ -19,7 +19,7 @@ use crate::{
     access::PermissionSet,
     catalogue::{Catalogue, ListKind, Offering, ProviderRequest, Target, ToolNames},
     components::{ServerCalls, servers::not_found},
-    provider::{Call, Peer, ProviderState},
+    provider::{Call, Peer},
 };
 
 /// How deep calls may nest: a client's own call is 0.
@@ -165,7 +165,7 @@ impl ServerCalls for ComponentCalls {
 fn not_there(offering: &Offering, tool: &str) -> McpError {
     let (server, state) = (offering.provider.name(), offering.provider.status().state);
     McpError::NotFound(match state {
-        ProviderState::Up => format!("`{server}` has no tool `{tool}`"),
+        state if state.serves() => format!("`{server}` has no tool `{tool}`"),
         _ => format!("`{server}` is not up"),
     })
 }

@@ -30,7 +30,7 @@ pub use target::{ProviderRequest, Target, ToolNames};
 
 use crate::{
     access::Principal,
-    provider::{ChangeSignal, Provider},
+    provider::{ChangeSignal, Offers, OwnListChange, Provider},
 };
 
 /// How long the catalogue waits for more changes before it makes a new snapshot.
@@ -48,6 +48,21 @@ pub struct ListChange {
 }
 
 impl ListChange {
+    /// What is different between two lists of one client at a provider.
+    pub fn between(provider: &Arc<dyn Provider>, before: Arc<Offers>, after: Arc<Offers>) -> Self {
+        let before = Offering::of(provider.clone(), before);
+        let after = Offering::of(provider.clone(), after);
+        let kinds = ListKind::ALL.into_iter();
+        Self {
+            provider: provider.name().into(),
+            kinds: kinds
+                .filter(|kind| !same(before.items(*kind), after.items(*kind)))
+                .collect(),
+            before: Some(Arc::new(before)),
+            after: Arc::new(after),
+        }
+    }
+
     /// Whether the list is another one for this principal. A change of what it may not see is none. Takes time linear in the
     /// length of the list.
     pub fn concerns(&self, kind: ListKind, principal: &Principal) -> bool {
@@ -110,6 +125,11 @@ impl Catalogue {
     /// Wakes when some provider's state or lists change.
     pub fn marks(&self) -> tokio::sync::watch::Receiver<u64> {
         self.signal.subscribe()
+    }
+
+    /// List changes for one client alone, from now on.
+    pub fn own_changes(&self) -> broadcast::Receiver<OwnListChange> {
+        self.signal.subscribe_own()
     }
 
     /// Every provider.
@@ -194,10 +214,7 @@ fn same(a: &[Item], b: &[Item]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        provider::Offers,
-        testing::{ListingProvider, principal, tools},
-    };
+    use crate::testing::{ListingProvider, principal, tools};
 
     #[tokio::test]
     async fn a_change_concerns_whoever_sees_a_difference() {

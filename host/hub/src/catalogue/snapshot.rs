@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{Principal, ResourcePath},
-    names::{ExposedName, Namespace},
+    names::{self, ExposedName, Namespace},
     provider::{Offers, Provider, ProviderKind},
 };
 
@@ -121,12 +121,17 @@ pub struct Offering {
 impl Offering {
     /// Names everything that `provider` lists now. Two tools that would get one name: the first stays.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
+        let offers = provider.offers();
+        Self::of(provider, offers)
+    }
+
+    /// The same for what `provider` lists for one client.
+    pub fn of(provider: Arc<dyn Provider>, offers: Arc<Offers>) -> Self {
         let kind = provider.status().kind;
         let namespace = match kind {
             ProviderKind::Hub => Namespace::hub(),
             ProviderKind::Mcp | ProviderKind::Plugin => Namespace::new(provider.name()),
         };
-        let offers = provider.offers();
         let provider_kind = kind;
         let items = ListKind::ALL.map(|kind| {
             let mut taken = std::collections::HashSet::new();
@@ -403,6 +408,18 @@ impl Snapshot {
         this
     }
 
+    /// The same with other lists of some offerings, by their place in [`Snapshot::offerings`].
+    #[must_use]
+    pub fn with(&self, others: &[(usize, Arc<Offers>)]) -> Self {
+        let mut offerings = self.offerings.clone();
+        for (at, offers) in others {
+            if let Some(offering) = offerings.get_mut(*at) {
+                *offering = Arc::new(Offering::of(offering.provider.clone(), offers.clone()));
+            }
+        }
+        Self::new(offerings)
+    }
+
     /// All offerings.
     pub fn offerings(&self) -> &[Arc<Offering>] {
         &self.offerings
@@ -419,6 +436,12 @@ impl Snapshot {
             Scope::All => true,
             Scope::One(name) => o.provider.name() == name.as_ref(),
         })
+    }
+
+    /// The offering whose namespace an exposed name begins with, be there such a name or not.
+    pub fn named(&self, exposed: &str) -> Option<&Arc<Offering>> {
+        let (namespace, _) = exposed.split_once(names::SEPARATOR)?;
+        self.offerings.get(*self.by_namespace.get(namespace)?)
     }
 
     /// The tool or prompt with this exposed name. Whether a key may use it is for [`Offering::permits`] to say.

@@ -224,7 +224,7 @@ async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
             let settled = match status.state {
                 ProviderState::Starting => false,
                 ProviderState::Up => listed,
-                ProviderState::Down | ProviderState::Disabled => true,
+                ProviderState::Degraded | ProviderState::Down | ProviderState::Disabled => true,
             };
             if !settled || !reported.insert(status.name.clone()) {
                 continue;
@@ -236,6 +236,9 @@ async fn report_start(catalogue: Arc<crate::catalogue::Catalogue>) {
             match status.state {
                 ProviderState::Disabled => tracing::info!(target: "aih", "{name}: off: {why}"),
                 ProviderState::Down => tracing::warn!(target: "aih", "{name}: down: {why}"),
+                ProviderState::Degraded => {
+                    tracing::warn!(target: "aih", "{name}: up, but a list could not be read: {why}");
+                }
                 ProviderState::Up | ProviderState::Starting => tracing::info!(
                     target: "aih",
                     "{name}: up ({}{}), {} tools",

@@ -15,8 +15,19 @@ use crate::{
 /// Runs until the catalogue ends.
 pub async fn tell(gateway: Arc<Gateway>) {
     let mut changes = gateway.catalogue.changes();
+    let mut own = gateway.catalogue.own_changes();
     loop {
-        let change = match changes.recv().await {
+        let change = tokio::select! {
+            change = changes.recv() => change,
+            change = own.recv() => {
+                // Of changes that are lost, there are newer ones.
+                if let Ok(change) = change {
+                    gateway.tell_own(change);
+                }
+                continue;
+            }
+        };
+        let change = match change {
             Ok(change) => Some(change),
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,

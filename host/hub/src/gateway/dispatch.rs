@@ -20,12 +20,12 @@ use crate::{
         record::{Ended, Item, Record},
     },
     catalogue::{
-        ListKind, Offering, ProviderRequest, Scope, Target, ToolNames,
+        self, ListKind, Offering, ProviderRequest, Scope, Snapshot, Target, ToolNames,
         pages::{self, Page},
     },
     hooks::Trigger,
     names,
-    provider::{Call, Client, LogLevel, Peer, ProviderState, Trail},
+    provider::{Call, Client, LogLevel, Peer, Trail},
 };
 
 /// One request of a client, whichever way it came.
@@ -145,8 +145,7 @@ impl Gateway {
         if let Scope::One(server) = &request.scope {
             self.only(server, &request.client)?;
         }
-        self.until_servers_started(&request.scope, &request.client.principal)
-            .await;
+        self.until_servers_started(&request.scope, &request.client).await;
         let cursor = params.get("cursor").map(RawJson::to_value);
         let cursor = cursor.filter(|cursor| !cursor.is_null());
         let first = cursor.is_none();
@@ -192,7 +191,7 @@ impl Gateway {
         request: &Request,
         cursor: Option<serde_json::Value>,
     ) -> Result<Page, ErrorObject> {
-        let snapshot = self.catalogue.snapshot();
+        let snapshot = self.snapshot_for(&request.scope, &request.client);
         let principal = &request.client.principal;
         let page = match cursor {
             None => snapshot.list(&request.scope, kind, principal).first().cloned(),
@@ -211,7 +210,7 @@ impl Gateway {
 
     /// All pages of the tools that the client may use.
     fn all_tools(&self, request: &Request) -> Arc<[Page]> {
-        let snapshot = self.catalogue.snapshot();
+        let snapshot = self.snapshot_for(&request.scope, &request.client);
         snapshot.list(&request.scope, ListKind::Tools, &request.client.principal)
     }
 
@@ -244,7 +243,7 @@ impl Gateway {
             let may = offering.permits(&target, &request.client.principal);
             may.then_some((offering, target)).ok_or_else(unknown)
         };
-        let (offering, target) = self.find_once_started(request, find).await?;
+        let (offering, target) = self.find_once_started(request, &listed, find).await?;
         if let Target::Tool { names, .. } = &target {
             if let Some(headers) = &request.param_headers {
                 check_param_headers(headers, &offering, names, &params)?;
@@ -262,17 +261,35 @@ impl Gateway {
     fn find_tool(&self, request: &Request, listed: &str) -> Option<(Arc<Offering>, Arc<ToolNames>)> {
         match &request.scope {
             Scope::All => {
-                let snapshot = self.catalogue.snapshot();
-                let (offering, item) = snapshot.find(ListKind::Tools, listed)?;
-                Some((offering.clone(), item.names.clone()?))
+                let (offering, names) =
+                    self.find(ListKind::Tools, request, listed, |item| item.names.clone())?;
+                Some((offering, names?))
             }
             Scope::One(server) => {
-                let offering = self.only(server, &request.client).ok()?;
+                self.only(server, &request.client).ok()?;
+                let snapshot = self.snapshot_for(&request.scope, &request.client);
+                let offering = snapshot.provider(server)?.clone();
                 let known = offering.may_have(ListKind::Tools, listed);
                 let names = offering.tool_names(listed).filter(|_| known)?;
                 Some((offering, names))
             }
         }
+    }
+
+    /// The offering of the item with this exposed name, and what `take` takes of the item: among what all clients have,
+    /// else among what this one has.
+    fn find<T>(
+        &self,
+        kind: ListKind,
+        request: &Request,
+        exposed: &str,
+        take: impl Fn(&catalogue::Item) -> T,
+    ) -> Option<(Arc<Offering>, T)> {
+        let find = |snapshot: &Snapshot| {
+            let (offering, item) = snapshot.find(kind, exposed)?;
+            Some((offering.clone(), take(item)))
+        };
+        find(&self.catalogue.snapshot()).or_else(|| find(&self.snapshot_for(&request.scope, &request.client)))
     }
 
     /// The name in the list of the tool that a client calls `name`: `list.tools` hooks may have given it another one.
@@ -295,7 +312,7 @@ impl Gateway {
             may.then_some((offering, own))
                 .ok_or_else(|| unknown_prompt(&name))
         };
-        let (offering, own) = self.find_once_started(request, find).await?;
+        let (offering, own) = self.find_once_started(request, &name, find).await?;
         if *own != *name {
             params.set("name", RawJson::of(&*own));
         }
@@ -308,13 +325,14 @@ impl Gateway {
     fn find_prompt(&self, request: &Request, name: &str) -> Result<(Arc<Offering>, Box<str>), ErrorObject> {
         match &request.scope {
             Scope::All => {
-                let snapshot = self.catalogue.snapshot();
-                let found = snapshot.find(ListKind::Prompts, name);
-                let (offering, item) = found.ok_or_else(|| unknown_prompt(name))?;
-                Ok((offering.clone(), item.original.clone()))
+                let found = self.find(ListKind::Prompts, request, name, |item| item.original.clone());
+                found.ok_or_else(|| unknown_prompt(name))
             }
             Scope::One(server) => {
-                let offering = self.only(server, &request.client)?;
+                self.only(server, &request.client)?;
+                let snapshot = self.snapshot_for(&request.scope, &request.client);
+                let offering = snapshot.provider(server).cloned();
+                let offering = offering.ok_or_else(|| unknown_prompt(name))?;
                 match offering.may_have(ListKind::Prompts, name) {
                     true => Ok((offering, name.into())),
                     false => Err(unknown_prompt(name)),
@@ -468,9 +486,9 @@ impl Gateway {
         })?;
         request.client.log_level.store(level.rank(), Ordering::Relaxed);
         let snapshot = self.catalogue.snapshot_full();
-        let offerings = snapshot.in_scope(&request.scope).filter(|o| {
-            o.visible_to(&request.client.principal) && o.provider.status().state == ProviderState::Up
-        });
+        let offerings = snapshot
+            .in_scope(&request.scope)
+            .filter(|o| o.visible_to(&request.client.principal) && o.provider.status().state.serves());
         futures::future::join_all(offerings.map(|o| o.provider.set_log_level(&request.client))).await;
         Ok(RawJson::EMPTY_OBJECT)
     }

@@ -10,7 +10,7 @@ use super::Gateway;
 use crate::{
     catalogue::{Scope, skills_mcp},
     names,
-    provider::Client,
+    provider::{Client, Provider, ProviderState},
 };
 
 impl Gateway {
@@ -59,15 +59,43 @@ impl Gateway {
             }
             Scope::One(name) => {
                 self.until_started(name, &client.principal).await;
-                let offers = self.only(name, client)?.provider.offers();
+                let offering = self.only(name, client)?;
+                let offers = offering.provider.offers();
+                let said = [state_of(&*offering.provider), offers.instructions.clone()];
+                let said: Vec<String> = said.into_iter().flatten().collect();
                 Ok(ServerDescription {
-                    capabilities: offers.capabilities.clone().unwrap_or(RawJson::EMPTY_OBJECT),
+                    capabilities: offers.capabilities.clone().unwrap_or_else(unknown_capabilities),
                     server_info: offers.server_info.clone().unwrap_or_else(own_info),
-                    instructions: offers.instructions.clone(),
+                    instructions: (!said.is_empty()).then(|| said.join("\n\n")),
                 })
             }
         }
     }
+}
+
+/// The capabilities of a server that has never said which it has. Some clients never list what was not declared, so all
+/// lists are declared, with the notification of a change that comes when the server is up.
+fn unknown_capabilities() -> RawJson {
+    let list = json!({ "listChanged": true });
+    RawJson::of(&json!({ "tools": list, "prompts": list, "resources": list }))
+}
+
+/// What a client should know of a server that does not serve now.
+fn state_of(server: &dyn Provider) -> Option<String> {
+    let (name, status) = (server.name(), server.status());
+    let text = match status.state {
+        ProviderState::Up | ProviderState::Degraded => return None,
+        ProviderState::Starting => {
+            format!(
+                "The server `{name}` is still starting. Its lists may be empty until then, and calls wait for it."
+            )
+        }
+        ProviderState::Down | ProviderState::Disabled => format!(
+            "The server `{name}` does not work now: {}. Calls fail until then.",
+            status.last_error.as_deref().unwrap_or("no reason is known")
+        ),
+    };
+    Some(text)
 }
 
 /// What a server says of itself.

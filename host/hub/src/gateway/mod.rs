@@ -3,7 +3,8 @@
 //! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → [`calls`](crate::calls) → a provider. Sessions
 //! and streams ([`session`], [`stream`]) belong to the legacy era, whose handshake is in [`legacy`]; [`modern`] has
 //! neither. [`wire`] is the HTTP around one message, [`peer`] the client's end as providers see it, [`rewrite`] the names of
-//! the aggregated endpoint, [`known_clients`] the table of what is known of clients by their names. [`changes`] tells clients of changed lists, [`starting`] lets them wait for servers that are
+//! the aggregated endpoint, [`known_clients`] the table of what is known of clients by their names. [`changes`] tells clients of changed lists, [`own_lists`] shows a client
+//! what servers list for it alone, [`starting`] lets them wait for servers that are
 //! still being reached, and [`tasks`] remembers who made which task. Nothing here reads more of a payload than its
 //! routing needs.
 
@@ -13,6 +14,7 @@ mod introduction;
 pub mod known_clients;
 mod legacy;
 pub mod modern;
+mod own_lists;
 pub mod peer;
 pub mod rewrite;
 pub mod session;
@@ -41,6 +43,7 @@ use crate::{
     provider::ClientKey,
 };
 use session::{Session, Sessions};
+use starting::FirstList;
 
 /// Largest body of one message from a client, in bytes.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -68,10 +71,14 @@ pub struct Gateway {
     pub modern: modern::Modern,
     /// Fires when the hub stops: streams end, nothing new begins.
     pub stopping: CancellationToken,
+    /// What clients with lists of their own are shown.
+    own_snapshots: own_lists::OwnSnapshots,
     /// Who made which task at a server.
     client_tasks: tasks::Tasks,
     /// Requests that outlive their HTTP response's first byte.
     pub tasks: TaskTracker,
+    /// How long first lists wait for servers that start.
+    first_list: FirstList,
     /// When it came up.
     started_at: tokio::time::Instant,
     counter: AtomicU64,
@@ -86,6 +93,7 @@ impl Gateway {
         hooks: Arc<Hooks>,
         records: Arc<Records>,
         conversation_timeout: Duration,
+        first_list: FirstList,
     ) -> Arc<Self> {
         let memory = Arc::<Memory>::default();
         Arc::new(Self {
@@ -97,8 +105,10 @@ impl Gateway {
             memory,
             modern: modern::Modern::new(conversation_timeout),
             stopping: CancellationToken::new(),
+            own_snapshots: own_lists::OwnSnapshots::default(),
             client_tasks: tasks::Tasks::default(),
             tasks: TaskTracker::new(),
+            first_list,
             started_at: tokio::time::Instant::now(),
             counter: AtomicU64::new(1),
         })
@@ -162,10 +172,12 @@ impl Gateway {
                 () = self.stopping.cancelled() => break,
             }
             self.sessions.all().iter().for_each(|session| session.forget());
-            for session in self.sessions.newly_abandoned(session::ABANDONED_AFTER) {
-                let Some(client) = session.client() else { continue };
+            let sessions = self.sessions.newly_abandoned();
+            let sessions = sessions.iter().filter_map(|session| session.client());
+            let abandoned: Vec<ClientKey> = sessions.map(|client| client.key.clone()).collect();
+            for client in abandoned.into_iter().chain(self.modern.newly_abandoned()) {
                 for provider in self.catalogue.providers().iter() {
-                    provider.abandoned(&client.key);
+                    provider.abandoned(&client);
                 }
             }
             for session in self.sessions.remove_idle(session::IDLE_TIMEOUT) {

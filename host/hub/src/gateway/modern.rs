@@ -27,7 +27,7 @@ use super::{
     Gateway,
     dispatch::Request,
     peer::{ClientQuestion, ModernPeer},
-    session::MAX_INTRODUCTION,
+    session::{ABANDONED_AFTER, MAX_INTRODUCTION},
     stream::Stream,
 };
 use crate::{
@@ -96,6 +96,10 @@ struct ClientUsage {
     /// Requests of it that are there.
     requests: AtomicUsize,
     last: Mutex<Instant>,
+    /// It has listened to changes.
+    listened: AtomicBool,
+    /// Its connections were given back, and it was not used since.
+    abandoned: AtomicBool,
 }
 
 impl ClientUsage {
@@ -103,11 +107,14 @@ impl ClientUsage {
         Arc::new(Self {
             requests: AtomicUsize::new(0),
             last: Mutex::new(Instant::now()),
+            listened: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
         })
     }
 
     fn begin(self: &Arc<Self>) -> InUse {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.abandoned.store(false, Ordering::Relaxed);
         InUse(self.clone())
     }
 
@@ -119,6 +126,13 @@ impl ClientUsage {
 
 /// A request of a client. Its client is not silent while this lives.
 struct InUse(Arc<ClientUsage>);
+
+impl InUse {
+    /// The client listens to changes: from the end of its last request on it is probably gone.
+    fn listens(&self) {
+        self.0.listened.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for InUse {
     fn drop(&mut self) {
@@ -201,6 +215,7 @@ impl Modern {
             capabilities: facts.capabilities.detached(),
             peer: Arc::new(UnreachablePeer),
             log_level: AtomicU8::new(0),
+            since: tokio::time::Instant::now(),
         });
         let own = clients
             .values()
@@ -220,6 +235,19 @@ impl Modern {
         let now = Instant::now();
         self.keep_calls(|waiting| waiting.until > now);
         self.keep_clients(|known| !known.usage.is_idle(self.idle))
+    }
+
+    /// Clients that had a stream on which they listened, and have had no request for [`ABANDONED_AFTER`]: they have probably
+    /// ended. Each is told of once until it is used again.
+    pub fn newly_abandoned(&self) -> Vec<ClientKey> {
+        let quiet = |usage: &ClientUsage| {
+            usage.listened.load(Ordering::Relaxed)
+                && usage.is_idle(ABANDONED_AFTER)
+                && !usage.abandoned.swap(true, Ordering::Relaxed)
+        };
+        let clients = lock(&self.clients);
+        let quiet = clients.values().filter(|known| quiet(&known.usage));
+        quiet.map(|known| known.client.key.clone()).collect()
     }
 
     /// Forgets clients whose principal has ended, and ends the calls that wait for their answers. Returns the forgotten

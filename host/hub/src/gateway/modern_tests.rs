@@ -1,6 +1,7 @@
 use aih_mcp::{ErrorCode, method::header};
 use http::HeaderValue;
 
+use super::super::starting::FirstList;
 use super::*;
 use crate::{
     access::{KeyId, PermissionSet},
@@ -27,6 +28,10 @@ fn gateway() -> Arc<Gateway> {
         Hooks::none(),
         Records::to_log(),
         Duration::from_secs(900),
+        FirstList {
+            wait: Duration::ZERO,
+            one_client: false,
+        },
     )
 }
 

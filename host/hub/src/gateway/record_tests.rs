@@ -39,7 +39,17 @@ async fn a_call_whose_caller_goes_away_leaves_a_record_too() {
     let collected = Collected::default();
     let hooks = Hooks::none();
     let records = Records::to(collected.clone());
-    let gateway = Gateway::new(catalogue, "hub".into(), hooks, records, Duration::from_secs(900));
+    let gateway = Gateway::new(
+        catalogue,
+        "hub".into(),
+        hooks,
+        records,
+        Duration::from_secs(900),
+        FirstList {
+            wait: Duration::ZERO,
+            one_client: false,
+        },
+    );
     let request = request(
         Scope::One("one".into()),
         method::TOOLS_CALL,
@@ -84,7 +94,17 @@ async fn every_method_leaves_one_record() {
     let collected = Collected::default();
     let hooks = Hooks::none();
     let records = Records::to(collected.clone());
-    let gateway = Gateway::new(catalogue, "hub".into(), hooks, records, Duration::from_secs(900));
+    let gateway = Gateway::new(
+        catalogue,
+        "hub".into(),
+        hooks,
+        records,
+        Duration::from_secs(900),
+        FirstList {
+            wait: Duration::ZERO,
+            one_client: false,
+        },
+    );
     let one = || Scope::One("one".into());
     let prompt =
         json!({ "ref": { "type": "ref/prompt", "name": "greet" }, "argument": { "name": "n", "value": "" } });

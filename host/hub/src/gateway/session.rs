@@ -25,8 +25,11 @@ use crate::{
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(600);
 /// A session without any request or open stream ends after this time.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
-/// A session without any request or open stream gives its connections to stateful servers back after this time.
-pub const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// A client that had a standing stream, and has neither a stream nor a request for so long, has probably ended: its
+/// connections to stateful servers are given back. Most programs end without a word.
+pub const ABANDONED_AFTER: Duration = Duration::from_secs(30);
+/// The same for a client that never had a standing stream: it may only be between two calls.
+pub const ABANDONED_WITHOUT_STREAM: Duration = Duration::from_secs(60);
 /// Sessions that the hub holds.
 const MAX_SESSIONS: usize = 20_000;
 /// Sessions that one key may hold; the one that was used least recently goes.
@@ -63,6 +66,8 @@ pub struct Session {
     next_stream: AtomicU64,
     last_used: Mutex<Instant>,
     open_streams: AtomicUsize,
+    /// It has had a standing stream.
+    had_standing: AtomicBool,
     /// Its connections were given back, and it was not used since.
     abandoned: AtomicBool,
     /// Fires when the session ends.
@@ -94,6 +99,7 @@ impl Session {
             next_stream: AtomicU64::new(1),
             last_used: Mutex::new(Instant::now()),
             open_streams: AtomicUsize::new(0),
+            had_standing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ended: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -143,6 +149,7 @@ impl Session {
             capabilities,
             peer: Arc::new(SessionPeer::new(self)),
             log_level: AtomicU8::new(0),
+            since: tokio::time::Instant::now(),
         });
         let _ = self.client.set(client);
         self.client.get().ok_or_else(again)
@@ -159,6 +166,19 @@ impl Session {
         self.open_streams.fetch_add(1, Ordering::Relaxed);
         self.touch();
         OpenStream(self.clone())
+    }
+
+    /// The client opens its standing stream: from its end on the client is probably gone.
+    pub fn stands(&self) {
+        self.had_standing.store(true, Ordering::Relaxed);
+    }
+
+    /// After which time without use the session is abandoned.
+    fn abandoned_after(&self) -> Duration {
+        match self.had_standing.load(Ordering::Relaxed) {
+            true => ABANDONED_AFTER,
+            false => ABANDONED_WITHOUT_STREAM,
+        }
     }
 
     fn idle_for(&self) -> Duration {
@@ -413,10 +433,10 @@ impl Sessions {
         going.iter().filter_map(|id| map.remove(id)).collect()
     }
 
-    /// Those that have been idle for longer than `limit` and were not told of here since they were used last.
-    pub fn newly_abandoned(&self, limit: Duration) -> Vec<Arc<Session>> {
+    /// Those whose clients have probably ended, and that were not told of here since they were used last.
+    pub fn newly_abandoned(&self) -> Vec<Arc<Session>> {
         let quiet = |session: &Arc<Session>| {
-            session.idle_for() > limit && !session.abandoned.swap(true, Ordering::Relaxed)
+            session.idle_for() > session.abandoned_after() && !session.abandoned.swap(true, Ordering::Relaxed)
         };
         let map = lock(&self.map);
         map.values().filter(|session| quiet(session)).cloned().collect()

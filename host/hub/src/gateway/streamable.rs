@@ -399,6 +399,9 @@ pub async fn get(
             "the stream of this Last-Event-ID is no longer kept",
         );
     };
+    if number == 0 {
+        session.stands();
+    }
     let priming = (resumable && last.is_none()).then(|| stream.priming(0, RETRY));
     events(stream.read_as(number, after, true), priming, Some(session))
 }

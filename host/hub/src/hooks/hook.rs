@@ -455,6 +455,7 @@ pub(crate) fn detached(principal: Arc<Principal>, key: String) -> Call {
             capabilities: RawJson::EMPTY_OBJECT,
             peer: peer.clone(),
             log_level: AtomicU8::new(0),
+            since: tokio::time::Instant::now(),
         }),
         peer,
         cancel: CancellationToken::new(),

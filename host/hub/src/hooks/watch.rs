@@ -63,11 +63,11 @@ pub(super) async fn upstreams(hooks: Arc<Hooks>, catalogue: Arc<Catalogue>) {
 
 /// What a change of state is to hooks.
 fn change(before: Option<ProviderState>, now: ProviderState) -> Option<Trigger> {
-    use ProviderState::{Down, Up};
     match (before, now) {
         (Some(before), now) if before == now => None,
-        (_, Up) => Some(Trigger::UpstreamUp),
-        (_, Down) => Some(Trigger::UpstreamDown),
+        (Some(before), now) if before.serves() && now.serves() => None,
+        (_, now) if now.serves() => Some(Trigger::UpstreamUp),
+        (_, ProviderState::Down) => Some(Trigger::UpstreamDown),
         _ => None,
     }
 }
@@ -234,13 +234,18 @@ mod tests {
 
     #[test]
     fn changes_of_state() {
-        use ProviderState::{Disabled, Down, Starting, Up};
+        use ProviderState::{Degraded, Disabled, Down, Starting, Up};
         assert_eq!(change(None, Starting), None);
         assert_eq!(change(Some(Starting), Up), Some(Trigger::UpstreamUp));
         assert_eq!(change(None, Up), Some(Trigger::UpstreamUp));
         assert_eq!(change(Some(Up), Up), None);
         assert_eq!(change(Some(Up), Down), Some(Trigger::UpstreamDown));
         assert_eq!(change(Some(Down), Down), None);
+        // A list that cannot be read is no reason to think that the server is away.
+        assert_eq!(change(Some(Up), Degraded), None);
+        assert_eq!(change(Some(Degraded), Up), None);
+        assert_eq!(change(Some(Starting), Degraded), Some(Trigger::UpstreamUp));
+        assert_eq!(change(Some(Degraded), Down), Some(Trigger::UpstreamDown));
         assert_eq!(change(Some(Starting), Down), Some(Trigger::UpstreamDown));
         assert_eq!(change(None, Disabled), None);
     }

@@ -27,7 +27,7 @@ use crate::{
 pub enum HealthStatus {
     /// Everything that is switched on serves or is starting.
     Ok,
-    /// Something that is switched on does not serve; the rest does.
+    /// Something that is switched on does not serve, or its lists cannot be read; the rest serves.
     Degraded,
 }
 
@@ -199,12 +199,13 @@ pub fn health(
     let plugins = plugins(content, snapshot, principal);
     let hooks = hooks(content, running, principal);
     let unreadable = unreadable(content, principal);
-    let down = !unreadable.is_empty()
-        || mcps.iter().any(|mcp| mcp.state == ProviderState::Down)
-        || plugins.iter().any(|plugin| plugin.state == ProviderState::Down)
-        || hooks.iter().any(|hook| hook.state == ProviderState::Down);
+    let states = mcps.iter().map(|mcp| mcp.state);
+    let states = states.chain(plugins.iter().map(|plugin| plugin.state));
+    let mut states = states.chain(hooks.iter().map(|hook| hook.state));
+    let faulty = !unreadable.is_empty()
+        || states.any(|state| matches!(state, ProviderState::Down | ProviderState::Degraded));
     Health {
-        status: if down {
+        status: if faulty {
             HealthStatus::Degraded
         } else {
             HealthStatus::Ok

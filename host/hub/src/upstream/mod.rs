@@ -10,8 +10,10 @@
 //!   server concerns.
 //! - [`transport`] carries messages: streamable HTTP, HTTP with SSE, or the standard input and output of a child.
 //!
-//! [`spec`] is the configuration of one server, for all three layers.
+//! [`spec`] is the configuration of one server, for all three layers. [`known_lists`] keeps what servers listed for the
+//! next start of the hub.
 
+mod known_lists;
 mod link;
 mod server;
 mod spec;
@@ -22,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use known_lists::KnownLists;
 pub use server::UpstreamServer;
 pub use spec::{ServerAddress, UpstreamSpec};
 pub use transport::{

@@ -18,6 +18,8 @@ pub struct UpstreamSpec {
     pub kind: ServerAddress,
     /// How long one call may take without progress.
     pub call_timeout: Duration,
+    /// How many requests of clients run at one time.
+    pub concurrency: Option<u32>,
     /// Whether clients share a connection.
     pub sessions: Sessions,
     /// Which era to try.
@@ -52,6 +54,8 @@ pub enum ServerAddress {
         cwd: PathBuf,
         /// How many processes share the calls.
         instances: u32,
+        /// How long a process may take to answer its greeting without working or printing.
+        start_timeout: Duration,
     },
 }
 
@@ -80,6 +84,7 @@ impl From<ExternalMcp> for UpstreamSpec {
                 headers: mcp.headers,
             },
             call_timeout: mcp.call_timeout,
+            concurrency: mcp.concurrency,
             sessions: mcp.sessions,
             protocol: mcp.protocol,
             tools: mcp.tools,
@@ -98,8 +103,10 @@ impl From<LocalMcp> for UpstreamSpec {
                 env: mcp.env,
                 cwd: mcp.cwd,
                 instances: mcp.instances,
+                start_timeout: mcp.start_timeout,
             },
             call_timeout: mcp.call_timeout,
+            concurrency: mcp.concurrency,
             sessions: mcp.sessions,
             protocol: mcp.protocol,
             tools: mcp.tools,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Connector, ServerAddress, TransportKind, UpstreamServer, UpstreamSpec,
-    transport::{Inbox, Transport, TransportError},
+    transport::{Inbox, Transport, TransportError, activity::Activity},
 };
 use crate::{
     access::Principal,
@@ -58,6 +58,7 @@ pub(super) fn client_with(
         capabilities: RawJson::parse(capabilities.to_owned()).unwrap(),
         peer,
         log_level: AtomicU8::new(0),
+        since: tokio::time::Instant::now(),
     })
 }
 
@@ -265,6 +266,15 @@ impl Transport for FakeTransport {
         self.fake.stateful
     }
 
+    /// A process that has read all and does nothing.
+    fn activity(&self) -> Option<Activity> {
+        (self.transport_kind == TransportKind::Stdio).then_some(Activity {
+            has_read: Some(true),
+            processor: Some(0),
+            printed: 0,
+        })
+    }
+
     async fn close(&self) {
         self.fake.closed.lock().unwrap().push(self.connection);
         self.fake.tick();
@@ -306,6 +316,7 @@ pub(super) fn http_spec() -> UpstreamSpec {
             headers: Vec::new(),
         },
         call_timeout: Duration::from_secs(20),
+        concurrency: None,
         sessions: Sessions::Auto,
         protocol: Protocol::Auto,
         tools: ToolRules::default(),
@@ -322,6 +333,7 @@ pub(super) fn stdio_spec() -> UpstreamSpec {
             env: Vec::new(),
             cwd: ".".into(),
             instances: 1,
+            start_timeout: Duration::from_secs(60),
         },
         ..http_spec()
     }

@@ -36,6 +36,12 @@ pub(super) const TIMEOUT: Field = optional(
     "60s",
     "How long one call may take without progress.",
 );
+pub(super) const CONCURRENCY: Field = optional(
+    "concurrency",
+    &Kind::Int { min: 1, max: 1024 },
+    "",
+    "How many requests of clients the server gets at one time. The others wait for their turn. With `1` the server is called one at a time. Without it there is no limit.",
+);
 pub(super) const TOOLS: Field = optional(
     "tools",
     &TOOL_RULES_K,
@@ -95,6 +101,7 @@ pub(super) static EXTERNAL: Shape = Shape {
         ),
         ENABLED,
         TIMEOUT,
+        CONCURRENCY,
         TOOLS,
         SESSIONS,
         PROTOCOL,
@@ -187,8 +194,15 @@ pub(super) static LOCAL: Shape = Shape {
             "1",
             "How many processes share the calls.",
         ),
+        optional(
+            "start_timeout",
+            &DURATION_K,
+            "90s",
+            "How long a new process may be silent before it answers the hub. Time in which it uses the processor or prints does not count, up to five times this limit.",
+        ),
         ENABLED,
         TIMEOUT,
+        CONCURRENCY,
         TOOLS,
         SESSIONS,
         PROTOCOL,

@@ -55,6 +55,12 @@ pub(super) static SERVER: Shape = Shape {
             "15m",
             "How long a client without a session (MCP 2026-07-28) may be silent before its conversation counts as ended.",
         ),
+        optional(
+            "first_list_wait",
+            &DURATION_K,
+            "10s",
+            "How long the first lists of a client wait for servers that start, if the client is known to list only once. The time begins with the greeting of the client.",
+        ),
     ],
 };
 

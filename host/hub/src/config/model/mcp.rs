@@ -32,6 +32,8 @@ pub struct ExternalMcp {
     pub headers: Vec<(HeaderName, SecretString)>,
     /// `timeout`: how long one call may take. Default 60 s.
     pub call_timeout: Duration,
+    /// `concurrency`: how many requests run at one time; the others wait. Default no limit.
+    pub concurrency: Option<u32>,
     /// `tools`: which tools are offered and under what name.
     pub tools: ToolRules,
     /// `sessions`. Default `auto`.
@@ -58,8 +60,12 @@ pub struct LocalMcp {
     pub cwd: PathBuf,
     /// `instances`: how many processes share the calls, 1 to 64. Default 1.
     pub instances: u32,
+    /// `start_timeout`: how long a process may take to answer its greeting without working or printing. Default 90 s.
+    pub start_timeout: Duration,
     /// `timeout`: how long one call may take. Default 60 s.
     pub call_timeout: Duration,
+    /// `concurrency`: how many requests run at one time; the others wait. Default no limit.
+    pub concurrency: Option<u32>,
     /// `tools`: which tools are offered and under what name.
     pub tools: ToolRules,
     /// `sessions`. Default `auto`.

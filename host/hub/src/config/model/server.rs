@@ -29,6 +29,8 @@ pub struct Server {
     /// `conversation_timeout`: how long a client without a session may be silent before its conversation
     /// counts as ended. Default 15 minutes.
     pub conversation_timeout: Duration,
+    /// `first_list_wait`: how long the first lists of a client that lists once wait for servers that start. Default 10 s.
+    pub first_list_wait: Duration,
 }
 
 /// `server.tls`: PEM files, absolute paths.

@@ -20,6 +20,8 @@ use crate::config::{
 
 /// `timeout` of a call when the file says none.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// `start_timeout` when the file says none: `npm` without a network needs 72 s to say so.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl Reader<'_> {
     pub(super) fn mcps(&mut self, root: &At<'_>) -> Mcps {
@@ -60,6 +62,7 @@ impl Reader<'_> {
             transport: at.word("transport", &transports).unwrap_or_default(),
             headers,
             call_timeout: at.duration("timeout").unwrap_or(CALL_TIMEOUT),
+            concurrency: at.int("concurrency"),
             tools: self.tool_rules(at),
             sessions: sessions(at),
             protocol: protocol(at),
@@ -196,7 +199,9 @@ impl Reader<'_> {
             env,
             cwd: self.path(cwd.as_ref().map_or(".", |c| c.expose())),
             instances: at.int("instances").unwrap_or(1),
+            start_timeout: at.duration("start_timeout").unwrap_or(START_TIMEOUT),
             call_timeout: at.duration("timeout").unwrap_or(CALL_TIMEOUT),
+            concurrency: at.int("concurrency"),
             tools: self.tool_rules(at),
             sessions: sessions(at),
             protocol: protocol(at),

@@ -22,6 +22,8 @@ use crate::config::model::{
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 /// `server.conversation_timeout` when the file says none.
 const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(900);
+/// `server.first_list_wait` when the file says none.
+const FIRST_LIST_WAIT: Duration = Duration::from_secs(10);
 /// `audit.keep` when the file says none: 90 days.
 const AUDIT_KEEP: Duration = Duration::from_secs(90 * 86_400);
 /// `per` of a rate when the file says none.
@@ -38,6 +40,7 @@ impl Reader<'_> {
                 allowed_origins: Vec::new(),
                 ip_allowlist: Vec::new(),
                 conversation_timeout: CONVERSATION_TIMEOUT,
+                first_list_wait: FIRST_LIST_WAIT,
             };
         };
         let address = at
@@ -68,6 +71,7 @@ impl Reader<'_> {
             conversation_timeout: at
                 .duration("conversation_timeout")
                 .unwrap_or(CONVERSATION_TIMEOUT),
+            first_list_wait: at.duration("first_list_wait").unwrap_or(FIRST_LIST_WAIT),
         }
     }
 

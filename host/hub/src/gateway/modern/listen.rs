@@ -29,6 +29,7 @@ const MAX_FOLLOWED: usize = 500;
 /// Who listens, and to what.
 pub(super) struct Listener {
     principal: Arc<Principal>,
+    client: ClientKey,
     scope: Scope,
     kinds: Vec<ListKind>,
     id: Id,
@@ -38,11 +39,27 @@ pub(super) struct Listener {
 impl Modern {
     /// Tells the listeners that a list changed.
     pub fn tell(&self, kind: ListKind, concerns: impl Fn(&Scope, &Principal) -> bool) {
+        self.tell_where(kind, |listener| concerns(&listener.scope, &listener.principal));
+    }
+
+    /// Tells those of one client.
+    pub fn tell_client(
+        &self,
+        kind: ListKind,
+        client: &ClientKey,
+        concerns: impl Fn(&Scope, &Principal) -> bool,
+    ) {
+        self.tell_where(kind, |listener| {
+            listener.client == *client && concerns(&listener.scope, &listener.principal)
+        });
+    }
+
+    fn tell_where(&self, kind: ListKind, concerns: impl Fn(&Listener) -> bool) {
         lock(&self.listeners).retain(|_, listener| {
             let Some(stream) = listener.stream.upgrade() else {
                 return false;
             };
-            if listener.kinds.contains(&kind) && concerns(&listener.scope, &listener.principal) {
+            if listener.kinds.contains(&kind) && concerns(listener) {
                 let params = with_subscription(None, &listener.id);
                 // Only a question can fail.
                 let _ = stream.push(&Message::notification(changes::notification(kind), Some(params)));
@@ -118,6 +135,7 @@ impl Gateway {
         if full {
             return Err(ErrorObject::internal("too many streams are listening; close one"));
         }
+        in_use.listens();
         let capabilities = self.introduction(&scope, client).await?.capabilities.to_value();
         let mut accepted = serde_json::Map::new();
         let mut kinds = Vec::new();
@@ -156,6 +174,7 @@ impl Gateway {
                 stream: Arc::downgrade(&stream),
             }),
             log_level: AtomicU8::new(0),
+            since: tokio::time::Instant::now(),
         });
         let listening = Listening {
             gateway: self.clone(),
@@ -187,6 +206,7 @@ impl Gateway {
         stream.push_first(&Message::notification(method::ACKNOWLEDGED, Some(acknowledged)));
         let listener = Listener {
             principal: client.principal.clone(),
+            client: client.key.clone(),
             scope,
             kinds,
             id,

@@ -64,6 +64,14 @@ impl ListSet {
     /// All.
     pub(crate) const ALL: Self = Self(7);
 
+    /// None.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Whether no list is in it.
+    pub(crate) fn is_empty(self) -> bool {
+        self == Self::NONE
+    }
+
     /// Whether `other` is in it.
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -72,8 +80,8 @@ impl ListSet {
 
 /// What a connection tells the one that keeps it. Must not block.
 pub(crate) trait Events: Send + Sync {
-    /// The server says that lists changed.
-    fn lists_changed(&self, which: ListSet);
+    /// The server says that lists changed; over a connection of `owner`, for this client at least.
+    fn lists_changed(&self, owner: Option<&Arc<Client>>, which: ListSet);
     /// The server says that a resource changed; `params` are the notification's.
     fn resource_updated(&self, owner: Option<&Arc<Client>>, uri: &str, params: &RawJson);
     /// The connection is gone and not because the hub closed it.

@@ -251,7 +251,7 @@ impl Connection {
                     _ => ListSet::RESOURCES,
                 };
                 if let Some(events) = events() {
-                    events.lists_changed(which);
+                    events.lists_changed(self.owner.as_ref(), which);
                 }
             }
             method::RESOURCE_UPDATED => {

@@ -49,6 +49,17 @@ impl Users {
         seen.clients = Vec::new();
     }
 
+    /// Whether any client has ever used the connection.
+    pub(crate) fn was_used(&self) -> bool {
+        self.many.load(Ordering::Acquire) || lock(&self.seen).key.is_some()
+    }
+
+    /// Whether no client that is still there has used the connection.
+    pub(crate) fn is_unused(&self) -> bool {
+        let seen = lock(&self.seen);
+        !self.many.load(Ordering::Acquire) && seen.clients.iter().all(|known| known.strong_count() == 0)
+    }
+
     /// The clients that are left, when one key alone has ever used the connection.
     pub(crate) fn of_one_key(&self) -> Option<Vec<Arc<Client>>> {
         let seen = lock(&self.seen);
@@ -68,6 +79,7 @@ mod tests {
     fn one_key_alone_is_known_with_its_clients() {
         let users = Users::default();
         assert_eq!(users.of_one_key().unwrap().len(), 0);
+        assert!(users.is_unused() && !users.was_used());
         let (a, b) = (client_of("alice", "a"), client_of("alice", "b"));
         for client in [&a, &b, &a] {
             users.note(client);
@@ -75,6 +87,9 @@ mod tests {
         assert_eq!(users.of_one_key().unwrap().len(), 2);
         drop(b);
         assert_eq!(users.of_one_key().unwrap().len(), 1);
+        assert!(!users.is_unused());
+        drop(a);
+        assert!(users.is_unused() && users.was_used());
     }
 
     #[test]
@@ -83,7 +98,7 @@ mod tests {
         users.note(&client_of("alice", "a"));
         users.note(&client_of("bob", "b"));
         users.note(&client_of("alice", "a"));
-        assert!(users.of_one_key().is_none());
+        assert!(users.of_one_key().is_none() && !users.is_unused());
     }
 
     #[test]

@@ -8,6 +8,10 @@ use tokio::time::Instant;
 pub(crate) const MIN_DELAY: Duration = Duration::from_millis(500);
 /// The longest.
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(30);
+/// Attempts in a row that failed after which a process is parked.
+const TRIES: u32 = 6;
+/// How long a parked process is not started again, unless somebody asks for it.
+pub(crate) const PARKED: Duration = Duration::from_secs(300);
 /// A connection that lived that long was a good one: the next attempt comes at once.
 const GOOD: Duration = Duration::from_secs(10);
 /// Ends by calls within [`BUSY`] after which no pause is made.
@@ -30,16 +34,52 @@ pub(crate) enum Cause {
 }
 
 /// The pauses of one connection's place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
+    /// Whether a process is started; only processes are parked.
+    process: bool,
     /// Failures in a row that no call is to blame for.
     failures: u32,
+    /// Of these, in a row without a connection that served a client.
+    starts: u32,
     by_calls: VecDeque<Instant>,
 }
 
 impl Backoff {
+    /// For a process, or for a server over HTTP.
+    pub(crate) fn new(process: bool) -> Self {
+        Self {
+            process,
+            failures: 0,
+            starts: 0,
+            by_calls: VecDeque::new(),
+        }
+    }
+
+    /// How many attempts in a row failed, of a process that is parked now.
+    pub(crate) fn parked(&self) -> Option<u32> {
+        (self.process && self.starts >= TRIES).then_some(self.starts)
+    }
+
+    /// The connection that has just ended had served a client: whatever ended it, it can be started.
+    pub(crate) fn served(&mut self) {
+        self.starts = 0;
+    }
+
     /// The pause before the next attempt; `None` when it comes at once.
     pub(crate) fn pause(&mut self, cause: Cause, now: Instant) -> Option<Duration> {
+        let pause = self.growing(cause, now);
+        self.starts = match self.failures {
+            0 => 0,
+            _ => self.starts + 1,
+        };
+        match self.parked() {
+            Some(_) if cause != Cause::Call => Some(PARKED),
+            _ => pause,
+        }
+    }
+
+    fn growing(&mut self, cause: Cause, now: Instant) -> Option<Duration> {
         match cause {
             Cause::Call => {
                 self.failures = 0;
@@ -86,15 +126,39 @@ mod tests {
 
     #[test]
     fn failures_to_connect_are_retried_ever_more_slowly() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(false);
         let all = pauses(&mut backoff, Cause::NotConnected, 9);
         let wanted = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000].map(Some);
         assert_eq!(all, wanted);
+        assert_eq!(backoff.parked(), None, "a server over HTTP is not parked");
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_started_is_parked_and_one_good_life_ends_that() {
+        let mut backoff = Backoff::new(true);
+        let all = pauses(&mut backoff, Cause::NotConnected, 7);
+        let wanted = [500, 1000, 2000, 4000, 8000, 300_000, 300_000].map(Some);
+        assert_eq!(all, wanted);
+        assert_eq!(backoff.parked(), Some(7));
+        assert_eq!(pauses(&mut backoff, Cause::Itself(GOOD), 1), [None]);
+        assert_eq!(backoff.parked(), None);
+        // One that is greeted and ends each time is parked too, and the end of a call says nothing of starts.
+        let short = Cause::Itself(Duration::from_secs(1));
+        let all = pauses(&mut backoff, short, 6);
+        assert_eq!(all.last(), Some(&Some(300_000)));
+        assert_eq!(pauses(&mut backoff, Cause::Call, 1), [None]);
+        assert_eq!(backoff.parked(), None);
+        // One that served somebody each time is started again, with longer pauses.
+        for _ in 0..20 {
+            backoff.served();
+            let pause = backoff.pause(short, Instant::now());
+            assert!(pause.is_none_or(|pause| pause <= MAX_DELAY));
+        }
     }
 
     #[test]
     fn the_first_end_of_itself_is_forgiven_and_a_long_life_forgives_all() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(false);
         let short = Cause::Itself(Duration::from_secs(1));
         assert_eq!(
             pauses(&mut backoff, short, 4),
@@ -106,7 +170,7 @@ mod tests {
 
     #[test]
     fn ends_by_calls_never_take_a_server_away_for_long() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(false);
         let all = pauses(&mut backoff, Cause::Call, 50);
         assert!(all[..FREE_ENDS].iter().all(Option::is_none));
         assert!(all.iter().all(|p| p.is_none_or(|p| p <= 500)), "{all:?}");

@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,8 @@ use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use crate::{
-    provider::ClientKey,
-    upstream::link::connection::{Connection, lock},
+    provider::{ClientKey, Offers},
+    upstream::link::connection::{Connection, ListSet, lock},
 };
 
 /// How many processes of one server may belong to clients at once.
@@ -32,6 +32,12 @@ pub(crate) struct Entry {
     connection: ArcSwapOption<Connection>,
     /// Held while the connection is opened, so that it is opened once.
     pub(crate) opening: tokio::sync::Mutex<()>,
+    /// What its process or session lists, where that is something else than the shared lists.
+    offers: ArcSwapOption<Offers>,
+    /// Its lists that are to be read again.
+    stale: AtomicU8,
+    /// Held while its lists are read.
+    pub(crate) listing: tokio::sync::Mutex<()>,
     in_use: AtomicUsize,
     last_used: Mutex<Instant>,
     released: AtomicBool,
@@ -42,6 +48,9 @@ impl Entry {
         Self {
             connection: ArcSwapOption::empty(),
             opening: tokio::sync::Mutex::new(()),
+            offers: ArcSwapOption::empty(),
+            stale: AtomicU8::new(0),
+            listing: tokio::sync::Mutex::new(()),
             in_use: AtomicUsize::new(0),
             last_used: Mutex::new(Instant::now()),
             released: AtomicBool::new(false),
@@ -51,6 +60,26 @@ impl Entry {
     /// The connection, if it is open.
     pub(crate) fn live(&self) -> Option<Arc<Connection>> {
         self.connection.load_full().filter(|c| !c.is_gone())
+    }
+
+    /// What it lists; `None` where that is what all have.
+    pub(crate) fn offers(&self) -> Option<Arc<Offers>> {
+        self.offers.load_full()
+    }
+
+    /// Replaces what it lists.
+    pub(crate) fn set_offers(&self, offers: Option<Arc<Offers>>) {
+        self.offers.store(offers);
+    }
+
+    /// These lists are to be read again. Whether nobody was to do so yet.
+    pub(crate) fn mark_stale(&self, which: ListSet) -> bool {
+        self.stale.fetch_or(which.0, Ordering::AcqRel) == 0
+    }
+
+    /// Which lists are to be read again; forgets it.
+    pub(crate) fn take_stale(&self) -> ListSet {
+        ListSet(self.stale.swap(0, Ordering::AcqRel))
     }
 
     /// Puts a new connection in. `false` when the client is gone: then the caller must close it.
@@ -155,6 +184,17 @@ impl Pool {
             .values()
             .filter(|e| e.live().is_some())
             .count()
+    }
+
+    /// Whether a client has an open connection, or gets one now.
+    pub(crate) fn is_used(&self) -> bool {
+        let used = |entry: &Arc<Entry>| entry.live().is_some() || entry.opening.try_lock().is_err();
+        lock(&self.entries).values().any(used)
+    }
+
+    /// The place of a client.
+    pub(crate) fn entry(&self, key: &ClientKey) -> Option<Arc<Entry>> {
+        lock(&self.entries).get(key).cloned()
     }
 
     /// The open connection of a client; opens none.

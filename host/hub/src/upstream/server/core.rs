@@ -16,7 +16,7 @@ use aih_mcp::{Era, ErrorCode, ErrorObject, ProtocolVersion, RawJson, method};
 use aih_redact::OutsideText;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,8 +32,9 @@ use super::{
 use crate::{
     access::ResourcePath,
     config::Sessions,
-    provider::{ChangeSignal, Client, ClientKey, LogLevel},
+    provider::{ChangeSignal, Client, ClientKey, LogLevel, Offers},
     upstream::{
+        known_lists::KnownLists,
         link::{
             common::Common,
             connection::{CallError, Connection, Events, ListSet, lock},
@@ -46,10 +47,13 @@ use crate::{
     },
 };
 
-/// How long a request waits for a connection that is being made.
+/// How long a request waits for a connection over HTTP that is being made. A process may need longer: a request waits
+/// for it as long as for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long after a failed attempt no request causes another.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// How long after a failed start no request starts a parked process.
+const PARKED_PAUSE: Duration = Duration::from_secs(2);
 /// How long a request that the hub makes for itself may take.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
@@ -68,6 +72,12 @@ pub(crate) struct Attempts {
     pub(crate) ended: u64,
     /// Whether one runs, or starts within a second.
     pub(crate) running: bool,
+    /// Whether the process is not started again for a long time, unless somebody asks for it.
+    pub(crate) parked: bool,
+    /// Whether the hub ended its own process for a client that has one, and starts it again when it is needed.
+    pub(crate) dormant: bool,
+    /// Whether it is needed.
+    pub(crate) wanted: bool,
     /// Why there is no connection, and when the last attempt failed.
     pub(crate) failure: Option<(Arc<DialError>, Option<Instant>)>,
 }
@@ -88,6 +98,22 @@ impl Slot {
     }
 }
 
+/// A request that waits for a shared connection.
+struct Sharer<'c>(&'c AtomicUsize);
+
+impl<'c> Sharer<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Sharer<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// One upstream server.
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
@@ -99,7 +125,11 @@ pub(crate) struct Core {
     /// Wakes who waits for a connection; counts attempts that ended.
     pub(crate) pulse: watch::Sender<u64>,
     next: AtomicUsize,
+    /// Requests that wait for a shared connection.
+    sharers: AtomicUsize,
     pub(crate) pool: Pool,
+    /// The turns of requests, where the entry bounds how many run at one time.
+    pub(crate) turns: Option<Semaphore>,
     pub(crate) subscriptions: Subscriptions,
     /// Counts changes of the subscriptions on shared connections.
     pub(crate) version: watch::Sender<u64>,
@@ -108,25 +138,44 @@ pub(crate) struct Core {
     pub(crate) levels: Mutex<HashMap<ClientKey, LogLevel>>,
     pub(crate) listing: ArcSwap<Listing>,
     relisting: Mutex<()>,
+    /// Whether the first listing is that of the hub's last run.
+    pub(crate) recalled: bool,
+    /// Where lists are kept for the next run.
+    pub(crate) known: Option<Arc<KnownLists>>,
+    /// What was kept there last.
+    pub(crate) kept: Mutex<Option<Arc<Offers>>>,
+    /// What the first process of a client with these capabilities listed at its start.
+    pub(crate) by_capabilities: Mutex<HashMap<Box<[u8]>, Arc<Offers>>>,
     /// Whether all lists have been read once, or an attempt at it has ended.
     pub(crate) listed: AtomicBool,
     pub(crate) last_error: ArcSwapOption<OutsideText>,
     pub(crate) profile: ArcSwapOption<Profile>,
     pub(crate) restarts: AtomicU64,
     stale: AtomicU8,
+    /// The lists that could not be read when they were read last.
+    unread: AtomicU8,
     pub(crate) refresh: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    this: Weak<Self>,
+    pub(super) this: Weak<Self>,
 }
 
 impl Core {
-    pub(crate) fn new(spec: UpstreamSpec, connector: Arc<dyn Connector>, changes: ChangeSignal) -> Arc<Self> {
+    pub(crate) fn new(
+        spec: UpstreamSpec,
+        connector: Arc<dyn Connector>,
+        changes: ChangeSignal,
+        known: Option<(Arc<KnownLists>, Option<Offers>)>,
+    ) -> Arc<Self> {
+        let (known, last) = known.unzip();
+        let last = last.flatten().filter(|_| spec.state.is_enabled());
         let limit = if spec.is_stdio() {
             MAX_PROCESSES
         } else {
             MAX_SESSIONS
         };
+        let turns = spec.concurrency.and_then(|turns| usize::try_from(turns).ok());
+        let turns = turns.map(Semaphore::new);
         let spec = Arc::new(spec);
         let slots = (0..spec.instances())
             .map(|_| Slot {
@@ -149,18 +198,25 @@ impl Core {
                 slots,
                 pulse: watch::Sender::new(0),
                 next: AtomicUsize::new(0),
+                sharers: AtomicUsize::new(0),
                 pool: Pool::new(limit),
+                turns,
                 subscriptions: Subscriptions::default(),
                 version: watch::Sender::new(0),
                 changing: tokio::sync::Mutex::new(()),
                 levels: Mutex::default(),
-                listing: ArcSwap::default(),
+                recalled: last.is_some(),
+                listing: ArcSwap::from_pointee(Listing::of(last.unwrap_or_default())),
+                known,
+                kept: Mutex::default(),
+                by_capabilities: Mutex::default(),
                 relisting: Mutex::default(),
                 listed: AtomicBool::new(false),
                 last_error: ArcSwapOption::empty(),
                 profile: ArcSwapOption::empty(),
                 restarts: AtomicU64::new(0),
                 stale: AtomicU8::new(0),
+                unread: AtomicU8::new(0),
                 refresh: Notify::new(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -186,9 +242,27 @@ impl Core {
         }
     }
 
+    /// These lists are to be read again.
+    pub(crate) fn mark_stale(&self, which: ListSet) {
+        self.stale.fetch_or(which.0, Ordering::AcqRel);
+    }
+
     /// Which lists are to be read again; forgets it.
     pub(crate) fn take_stale(&self) -> ListSet {
         ListSet(self.stale.swap(0, Ordering::AcqRel))
+    }
+
+    /// The lists that could not be read when they were read last.
+    pub(crate) fn unread(&self) -> ListSet {
+        ListSet(self.unread.load(Ordering::Acquire))
+    }
+
+    /// Of the lists `which`, `failed` could not be read. Answers which of them could be read before.
+    pub(crate) fn note_unread(&self, which: ListSet, failed: ListSet) -> ListSet {
+        let now = |before: u8| Some((before & !which.0) | failed.0);
+        // The closure never refuses.
+        let before = self.unread.fetch_update(Ordering::AcqRel, Ordering::Acquire, now);
+        ListSet(failed.0 & !before.unwrap_or_default())
     }
 
     /// Replaces part of the listing, one at a time, and says so.
@@ -240,27 +314,44 @@ impl Core {
         if let Some(connection) = self.pick() {
             return Ok(connection);
         }
+        let _sharer = Sharer::new(&self.sharers);
+        let patience = match self.spec.is_stdio() {
+            true => self.spec.call_timeout,
+            false => self.spec.call_timeout.min(PATIENCE),
+        };
+        let until = Instant::now() + patience;
+        loop {
+            let found = tokio::select! {
+                found = tokio::time::timeout_at(until, self.next_shared()) => found.ok().flatten(),
+                () = self.stop.cancelled() => None,
+            };
+            if let Some(connection) = found {
+                return Ok(connection);
+            }
+            // It may have made way for a client's between its start and now.
+            if !self.is_dormant() || self.stop.is_cancelled() || Instant::now() >= until {
+                return Err(self.why_down());
+            }
+        }
+    }
+
+    /// A shared connection, once the attempts that run now have ended.
+    async fn next_shared(&self) -> Option<Arc<Connection>> {
         let mut pulse = self.pulse.subscribe();
         let waiting: Vec<Option<u64>> = self.slots.iter().map(|slot| self.awaited(slot)).collect();
-        let wait = async {
-            loop {
-                if let Some(connection) = self.pick() {
-                    return Some(connection);
-                }
-                let pending =
-                    self.slots.iter().zip(&waiting).any(|(slot, before)| {
-                        before.is_some_and(|before| lock(&slot.attempts).ended == before)
-                    });
-                if !pending || pulse.changed().await.is_err() {
-                    return None;
-                }
+        loop {
+            if let Some(connection) = self.pick() {
+                return Some(connection);
             }
-        };
-        let found = tokio::select! {
-            found = tokio::time::timeout(PATIENCE.min(self.spec.call_timeout), wait) => found.ok().flatten(),
-            () = self.stop.cancelled() => None,
-        };
-        found.ok_or_else(|| self.why_down())
+            let pending = self
+                .slots
+                .iter()
+                .zip(&waiting)
+                .any(|(slot, before)| before.is_some_and(|before| lock(&slot.attempts).ended == before));
+            if !pending || pulse.changed().await.is_err() {
+                return None;
+            }
+        }
     }
 
     fn pick(&self) -> Option<Arc<Connection>> {
@@ -274,13 +365,24 @@ impl Core {
 
     /// Whether an attempt to connect `slot` is worth waiting for: the number of attempts until now.
     fn awaited(&self, slot: &Slot) -> Option<u64> {
-        let attempts = lock(&slot.attempts);
+        let mut attempts = lock(&slot.attempts);
         // A connection that is gone but still in its place: the supervisor is about to notice.
         let soon = attempts.running || slot.connection.load().is_some();
-        if self.spec.is_stdio() {
-            return soon.then_some(attempts.ended);
+        if attempts.dormant {
+            attempts.wanted = true;
+            slot.retry_now.notify_one();
+            return Some(attempts.ended);
         }
-        let recent = attempts.failure.as_ref().is_some_and(|(error, at)| {
+        let failure = attempts.failure.as_ref();
+        if self.spec.is_stdio() {
+            let failed = failure.and_then(|(_, at)| *at);
+            let due = attempts.parked && failed.is_none_or(|at| at.elapsed() >= PARKED_PAUSE);
+            if due {
+                slot.retry_now.notify_one();
+            }
+            return (soon || due).then_some(attempts.ended);
+        }
+        let recent = failure.is_some_and(|(error, at)| {
             let pause = error.retry_after().unwrap_or_default().max(RETRY_PAUSE);
             at.is_some_and(|at| at.elapsed() < pause)
         });
@@ -288,6 +390,66 @@ impl Core {
             slot.retry_now.notify_one();
         }
         (soon || !recent).then_some(attempts.ended)
+    }
+
+    /// Connects what is not connected without waiting any longer.
+    pub(crate) fn start_again(&self) {
+        for slot in self.slots.iter().filter(|slot| slot.live().is_none()) {
+            if !lock(&slot.attempts).dormant {
+                slot.retry_now.notify_one();
+            }
+        }
+    }
+
+    /// Whether the hub has ended its own process for a client.
+    pub(crate) fn is_dormant(&self) -> bool {
+        self.slots.iter().any(|slot| lock(&slot.attempts).dormant)
+    }
+
+    /// Ends the hub's own process for a client that needs a process, if no client uses it. Many servers cannot run twice:
+    /// they want the same port, or lock the same file.
+    async fn give_place(&self) {
+        let [slot] = &*self.slots else { return };
+        let unused = |connection: &Connection| {
+            self.sharers.load(Ordering::SeqCst) == 0
+                && connection.users.is_unused()
+                && connection.client_flights().is_empty()
+                && self.subscriptions.shared_by().is_empty()
+        };
+        if !self.spec.is_stdio() || !slot.live().is_some_and(|connection| unused(&connection)) {
+            return;
+        }
+        // From now on whoever needs it waits for the next one, and whoever has it uses it.
+        lock(&slot.attempts).dormant = true;
+        let taken = slot.connection.swap(None);
+        tokio::task::yield_now().await;
+        match taken {
+            Some(connection) if unused(&connection) => {
+                tracing::debug!(server = %self.name, "the hub's own process ends for a client's");
+                connection.close().await;
+            }
+            used => {
+                slot.connection.store(used);
+                let mut attempts = lock(&slot.attempts);
+                (attempts.dormant, attempts.wanted) = (false, false);
+            }
+        }
+        self.pulse.send_modify(|n| *n += 1);
+        self.changes.mark();
+    }
+
+    /// Starts the hub's own process again where no client has one.
+    pub(crate) fn take_place(&self) {
+        if self.pool.is_used() {
+            return;
+        }
+        for slot in &self.slots {
+            let mut attempts = lock(&slot.attempts);
+            if attempts.dormant {
+                attempts.wanted = true;
+                slot.retry_now.notify_one();
+            }
+        }
     }
 
     fn why_down(&self) -> ErrorObject {
@@ -328,9 +490,13 @@ impl Core {
         };
         let (entry, owner) = (hold.entry().clone(), client.clone());
         // A task of its own: a client that gives up leaves no half-open connection.
-        let opened = self
-            .tasks
-            .spawn(async move { this.open_own(&entry, &owner).await });
+        let opened = self.tasks.spawn(async move {
+            let opened = this.open_own(&entry, &owner).await;
+            if opened.is_err() {
+                this.take_place();
+            }
+            opened
+        });
         match opened.await {
             Ok(Ok(connection)) => {
                 self.recovered();
@@ -358,15 +524,15 @@ impl Core {
         if entry.is_released() {
             return Err(closing());
         }
+        self.give_place().await;
         let connection = tokio::select! {
-            dialed = self.dial_any(client) => dialed.map_err(|e| e.to_object(&self.name))?,
+            dialed = self.dial_any(client) => dialed.map_err(|error| error.to_object(&self.name))?,
             () = self.stop.cancelled() => return Err(closing()),
         };
         // It is there again: who waits to connect the shared ones need not wait longer.
-        for slot in self.slots.iter().filter(|slot| slot.live().is_none()) {
-            slot.retry_now.notify_one();
-        }
+        self.start_again();
         self.replay_own(&connection, client).await;
+        self.first_own_lists(entry, client, &connection).await;
         if entry.put(&connection) && !self.stop.is_cancelled() {
             Ok(connection)
         } else {
@@ -382,7 +548,7 @@ impl Core {
         let mut tried = 1;
         loop {
             let instance = (start + tried) % count.max(1);
-            let dialed = self.dialer.dial(instance, Some(client)).await;
+            let dialed = self.dialer.dial(instance, Some(client), None).await;
             if let Err(DialError::Transport(error @ TransportError::Connect(_))) = &dialed {
                 self.give_up_address(instance, error);
                 if tried < count {
@@ -470,7 +636,7 @@ impl Core {
             CallError::Transport(TransportError::Closed(_)) => {
                 if !connection.stateful() {
                     // Perhaps it was restarted, and nothing else would tell.
-                    self.lists_changed(ListSet::ALL);
+                    self.lists_changed(None, ListSet::ALL);
                 }
                 false
             }
@@ -528,8 +694,15 @@ fn lost_session(connection: &Connection, error: &CallError) -> bool {
 }
 
 impl Events for Core {
-    fn lists_changed(&self, which: ListSet) {
-        self.stale.fetch_or(which.0, Ordering::AcqRel);
+    fn lists_changed(&self, owner: Option<&Arc<Client>>, which: ListSet) {
+        if let Some(owner) = owner {
+            self.own_lists_changed(owner, which);
+            if self.spec.is_stdio() {
+                // What one process lists says nothing of the others.
+                return;
+            }
+        }
+        self.mark_stale(which);
         self.refresh.notify_one();
     }
 
@@ -560,7 +733,7 @@ impl Events for Core {
             return;
         };
         // A server that lost one session may have been restarted: the hub's own session finds out.
-        self.lists_changed(ListSet::ALL);
+        self.lists_changed(None, ListSet::ALL);
         tracing::debug!(server = %self.name, client = %client.key, %error, "a client's connection is gone");
         let (Some(this), connection) = (self.this.upgrade(), connection.clone()) else {
             return;
@@ -568,6 +741,7 @@ impl Events for Core {
         self.tasks.spawn(async move {
             connection.close().await;
             this.reopen(&client).await;
+            this.take_place();
         });
     }
 }

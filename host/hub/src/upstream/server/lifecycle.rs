@@ -1,15 +1,17 @@
 //! Finds out how a server talks: transport, era and revision.
 //!
 //! The hub remembers the result, so that only the first connection pays for the search. It searches again when the
-//! remembered way no longer works.
+//! remembered way no longer works. This is about servers over HTTP; processes are greeted by
+//! [`greeting`](super::greeting).
 
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
 use aih_mcp::{Era, ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, RawObject, method};
 use aih_redact::OutsideText;
+use tokio::sync::Notify;
 
 use crate::{
     config::{Protocol, Transport as Choice},
@@ -32,10 +34,6 @@ use crate::{
 const DISCOVER: Duration = Duration::from_secs(5);
 /// How long `initialize` over HTTP may take.
 const INITIALIZE: Duration = Duration::from_secs(10);
-/// How long a process may take until it answers: `npx` and `uvx` may download it first.
-const PROCESS: Duration = Duration::from_secs(60);
-/// How long a process may be silent before it is greeted in the older way too.
-const SILENCE: Duration = Duration::from_millis(1500);
 /// Where a modern server says who it is.
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
@@ -54,16 +52,25 @@ pub(crate) enum DialError {
         error: ErrorObject,
     },
     /// No answer.
-    #[error("no answer to `{method}` within {} s", limit.as_secs())]
+    #[error("no answer to `{method}` within {} s{}", limit.as_secs(), last_words(said))]
     Silent {
         /// Which greeting.
         method: &'static str,
         /// How long the hub waited.
         limit: Duration,
+        /// What a process wrote to standard error last; may be empty.
+        said: OutsideText,
     },
     /// An answer, but no revision that both speak.
     #[error("the server speaks {0}, which the hub does not")]
     Version(OutsideText),
+}
+
+fn last_words(said: &str) -> String {
+    match said {
+        "" => String::new(),
+        said => format!("; it said last: {said}"),
+    }
 }
 
 impl DialError {
@@ -101,10 +108,16 @@ impl DialError {
 type ConnectStep = (TransportKind, Era);
 
 /// Closes a connection whose greeting was given up half-way, so that no process stays behind.
-struct Opening(Option<Arc<Connection>>);
+pub(super) struct Opening(Option<Arc<Connection>>);
 
 impl Opening {
-    fn keep(mut self) {
+    /// Closes `connection` unless [`Opening::keep`] is called.
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self(Some(connection))
+    }
+
+    /// The greeting was not given up.
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }
@@ -119,12 +132,17 @@ impl Drop for Opening {
 
 /// Opens connections to one server.
 pub(crate) struct Dialer {
-    server: Arc<str>,
+    pub(super) server: Arc<str>,
     common: Arc<Common>,
-    spec: Arc<UpstreamSpec>,
+    pub(super) spec: Arc<UpstreamSpec>,
     connector: Arc<dyn Connector>,
     events: Weak<dyn Events>,
-    memory: Mutex<Option<ConnectStep>>,
+    /// The way that worked last.
+    pub(super) memory: Mutex<Option<ConnectStep>>,
+    /// The era in which a process is greeted whose era is not known.
+    pub(super) guess: Mutex<Era>,
+    /// Whether a process has ended after it had read `server/discover`.
+    pub(super) ended_greeted: AtomicBool,
 }
 
 impl Dialer {
@@ -142,10 +160,13 @@ impl Dialer {
             connector,
             events,
             memory: Mutex::new(None),
+            guess: Mutex::new(Era::Modern),
+            ended_greeted: AtomicBool::new(false),
         }
     }
 
-    /// Connects and greets. A connection that cannot be greeted is closed again.
+    /// Connects and greets. A connection that cannot be greeted is closed again. `begun` is notified when the hub has
+    /// begun: a process may have to wait for its turn to start.
     ///
     /// # Errors
     /// [`DialError`]: of the way that says most.
@@ -153,7 +174,17 @@ impl Dialer {
         &self,
         instance: usize,
         owner: Option<&Arc<Client>>,
+        begun: Option<&Notify>,
     ) -> Result<Arc<Connection>, DialError> {
+        let choice = match &self.spec.kind {
+            ServerAddress::Stdio { start_timeout, .. } => {
+                return self.process(*start_timeout, instance, owner, begun).await;
+            }
+            ServerAddress::Http { transport, .. } => *transport,
+        };
+        if let Some(begun) = begun {
+            begun.notify_one();
+        }
         let known = *lock(&self.memory);
         if let Some(step) = known {
             match self.step(step, instance, owner).await {
@@ -161,25 +192,12 @@ impl Dialer {
                 other => return other,
             }
         }
-        let (transport, protocol) = match &self.spec.kind {
-            ServerAddress::Stdio { .. } => (None, self.spec.protocol),
-            ServerAddress::Http { transport, .. } => (Some(*transport), self.spec.protocol),
-        };
-        let found = match (transport, protocol) {
-            (None, Protocol::Auto) => self.process(instance, owner).await,
-            (None, Protocol::Modern) => {
-                self.step((TransportKind::Stdio, Era::Modern), instance, owner)
-                    .await
-            }
-            (None, Protocol::Legacy) => {
-                self.step((TransportKind::Stdio, Era::Legacy), instance, owner)
-                    .await
-            }
-            (Some(Choice::Sse), _) => {
+        let found = match choice {
+            Choice::Sse => {
                 self.step((TransportKind::Sse, Era::Legacy), instance, owner)
                     .await
             }
-            (Some(choice), _) => self.http(choice, instance, owner).await,
+            choice => self.http(choice, instance, owner).await,
         }?;
         *lock(&self.memory) = Some((found.transport_kind, found.era()));
         Ok(found)
@@ -235,17 +253,16 @@ impl Dialer {
         instance: usize,
         owner: Option<&Arc<Client>>,
     ) -> Result<Arc<Connection>, DialError> {
-        let limit = match (transport_kind, era) {
-            (TransportKind::Stdio, _) => PROCESS,
-            (_, Era::Modern) => DISCOVER,
-            (_, Era::Legacy) => INITIALIZE,
+        let limit = match era {
+            Era::Modern => DISCOVER,
+            Era::Legacy => INITIALIZE,
         };
         let connection = tokio::time::timeout(limit, self.open(transport_kind, instance, owner))
             .await
             .map_err(|_| {
                 TransportError::Connect(format!("no answer within {} s", limit.as_secs()).into())
             })??;
-        let opening = Opening(Some(connection.clone()));
+        let opening = Opening::new(connection.clone());
         let greeted = match era {
             Era::Modern => {
                 if let (TransportKind::Http, Ok(transport)) = (transport_kind, connection.transport()) {
@@ -261,7 +278,7 @@ impl Dialer {
         settled
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         transport_kind: TransportKind,
         instance: usize,
@@ -278,7 +295,7 @@ impl Dialer {
         .await
     }
 
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         connection: Arc<Connection>,
         greeted: Result<ServerGreeting, DialError>,
@@ -303,56 +320,6 @@ impl Dialer {
         Ok(connection)
     }
 
-    /// A process whose era is not known.
-    async fn process(
-        &self,
-        instance: usize,
-        owner: Option<&Arc<Client>>,
-    ) -> Result<Arc<Connection>, DialError> {
-        let connection = self.open(TransportKind::Stdio, instance, owner).await?;
-        let opening = Opening(Some(connection.clone()));
-        let greeted = self.greet_process(&connection).await;
-        if let Err(DialError::Transport(error)) = &greeted {
-            // It ended over a greeting that it does not know: another process gets the older one.
-            tracing::debug!(server = %self.server, %error, "started again for `initialize`");
-            connection.close().await;
-            opening.keep();
-            return self
-                .step((TransportKind::Stdio, Era::Legacy), instance, owner)
-                .await;
-        }
-        let settled = self.settle(connection, greeted).await;
-        opening.keep();
-        settled
-    }
-
-    async fn greet_process(&self, connection: &Arc<Connection>) -> Result<ServerGreeting, DialError> {
-        let mut discover = std::pin::pin!(self.discover(connection, PROCESS));
-        tokio::select! {
-            found = &mut discover => return match found {
-                Err(DialError::Refused { .. } | DialError::Version(_)) => {
-                    self.initialize(connection, PROCESS).await
-                }
-                found => found,
-            },
-            () = tokio::time::sleep(SILENCE) => {}
-        }
-        let mut initialize = std::pin::pin!(self.initialize(connection, PROCESS));
-        let mut refused = false;
-        loop {
-            tokio::select! {
-                found = &mut discover, if !refused => match found {
-                    Err(DialError::Refused { .. } | DialError::Version(_)) => refused = true,
-                    found => return found,
-                },
-                found = &mut initialize => return match found {
-                    Err(DialError::Refused { .. }) if !refused => discover.await,
-                    found => found,
-                },
-            }
-        }
-    }
-
     async fn greeting(
         &self,
         connection: &Connection,
@@ -364,14 +331,22 @@ impl Dialer {
             .transport()?
             .request(connection.id(), method, params, &[]);
         match tokio::time::timeout(limit, request).await {
-            Err(_) => Err(DialError::Silent { method, limit }),
+            Err(_) => Err(DialError::Silent {
+                method,
+                limit,
+                said: OutsideText::default(),
+            }),
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(Err(error))) => Err(DialError::Refused { method, error }),
             Ok(Ok(Ok(result))) => Ok(result),
         }
     }
 
-    async fn discover(&self, connection: &Connection, limit: Duration) -> Result<ServerGreeting, DialError> {
+    pub(super) async fn discover(
+        &self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<ServerGreeting, DialError> {
         let params = outgoing::own_params(Era::Modern, &[]);
         let result = self.greeting(connection, method::DISCOVER, params, limit).await?;
         let fields = object(&result)?;
@@ -386,7 +361,7 @@ impl Dialer {
         Ok(greeting(ProtocolVersion::LATEST, &fields, info))
     }
 
-    async fn initialize(
+    pub(super) async fn initialize(
         &self,
         connection: &Connection,
         limit: Duration,

@@ -56,6 +56,14 @@ pub(crate) struct Tools {
 }
 
 impl Listing {
+    /// What is known of a server before it is up: what calls need beside the lists comes with the first lists.
+    pub(crate) fn of(offers: Offers) -> Self {
+        Self {
+            offers: Arc::new(offers),
+            ..Self::default()
+        }
+    }
+
     /// The same with what the greeting said.
     #[must_use]
     pub(crate) fn greeted(&self, greeting: &ServerGreeting) -> Self {
@@ -98,7 +106,7 @@ pub(crate) async fn read(
     connection: &Arc<Connection>,
     which: ListSet,
     rules: &ToolRules,
-    take: &(dyn Fn(Result<FetchedList, CallError>) + Sync),
+    take: &(dyn Fn(ListSet, Result<FetchedList, CallError>) + Sync),
 ) {
     let wanted = |set: ListSet, capability: &str| {
         // A capability that is gone takes its list with it.
@@ -107,26 +115,29 @@ pub(crate) async fn read(
     let tools = async {
         if let Some(declared) = wanted(ListSet::TOOLS, "tools") {
             let found = list(connection, declared, method::TOOLS_LIST, "tools", "name").await;
-            take(found.map(|tools| FetchedList::Tools(apply(tools, rules, connection.era()))));
+            take(
+                ListSet::TOOLS,
+                found.map(|tools| FetchedList::Tools(apply(tools, rules, connection.era()))),
+            );
         }
     };
     let prompts = async {
         if let Some(declared) = wanted(ListSet::PROMPTS, "prompts") {
             let found = list(connection, declared, method::PROMPTS_LIST, "prompts", "name").await;
-            take(found.map(FetchedList::Prompts));
+            take(ListSet::PROMPTS, found.map(FetchedList::Prompts));
         }
     };
     let resources = async {
         if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
             let found = list(connection, declared, method::RESOURCES_LIST, "resources", "uri").await;
-            take(found.map(FetchedList::Resources));
+            take(ListSet::RESOURCES, found.map(FetchedList::Resources));
         }
     };
     let templates = async {
         if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
             let (method, member) = (method::TEMPLATES_LIST, "resourceTemplates");
             let found = list(connection, declared, method, member, "uriTemplate").await;
-            take(found.map(FetchedList::Templates));
+            take(ListSet::RESOURCES, found.map(FetchedList::Templates));
         }
     };
     tokio::join!(tools, prompts, resources, templates);

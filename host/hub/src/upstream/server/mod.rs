@@ -1,16 +1,21 @@
 //! One upstream server as a [`Provider`].
 //!
 //! [`core`] is the state that callers and tasks share. [`supervisor`] has the tasks that keep connections and lists up
-//! to date. [`lifecycle`] finds out how a server talks, [`lists`] reads its lists, and [`backoff`] says when to
-//! connect again. [`clients`] is the table of connections that belong to one client each. [`subscriptions`] is the
-//! table of subscribed resources, and [`listen`] the long request of the modern era that brings their updates.
+//! to date. [`lifecycle`] finds out how a server talks, [`greeting`] starts a process and greets it, [`start_turns`]
+//! says how many start at one time, [`lists`] reads its lists, and [`backoff`] says when to connect again. [`clients`]
+//! is the table of connections that belong to one client each, and [`own_lists`] reads the lists of such a connection.
+//! [`subscriptions`] is the table of subscribed resources, and [`listen`] the long request of the modern era that brings
+//! their updates.
 
 mod backoff;
 mod clients;
 mod core;
+mod greeting;
 mod lifecycle;
 mod listen;
 mod lists;
+mod own_lists;
+mod start_turns;
 mod subscriptions;
 mod supervisor;
 
@@ -19,17 +24,18 @@ use std::{
     time::Duration,
 };
 
-use aih_mcp::{Era, ErrorObject, Message, RawJson, RawObject, headers::ParamHeader, method};
+use aih_mcp::{Era, ErrorCode, ErrorObject, Message, RawJson, RawObject, headers::ParamHeader, method};
 use aih_redact::OutsideText;
 use async_trait::async_trait;
 use futures::future::join_all;
-use tokio::time::Instant;
+use tokio::{sync::SemaphorePermit, time::Instant};
 
 use self::{
     clients::Lease,
     core::{Core, HOUSEKEEPING, Retry},
 };
 use super::{
+    known_lists::KnownLists,
     link::{
         connection::{CallError, Connection, lock},
         crashes::Parked,
@@ -74,7 +80,17 @@ pub struct UpstreamServer {
 impl UpstreamServer {
     /// Starts to connect in the background; a disabled server only has a status. Needs a tokio runtime.
     pub fn start(spec: UpstreamSpec, connector: Arc<dyn Connector>, changes: ChangeSignal) -> Arc<Self> {
-        let core = Core::new(spec, connector, changes);
+        Self::start_knowing(spec, connector, changes, None)
+    }
+
+    /// The same with the lists that the server had when the hub ran last, and the folder where its lists are kept.
+    pub fn start_knowing(
+        spec: UpstreamSpec,
+        connector: Arc<dyn Connector>,
+        changes: ChangeSignal,
+        known: Option<(Arc<KnownLists>, Option<Offers>)>,
+    ) -> Arc<Self> {
+        let core = Core::new(spec, connector, changes, known);
         core.start();
         Arc::new(Self { core })
     }
@@ -120,6 +136,31 @@ impl UpstreamServer {
         };
         let parked = self.core.common.crashes.parked(Instant::now());
         parked.into_iter().map(shown).collect()
+    }
+
+    /// The turn of a request, where the entry bounds how many run at one time.
+    async fn turn(&self, call: &Call) -> Result<Option<SemaphorePermit<'_>>, ErrorObject> {
+        let Some(turns) = &self.core.turns else {
+            return Ok(None);
+        };
+        let limit = self.core.spec.call_timeout;
+        tokio::select! {
+            biased;
+            turn = tokio::time::timeout(limit, turns.acquire()) => match turn {
+                // Nobody closes the semaphore.
+                Ok(turn) => Ok(turn.ok()),
+                Err(_) => Err(ErrorObject::new(
+                    ErrorCode::TIMED_OUT,
+                    format!(
+                        "server `{}`: other requests run, and this one had no turn within {} s; try again, or raise \
+                         `concurrency` of the server in the configuration",
+                        self.core.name,
+                        limit.as_secs_f64()
+                    ),
+                )),
+            },
+            () = call.cancel.cancelled() => Err(CallError::Cancelled.into_object(&self.core.name)),
+        }
     }
 
     /// A connection, unless the client gives up first.
@@ -246,8 +287,11 @@ impl Provider for UpstreamServer {
         let reason = core.spec.state.reason();
         let state = if reason.is_some() {
             ProviderState::Disabled
-        } else if shared > 0 {
-            ProviderState::Up
+        } else if shared > 0 || core.is_dormant() {
+            match core.unread().is_empty() {
+                true => ProviderState::Up,
+                false => ProviderState::Degraded,
+            }
         } else if core.slots.iter().all(|s| lock(&s.attempts).ended == 0) {
             ProviderState::Starting
         } else {
@@ -271,7 +315,8 @@ impl Provider for UpstreamServer {
             state,
             last_error: reason
                 .map(|reason| OutsideText::from(reason.to_string()))
-                .or_else(|| core.last_error.load().as_deref().cloned()),
+                .or_else(|| core.last_error.load().as_deref().cloned())
+                .filter(|_| state != ProviderState::Up),
             transport: transport.as_str().to_owned(),
             protocol: profile.map(|p| p.version.to_string()),
             connections: shared + core.pool.open(),
@@ -281,15 +326,23 @@ impl Provider for UpstreamServer {
     }
 
     fn settled(&self) -> bool {
+        self.core.recalled || !self.is_starting()
+    }
+
+    fn is_starting(&self) -> bool {
         match self.status().state {
-            ProviderState::Starting => false,
-            ProviderState::Up => self.core.listed.load(Ordering::Acquire),
-            ProviderState::Down | ProviderState::Disabled => true,
+            ProviderState::Starting => true,
+            ProviderState::Up | ProviderState::Degraded => !self.core.listed.load(Ordering::Acquire),
+            ProviderState::Down | ProviderState::Disabled => false,
         }
     }
 
     fn offers(&self) -> Arc<Offers> {
         self.core.listing.load().offers.clone()
+    }
+
+    fn offers_for(&self, client: &Client) -> Option<Arc<Offers>> {
+        self.core.offers_for(client)
     }
 
     fn own_tool_name<'n>(&'n self, listed: &'n str) -> Option<&'n str> {
@@ -304,6 +357,7 @@ impl Provider for UpstreamServer {
     ) -> Result<Answer, ErrorObject> {
         let core = &self.core;
         let (params, bindings) = self.inward(method, params)?;
+        let _turn = self.turn(call).await?;
         let mut repeats = core.slots.len().min(MAX_REPEATS);
         let mut not_sent = MAX_NOT_SENT;
         loop {
@@ -404,6 +458,7 @@ impl Provider for UpstreamServer {
         core.tasks.spawn(async move {
             if let Some(own) = own {
                 own.close().await;
+                this.core.take_place();
             }
             if !orphaned.is_empty() {
                 // Best effort: a server that cannot be reached sends no updates anyway.
@@ -416,7 +471,18 @@ impl Provider for UpstreamServer {
     fn abandoned(&self, client: &ClientKey) {
         if let Some(connection) = self.core.pool.give_back(client) {
             tracing::debug!(server = %self.core.name, %client, "an abandoned client's connection is given back");
-            self.core.tasks.spawn(async move { connection.close().await });
+            let core = self.core.clone();
+            self.core.tasks.spawn(async move {
+                connection.close().await;
+                core.take_place();
+            });
+        }
+    }
+
+    fn start_again(&self) {
+        self.core.start_again();
+        if !self.core.unread().is_empty() {
+            self.core.refresh_all();
         }
     }
 

@@ -1,17 +1,20 @@
 //! The tasks of one upstream server: keep every shared connection up, keep the lists fresh, close what is idle.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
 use aih_mcp::{Era, method};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    backoff::{Backoff, Cause},
+    backoff::{self, Backoff, Cause},
     clients::IDLE,
-    core::{Core, Profile},
+    core::{Core, Profile, Slot},
     lifecycle::DialError,
     lists,
 };
@@ -49,13 +52,29 @@ impl Core {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.spec.is_stdio());
         let mut first = true;
         while !self.stop.is_cancelled() {
-            lock(&slot.attempts).running = true;
+            let rests = || {
+                let attempts = lock(&slot.attempts);
+                attempts.dormant && !attempts.wanted
+            };
+            while rests() {
+                tokio::select! {
+                    () = slot.retry_now.notified() => {}
+                    () = self.stop.cancelled() => return,
+                }
+                // That is no restart.
+                first = true;
+            }
+            {
+                let mut attempts = lock(&slot.attempts);
+                (attempts.running, attempts.parked, attempts.wanted) = (true, false, false);
+            }
+            let begun = Notify::new();
             let dialed = tokio::select! {
-                dialed = self.dialer.dial(index, None) => dialed,
-                never = self.report_slowness() => match never {},
+                dialed = self.dialer.dial(index, None, Some(&begun)) => dialed,
+                never = self.report_slowness(&begun) => match never {},
                 () = self.stop.cancelled() => return,
             };
             let mut asked = None;
@@ -69,6 +88,12 @@ impl Core {
                     self.serve(index, &connection).await;
                     if self.stop.is_cancelled() {
                         return;
+                    }
+                    if lock(&slot.attempts).dormant {
+                        continue;
+                    }
+                    if connection.users.was_used() {
+                        backoff.served();
                     }
                     match connection.verdict() {
                         Some(verdict) if verdict.by_call => Cause::Call,
@@ -87,6 +112,9 @@ impl Core {
                     lock(&slot.attempts).running = false;
                     self.pulse.send_modify(|n| *n += 1);
                 }
+                if let Some(failures) = backoff.parked() {
+                    self.park(slot, failures, pause);
+                }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     // Calls do not shorten a pause that the server asked for.
@@ -97,8 +125,27 @@ impl Core {
         }
     }
 
+    /// The process is not started again for a while. Says why, and what starts it.
+    fn park(&self, slot: &Slot, failures: u32, pause: Duration) {
+        let why = {
+            let mut attempts = lock(&slot.attempts);
+            attempts.parked = true;
+            attempts.failure.as_ref().map(|(error, _)| error.to_string())
+        };
+        let text = format!(
+            "{}. It failed {failures} times in a row, so the hub starts it again only in {} s. A call of it or a reload of \
+             the configuration starts it at once",
+            why.as_deref().unwrap_or("the process ended"),
+            pause.as_secs()
+        );
+        tracing::warn!(server = %self.name, "{text}");
+        self.note(text);
+        self.changes.mark();
+    }
+
     /// Says once that a greeting takes long: a first start may download the server, or it will never answer.
-    async fn report_slowness(&self) -> std::convert::Infallible {
+    async fn report_slowness(&self, begun: &Notify) -> std::convert::Infallible {
+        begun.notified().await;
         tokio::time::sleep(SLOW).await;
         let text = format!(
             "no answer to the greeting for {} s; the hub still waits",
@@ -119,7 +166,7 @@ impl Core {
         self.note(text.clone());
         let before = {
             let mut attempts = lock(&slot.attempts);
-            attempts.running = false;
+            (attempts.running, attempts.dormant) = (false, false);
             attempts.ended += 1;
             attempts.failure.replace((Arc::new(error), Some(Instant::now())))
         };
@@ -146,7 +193,7 @@ impl Core {
         self.recovered();
         {
             let mut attempts = lock(&slot.attempts);
-            attempts.running = false;
+            (attempts.running, attempts.dormant) = (false, false);
             attempts.ended += 1;
             attempts.failure = None;
         }
@@ -210,39 +257,99 @@ impl Core {
     }
 
     async fn read_lists(&self, connection: &Arc<Connection>, which: ListSet) {
-        lists::read(connection, which, &self.spec.tools, &|list| match list {
+        let failed = AtomicU8::new(0);
+        let errors = Mutex::new(Vec::new());
+        lists::read(connection, which, &self.spec.tools, &|list, found| match found {
             Ok(fresh) => self.relist(|listing| listing.with(fresh)),
             Err(error) => {
                 if self.give_up_if_broken(connection, &error) || connection.is_gone() {
                     // Told once, where the connection ends.
                     return;
                 }
+                failed.fetch_or(list.0, Ordering::AcqRel);
                 let error = error.into_object(&self.name);
-                tracing::warn!(server = %self.name, %error, "a list could not be read; the last known one stays");
-                self.note(error.message);
+                self.note(error.message.clone());
+                lock(&errors).push((list, error));
             }
         })
         .await;
+        if connection.is_gone() {
+            // The next connection reads all.
+            return;
+        }
+        let failed = ListSet(failed.into_inner());
+        let before = self.unread();
+        let fresh = self.note_unread(which, failed);
+        for (list, error) in lock(&errors).drain(..) {
+            // One row a change, not one an attempt.
+            if fresh.has(list) {
+                tracing::warn!(
+                    server = %self.name, %error,
+                    "a list could not be read; the last known one stays, and the hub reads it again"
+                );
+            }
+        }
+        if self.unread() != before {
+            self.changes.mark();
+            // Whoever keeps the lists counts from now on.
+            self.refresh.notify_one();
+        }
+        if self.unread().is_empty() {
+            self.remember_lists();
+        }
     }
 
-    async fn keep_lists(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                () = self.refresh.notified() => {}
-                () = self.stop.cancelled() => return,
+    /// Keeps the lists for the next run of the hub, in the background.
+    fn remember_lists(&self) {
+        let Some(known) = self.known.clone() else { return };
+        let (spec, offers) = (self.spec.clone(), self.listing.load().offers.clone());
+        {
+            let mut kept = lock(&self.kept);
+            if kept.as_deref() == Some(&*offers) {
+                return;
             }
+            *kept = Some(offers.clone());
+        }
+        self.tasks.spawn_blocking(move || known.keep(&spec, &offers));
+    }
+
+    /// Reads lists again that have changed, and those that could not be read, after a pause that grows.
+    async fn keep_lists(self: Arc<Self>) {
+        let mut failures = 0;
+        let mut again: Option<Instant> = None;
+        loop {
+            let due = async {
+                match again {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(DEBOUNCE) => {}
+                () = self.refresh.notified() => {
+                    tokio::select! {
+                        () = tokio::time::sleep(DEBOUNCE) => {}
+                        () = self.stop.cancelled() => return,
+                    }
+                }
+                () = due => {
+                    again = None;
+                    failures += 1;
+                    self.mark_stale(self.unread());
+                }
                 () = self.stop.cancelled() => return,
             }
             let which = self.take_stale();
             // Without a connection there is nothing to read; the next one reads all.
-            let Some(connection) = self.live().next() else {
-                continue;
-            };
-            tokio::select! {
-                () = self.read_lists(&connection, which) => {}
-                () = self.stop.cancelled() => return,
+            if let Some(connection) = self.live().next().filter(|_| !which.is_empty()) {
+                tokio::select! {
+                    () = self.read_lists(&connection, which) => {}
+                    () = self.stop.cancelled() => return,
+                }
+            }
+            if self.unread().is_empty() {
+                (failures, again) = (0, None);
+            } else if again.is_none() {
+                again = Some(Instant::now() + jitter(backoff::delay(failures)));
             }
         }
     }
@@ -255,13 +362,17 @@ impl Core {
             }
             let pinned = |key: &ClientKey| !self.subscriptions.own(key).is_empty();
             for connection in self.pool.expire(IDLE, pinned) {
-                self.tasks.spawn(async move { connection.close().await });
+                let this = self.clone();
+                self.tasks.spawn(async move {
+                    connection.close().await;
+                    this.take_place();
+                });
             }
         }
     }
 
     /// Asks for all lists again.
     pub(crate) fn refresh_all(&self) {
-        self.lists_changed(ListSet::ALL);
+        self.lists_changed(None, ListSet::ALL);
     }
 }

@@ -173,3 +173,47 @@ async fn a_call_that_may_have_run_is_not_sent_again() {
     assert_eq!(fake.seen("resources/read").len(), 2);
     server.shutdown(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_server_that_is_to_be_called_one_at_a_time_is() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let done = Arc::new(Notify::new());
+    let (now, peak, answer) = (running.clone(), most.clone(), done.clone());
+    let fake = FakeServer::new(false, move |seen| match seen.method.as_str() {
+        "tools/call" => {
+            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            Reply::When(answer.clone(), json!({}))
+        }
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let mut spec = http_spec();
+    spec.concurrency = Some(1);
+    let server = up(&fake, spec).await;
+    let client = client("c", LEGACY, "{}");
+    let calls: Vec<_> = (0..5)
+        .map(|_| spawn_call(&server, call(&client, &recorder("c")), r#"{"name":"echo"}"#))
+        .collect();
+    for n in 1..=5 {
+        fake.nth("tools/call", n).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(fake.seen("tools/call").len(), n, "the next one waits");
+        running.fetch_sub(1, Ordering::SeqCst);
+        done.notify_one();
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    // One that is taken back leaves its place.
+    let first = spawn_call(&server, call(&client, &recorder("c")), r#"{"name":"echo"}"#);
+    fake.nth("tools/call", 6).await;
+    let waiting = call(&client, &recorder("c"));
+    let cancel = waiting.cancel.clone();
+    let second = spawn_call(&server, waiting, r#"{"name":"echo"}"#);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    cancel.cancel();
+    assert_eq!(second.await.unwrap().unwrap_err().code, ErrorCode::CANCELLED);
+    done.notify_one();
+    first.await.unwrap().unwrap();
+    server.shutdown(Duration::from_secs(5)).await;
+}

@@ -2,6 +2,8 @@
 
 use aih_redact::OutsideText;
 
+use std::time::Instant;
+
 use super::*;
 use crate::{provider::ChangeSignal, upstream::testing::FakeConnector};
 
@@ -97,15 +99,76 @@ async fn a_process_that_dies_of_the_newer_greeting_gets_the_older() {
 }
 
 #[tokio::test]
-async fn a_silent_process_is_greeted_in_both_ways() {
+async fn a_process_that_does_not_know_the_newer_greeting_is_replaced() {
     let fake = FakeServer::new(true, |seen| match seen.method.as_str() {
         "server/discover" => Reply::Never,
         _ => legacy(seen).unwrap_or(Reply::Never),
     });
     let server = up(&fake, stdio_spec()).await;
+    let greeted = |method: &str| fake.seen(method).iter().map(|s| s.connection).collect::<Vec<_>>();
     assert_eq!(
-        (fake.opened(), fake.seen("notifications/initialized").len()),
-        (1, 1)
+        (greeted("server/discover"), greeted("initialize")),
+        (vec![0], vec![1])
+    );
+    assert!(fake.closed().contains(&0));
+    // The next one is known.
+    fake.lose(1, TransportError::Closed("exit status 1".into()));
+    fake.nth("tools/list", 2).await;
+    assert_eq!(
+        (greeted("server/discover"), greeted("initialize")),
+        (vec![0], vec![1, 2])
+    );
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_modern_and_is_old_now_is_found_again() {
+    let old = Arc::new(AtomicBool::new(false));
+    let is_old = old.clone();
+    let fake = FakeServer::new(true, move |seen| match seen.method.as_str() {
+        "server/discover" if is_old.load(Ordering::SeqCst) => Reply::Error(-32601, "method not found"),
+        "server/discover" => Reply::Result(json!({
+            "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} },
+        })),
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, stdio_spec()).await;
+    assert_eq!(server.status().protocol.as_deref(), Some("2026-07-28"));
+    old.store(true, Ordering::SeqCst);
+    fake.lose(0, TransportError::Closed("exit status 1".into()));
+    fake.nth("tools/list", 2).await;
+    assert_eq!(server.status().protocol.as_deref(), Some("2025-11-25"));
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_is_started_once_an_attempt() {
+    let fake = FakeServer::new(true, |_| {
+        Reply::Fail(TransportError::Closed("exit status 1".into()))
+    });
+    let server = UpstreamServer::start(
+        stdio_spec(),
+        Arc::new(FakeConnector(fake.clone())),
+        ChangeSignal::default(),
+    );
+    // Only the first that dies of the newer greeting is followed by another at once.
+    fake.until(|| (fake.opened() == 2).then_some(())).await;
+    let first = Instant::now();
+    fake.until(|| (fake.opened() == 4).then_some(())).await;
+    assert!(
+        first.elapsed() >= Duration::from_millis(700),
+        "{:?}",
+        first.elapsed()
+    );
+    // Which of the greetings it dies of, nobody knows.
+    let methods: Vec<_> = (0..4)
+        .map(|n| ["server/discover", "initialize"].map(|m| fake.seen(m).iter().any(|s| s.connection == n)))
+        .collect();
+    assert!(
+        methods
+            .iter()
+            .all(|greeted| greeted.iter().filter(|g| **g).count() == 1),
+        "{methods:?}"
     );
     server.shutdown(Duration::from_secs(5)).await;
 }

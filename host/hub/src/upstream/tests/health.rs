@@ -56,7 +56,8 @@ async fn lists_are_bounded_and_one_bad_item_spoils_nothing() {
     assert_eq!(pages.load(Ordering::SeqCst), 3);
     fake.until(|| server.status().last_error.filter(|e| e.contains("broken")))
         .await;
-    assert_eq!(server.status().state, ProviderState::Up);
+    fake.until(|| (server.status().state == ProviderState::Degraded).then_some(()))
+        .await;
     // The same names on the way back.
     let client = client("c", LEGACY, "{}");
     let call = call(&client, &recorder("c"));
@@ -166,6 +167,47 @@ async fn a_list_that_hangs_delays_no_other() {
     // Waits for the tools.
     let server = up(&fake, http_spec()).await;
     assert_eq!(server.offers().tools.len(), 1);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_list_that_could_not_be_read_is_read_again_until_it_is_there() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let fake = FakeServer::new(false, move |seen| match seen.method.as_str() {
+        "resources/list" if is_broken.load(Ordering::SeqCst) => Reply::Error(-32603, "the vendor is away"),
+        "resources/list" => Reply::Result(json!({ "resources": [{ "uri": "x://y" }] })),
+        _ => legacy(seen).unwrap_or_else(|| Reply::Result(json!({}))),
+    });
+    let server = up(&fake, http_spec()).await;
+    fake.until(|| (server.status().state == ProviderState::Degraded).then_some(()))
+        .await;
+    let error = server.status().last_error.unwrap();
+    assert!(error.contains("the vendor is away"), "{error:?}");
+    // Only the list that failed, and ever more slowly.
+    let began = std::time::Instant::now();
+    fake.nth("resources/list", 4).await;
+    assert!(
+        began.elapsed() > Duration::from_millis(1_500),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(fake.seen("tools/list").len(), 1);
+    // Calls go on meanwhile.
+    let client = client("c", LEGACY, "{}");
+    let call = call(&client, &recorder("c"));
+    server
+        .request("tools/call", raw(r#"{"name":"echo"}"#), &call)
+        .await
+        .unwrap();
+    broken.store(false, Ordering::SeqCst);
+    fake.until(|| (server.status().state == ProviderState::Up).then_some(()))
+        .await;
+    assert_eq!(server.offers().resources.len(), 1);
+    assert_eq!(server.status().last_error, None);
+    let read = fake.seen("resources/list").len();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(fake.seen("resources/list").len(), read, "it is not read again");
     server.shutdown(Duration::from_secs(5)).await;
 }
 

@@ -3,10 +3,12 @@
 //! A transport knows nothing of clients, names or lists. There are three kinds: streamable HTTP ([`http`]), HTTP with
 //! SSE (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]. A child
 //! runs below a [`guard`] that ends it with the hub, [`command`] finds its program, [`last_words`] keeps what it wrote for
-//! people, and [`lines`] reads past what is too large. [`pending`] holds the requests
+//! people, [`lines`] reads past what is too large, and [`activity`] shows whether it works while it does not answer.
+//! [`pending`] holds the requests
 //! that wait for an answer on one stream. [`connector`] is the interface that makes transports, and [`connect`] makes
 //! the real ones.
 
+pub mod activity;
 mod command;
 pub mod connect;
 pub mod connector;
@@ -246,6 +248,12 @@ pub trait Transport: Send + Sync {
 
     /// Whether the server keeps state for this connection: a process, an SSE stream, or a session id.
     fn stateful(&self) -> bool;
+
+    /// What can be seen of a server that has not answered yet; `None` where nothing can be seen (HTTP). Reads a few
+    /// small files of the system.
+    fn activity(&self) -> Option<activity::Activity> {
+        None
+    }
 
     /// Ends the connection: DELETE of a session, end of a process (and its group). Idempotent.
     async fn close(&self);

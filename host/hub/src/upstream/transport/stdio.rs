@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Cause, Inbox, Transport, TransportError,
+    activity::{Activity, ActivityMonitor},
     command::{hint, look_up},
     guard,
     http::MAX_MESSAGE,
@@ -126,6 +127,7 @@ struct Shared {
     done: CancellationToken,
     /// Of its standard error, and of its standard output beside messages.
     last_words: LastWords,
+    monitor: ActivityMonitor,
 }
 
 /// One message on its way to the child.
@@ -216,7 +218,9 @@ impl StdioTransport {
             end: CancellationToken::new(),
             done: CancellationToken::new(),
             last_words: LastWords::default(),
+            monitor: ActivityMonitor::default(),
         });
+        shared.monitor.watch_input(&stdin);
         let (writer, queue) = mpsc::channel(QUEUE);
         let tasks = Tasks {
             write: tokio::spawn(write(queue, stdin, shared.clone())),
@@ -289,10 +293,17 @@ impl Transport for StdioTransport {
         self.write(&message, None).await
     }
 
-    fn negotiated(&self, _: ProtocolVersion) {}
+    fn negotiated(&self, _: ProtocolVersion) {
+        self.shared.monitor.forget_input();
+    }
 
     fn stateful(&self) -> bool {
         true
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        let leader = *lock(&self.shared.group.leader);
+        Some(self.shared.monitor.look(leader))
     }
 
     fn last_words(&self) -> String {
@@ -320,6 +331,7 @@ async fn write(
     mut output: impl AsyncWrite + Unpin,
     shared: Arc<Shared>,
 ) -> std::io::Result<()> {
+    let _input = ForgetInput(&shared);
     let all = async {
         while let Some(line) = queue.recv().await {
             if let Some(id) = line.request {
@@ -340,12 +352,22 @@ async fn write(
                 .await?;
             output.write_all(b"\n").await?;
             output.flush().await?;
+            shared.monitor.wrote();
         }
         Ok(())
     };
     tokio::select! {
         outcome = all => outcome,
         () = shared.end.cancelled() => Ok(()),
+    }
+}
+
+/// Lets go of the copy of the input when the writer ends, however it ends: the process must see the end of its input.
+struct ForgetInput<'s>(&'s Shared);
+
+impl Drop for ForgetInput<'_> {
+    fn drop(&mut self) {
+        self.0.monitor.forget_input();
     }
 }
 
@@ -387,6 +409,7 @@ async fn read(
                 Ok(_) => {}
                 Err(Unreadable { id, error }) => {
                     stray = stray.saturating_add(1);
+                    shared.monitor.printed();
                     let line = excerpt(&line);
                     tracing::debug!(target: "aih::upstream", server, %error, line, "a line is not an MCP message");
                     if stray == MANY_STRAY_LINES {
@@ -453,6 +476,7 @@ async fn log(mut input: impl AsyncBufRead + Unpin, shared: Arc<Shared>) {
             let text = String::from_utf8_lossy(line.trim_ascii_end());
             let text = redact::start(&text, MAX_STDERR_LINE);
             if !text.is_empty() {
+                shared.monitor.printed();
                 tracing::debug!(target: "aih::upstream::stderr", server = shared.name, "{text}");
                 shared.last_words.push(&text);
             }
