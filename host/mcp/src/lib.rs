@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod headers;
+pub mod item;
 pub mod json;
 pub mod message;
 pub mod method;

@@ -15,6 +15,17 @@ pub struct RawObject<'a> {
     fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
 }
 
+/// What becomes of one field; see [`RawObject::edit`].
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// It stays as it is.
+    Keep,
+    /// It goes.
+    Remove,
+    /// It gets this value.
+    Set(RawJson),
+}
+
 impl<'a> RawObject<'a> {
     /// Splits `json` into its fields.
     ///
@@ -71,6 +82,26 @@ impl<'a> RawObject<'a> {
         if !found {
             self.fields.push((Cow::Borrowed(key), Cow::Owned(raw)));
         }
+    }
+
+    /// Goes through the fields in order, and says whether any became another one.
+    pub fn edit(&mut self, mut change: impl FnMut(&str, &RawValue) -> Edit) -> bool {
+        let mut changed = false;
+        self.fields.retain_mut(|(key, value)| match change(key, value) {
+            Edit::Keep => true,
+            Edit::Remove => {
+                changed = true;
+                false
+            }
+            Edit::Set(json) => {
+                if let Ok(raw) = serde_json::from_slice::<Box<RawValue>>(json.bytes()) {
+                    changed = true;
+                    *value = Cow::Owned(raw);
+                }
+                true
+            }
+        });
+        changed
     }
 
     /// Takes `key` away.
