@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aih::access::{KeyId, PermissionSet, Principal};
-use aih::catalogue::{ListKind, Offering, Scope, Snapshot};
-use aih::names::{ExposedName, Namespace};
+use aih::catalogue::{ListKind, ListStyle, Offering, Scope, Snapshot};
+use aih::names::{ExposedName, NameLimit, Namespace};
 use aih::provider::{
     Answer, Call, Client, ClientKey, Offers, Provider, ProviderKind, ProviderState, ProviderStatus,
 };
@@ -15,6 +15,9 @@ use aih_mcp::{ErrorObject, RawJson};
 use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use serde_json::json;
+
+/// How lists are written in these measurements.
+const STYLE: ListStyle = ListStyle::DEFAULT;
 
 /// Lists tools and does nothing else.
 struct Listing {
@@ -62,6 +65,7 @@ impl Provider for Listing {
             connections: 0,
             restarts: 0,
             parked: Vec::new(),
+            flaws: Vec::new(),
         }
     }
 
@@ -106,11 +110,17 @@ fn naming(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("naming");
     let namespace = Namespace::new("my-github");
     group.bench_function("short", |bencher| {
-        bencher.iter(|| ExposedName::new(black_box(&namespace), black_box("create_issue")));
+        bencher.iter(|| {
+            ExposedName::new(
+                black_box(&namespace),
+                black_box("create_issue"),
+                NameLimit::DEFAULT,
+            )
+        });
     });
     let long = "create_a_pull_request_review_comment_on_the_current_head_of_the_branch";
     group.bench_function("cut with a hash", |bencher| {
-        bencher.iter(|| ExposedName::new(black_box(&namespace), black_box(long)));
+        bencher.iter(|| ExposedName::new(black_box(&namespace), black_box(long), NameLimit::DEFAULT));
     });
     group.bench_function("namespace", |bencher| {
         bencher.iter(|| Namespace::new(black_box("my-github")))
@@ -139,7 +149,7 @@ fn catalogue(criterion: &mut Criterion) {
     for tools in [10, 1_000, 5_000] {
         let offerings = || {
             ["echo", "github", "secret"]
-                .map(|name| Arc::new(Offering::new(Listing::new(name, tools))))
+                .map(|name| Arc::new(Offering::new(Listing::new(name, tools), NameLimit::DEFAULT)))
                 .to_vec()
         };
         let snapshot = Snapshot::new(offerings());
@@ -163,7 +173,7 @@ fn catalogue(criterion: &mut Criterion) {
             BenchmarkId::new("list again", tools),
             &snapshot,
             |bencher, snapshot| {
-                bencher.iter(|| snapshot.list(&Scope::All, ListKind::Tools, black_box(&principal)));
+                bencher.iter(|| snapshot.list(&Scope::All, ListKind::Tools, black_box(&principal), STYLE));
             },
         );
         // A snapshot keeps its lists, so the first list needs a fresh one each time.
@@ -171,7 +181,7 @@ fn catalogue(criterion: &mut Criterion) {
             let offerings = offerings();
             bencher.iter_batched(
                 || Snapshot::new(offerings.clone()),
-                |snapshot| snapshot.list(&Scope::All, ListKind::Tools, black_box(&principal)),
+                |snapshot| snapshot.list(&Scope::All, ListKind::Tools, black_box(&principal), STYLE),
                 criterion::BatchSize::SmallInput,
             );
         });

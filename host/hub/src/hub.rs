@@ -60,7 +60,7 @@ impl Hub {
         let store = Store::open_with(url, &config.base_dir, &folder).await?;
         let signal = ChangeSignal::default();
         // Plugins and hooks call servers through the catalogue that holds the plugins: it is made first, and filled last.
-        let catalogue = Catalogue::new(signal.clone());
+        let catalogue = Catalogue::new(signal.clone(), config.config.server.max_tool_name);
         let loader = loader(&config).await?;
         let records = Records::to_log();
         let hooks = match &loader {
@@ -101,6 +101,7 @@ impl Hub {
                 wait: config.config.server.first_list_wait,
                 one_client: folder.role() == Role::Stdio,
             },
+            config.config.server.compat,
         );
         let background_tasks = vec![
             tokio::spawn(catalogue.clone().run()),
@@ -279,6 +280,7 @@ impl Keys {
                 name: key.name.clone(),
                 hash: key.key_hash.clone(),
                 permissions,
+                compat: key.compat,
             });
         }
         if entries.is_empty() {

@@ -13,8 +13,35 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// Longest exposed name, in characters (all ASCII, so also bytes). The limit of Claude and OpenAI clients.
-pub const MAX_NAME: usize = 64;
+/// Longest exposed name, in characters (all ASCII, so also bytes): `server.max_tool_name`.
+///
+/// Clients put a prefix in front of a name (`mcp__ai-hub__`), and many cut what is longer than 60 to 64 then: the limit of
+/// Claude and OpenAI models is 64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameLimit(usize);
+
+impl NameLimit {
+    /// Leaves room for a prefix of 14 characters in 64.
+    pub const DEFAULT: Self = Self(50);
+    /// The smallest and the largest limit.
+    pub const RANGE: std::ops::RangeInclusive<usize> = 20..=128;
+
+    /// A limit within [`NameLimit::RANGE`].
+    pub fn new(limit: usize) -> Option<Self> {
+        Self::RANGE.contains(&limit).then_some(Self(limit))
+    }
+
+    /// The limit in characters.
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for NameLimit {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
 
 /// Longest namespace, in characters: leaves a tool at least half of the name.
 pub const MAX_NAMESPACE: usize = 30;
@@ -97,26 +124,37 @@ impl Namespace {
 
 /// The name under which the hub offers a provider's tool or prompt: `{namespace}__{tool}`.
 ///
-/// At most [`MAX_NAME`] characters, all of `[A-Za-z0-9_-]`.
+/// At most as long as its [`NameLimit`], all of `[A-Za-z0-9_-]`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExposedName(Arc<str>);
+
+/// The most characters behind the hash of a name that was cut. They are the end of the tool's name, and what a client
+/// takes off that cuts once more.
+const TAIL: usize = 12;
 
 impl ExposedName {
     /// The exposed name of `tool` (its name at the provider, any text).
     ///
     /// A tool whose name is legal and short enough keeps it. In any other, each illegal character (dots and
-    /// slashes too) becomes `_`, the name is cut to fit, and `_` with a short hash of the full original name
-    /// follows, so that `a.b`, `a/b` and `a_b` stay three names:
+    /// slashes too) becomes `_`, and a short hash of the full original name is added, so that `a.b`, `a/b` and `a_b` stay
+    /// three names. The hash stands at the end. In a name that is cut to fit it stands further in front, in place of what
+    /// was cut out: some clients cut names again, and would cut the hash off.
     ///
     /// ```
-    /// use aih::names::{ExposedName, Namespace};
+    /// use aih::names::{ExposedName, NameLimit, Namespace};
     /// let ns = Namespace::new("my-files");
-    /// assert_eq!(ExposedName::new(&ns, "read-file").as_str(), "my_files__read-file");
-    /// assert_eq!(ExposedName::new(&ns, "read.file").as_str(), "my_files__read_file_b5b7198f");
+    /// let name = |tool| ExposedName::new(&ns, tool, NameLimit::DEFAULT).to_string();
+    /// assert_eq!(name("read-file"), "my_files__read-file");
+    /// assert_eq!(name("read.file"), "my_files__read_file_b5b7198f");
+    /// assert_eq!(
+    ///     name("list_all_files_of_a_folder_and_of_the_folders_in_it"),
+    ///     "my_files__list_all_files_of__c15c5040_olders_in_it"
+    /// );
     /// ```
-    pub fn new(namespace: &Namespace, tool: &str) -> Self {
+    pub fn new(namespace: &Namespace, tool: &str, limit: NameLimit) -> Self {
+        let limit = limit.get();
         let mut altered = tool.is_empty();
-        let mut name = String::with_capacity(MAX_NAME);
+        let mut name = String::with_capacity(limit);
         name.push_str(namespace.as_str());
         name.push_str(SEPARATOR);
         for c in tool.chars() {
@@ -127,12 +165,17 @@ impl ExposedName {
                 altered = true;
             }
         }
-        if altered || name.len() > MAX_NAME {
-            let hash = short_hash(&format!("{namespace}{SEPARATOR}{tool}"));
-            // All ASCII by now, so a cut at any byte is a cut between characters.
-            name.truncate(MAX_NAME - HASH_LEN - 1);
+        let hash = || short_hash(&format!("{namespace}{SEPARATOR}{tool}"));
+        if altered && name.len() + 1 + HASH_LEN <= limit {
             name.push('_');
-            name.push_str(&hash);
+            name.push_str(&hash());
+        } else if altered || name.len() > limit {
+            let tail = TAIL.min(limit / 4);
+            let head = limit - HASH_LEN - 2 - tail;
+            // All ASCII by now, so a cut at any byte is a cut between characters.
+            let end = name.split_off(name.len().saturating_sub(tail).max(head.min(name.len())));
+            name.truncate(head);
+            name = format!("{name}_{}_{end}", hash());
         }
         Self(name.into())
     }

@@ -84,6 +84,9 @@ pub struct ProviderStatus {
     /// What is refused for a while, because calls of it ended the server's process several times.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parked: Vec<ParkedItem>,
+    /// Items of its lists that do not follow MCP, 50 of each list at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flaws: Vec<ItemFlaw>,
 }
 
 /// Something whose calls are refused for a while.
@@ -97,7 +100,24 @@ pub struct ParkedItem {
     pub everyone: bool,
 }
 
-/// What a provider lists, each item as it came. Order is the provider's.
+/// An item of a list that does not follow MCP. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema, utoipa::ToSchema)]
+pub struct ItemFlaw {
+    /// The list: `tools`, `prompts`, `resources` or `resourceTemplates`.
+    pub list: String,
+    /// The name or the URI of the item; its place in the list, such as `#3`, where it has none.
+    #[schema(value_type = String)]
+    #[schemars(with = "String")]
+    pub item: OutsideText,
+    /// Whether clients do not get the item. Otherwise they get it without what is wrong.
+    pub left_out: bool,
+    /// What is wrong.
+    #[schema(value_type = String)]
+    #[schemars(with = "String")]
+    pub problem: OutsideText,
+}
+
+/// What a provider lists, each item as it came or repaired. Order is the provider's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers {
     /// `tools/list`, all pages.
@@ -114,6 +134,10 @@ pub struct Offers {
     pub server_info: Option<RawJson>,
     /// Its `instructions`.
     pub instructions: Option<String>,
+    /// The tool whose description also has the instructions, for clients that do not give them to their model.
+    pub instructions_tool: Option<&'static str>,
+    /// What does not follow MCP in its lists.
+    pub flaws: Vec<ItemFlaw>,
 }
 
 /// Who a connection to a stateful provider belongs to: a legacy session, or a principal of the modern era.

@@ -81,6 +81,7 @@ impl ListingProvider {
                 connections: 0,
                 restarts: 2,
                 parked: Vec::new(),
+                flaws: Vec::new(),
             }),
             offers: Mutex::new(Arc::new(offers)),
         })

@@ -145,6 +145,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
         "upstream",
         &[
             ("access", "shares and counts are for each key"),
+            ("catalogue", "the check of a list"),
             ("config", "what an entry says of a server"),
             ("memory", "counts that forget who has nothing left"),
             (
@@ -159,6 +160,7 @@ const ARROWS: &[(&str, &[(&str, &str)])] = &[
     (
         "plugins",
         &[
+            ("catalogue", "the check of a list"),
             ("components", "a plugin is a component that is kept ready"),
             ("config", "what an entry says of a plugin"),
             ("provider", "a plugin is a provider"),

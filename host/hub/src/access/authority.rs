@@ -88,6 +88,7 @@ mod tests {
             name: (*name).to_owned(),
             hash: KeyHash::of(key.as_bytes()),
             permissions: PermissionSet::parse(*permissions).unwrap(),
+            compat: None,
         };
         KeyRing::new(keys.iter().map(entry)).unwrap()
     }

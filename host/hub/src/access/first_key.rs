@@ -197,6 +197,7 @@ impl StoredKey {
                 .map_err(|error| FirstKeyErrorKind::Hash { name: name(), error })?,
             permissions: PermissionSet::parse(&self.permissions)
                 .map_err(|error| FirstKeyErrorKind::Permission { name: name(), error })?,
+            compat: None,
         })
     }
 }

@@ -195,6 +195,16 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// Whether the hub rewrites what a client is known not to read (`compat`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Compat {
+    /// By the name that the client gives in its greeting.
+    #[default]
+    Auto,
+    /// Never: what servers say keeps its bytes.
+    Off,
+}
+
 /// Who is calling: the holder of one key, with what this key may see and use.
 ///
 /// A principal never changes. A key that is removed, or that gets another name, hash or other permissions, ends
@@ -207,6 +217,9 @@ pub struct Principal {
     permissions: PermissionSet,
     /// What sessions and limits are bound to.
     pub id: KeyId,
+    /// Whether lists and results are written for what its clients are known to read; `None` for what the server-wide key
+    /// says.
+    pub compat: Option<Compat>,
     lifetime: Arc<PrincipalLifetime>,
 }
 
@@ -232,12 +245,19 @@ impl Principal {
             name: name.into(),
             permissions,
             id,
+            compat: None,
             lifetime: Arc::new(PrincipalLifetime {
                 generation: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
                 over: AtomicBool::new(false),
                 ended: CancellationToken::new(),
             }),
         }
+    }
+
+    /// The same with this setting.
+    #[must_use]
+    pub fn with_compat(self, compat: Option<Compat>) -> Self {
+        Self { compat, ..self }
     }
 
     /// The caller of a hub that runs with `--no-auth`: everything is allowed.
@@ -298,7 +318,10 @@ impl Principal {
 /// The same name, key and permissions; whether they have ended is not compared.
 impl PartialEq for Principal {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id && self.name == other.name && self.permissions == other.permissions
+        self.id == other.id
+            && self.name == other.name
+            && self.permissions == other.permissions
+            && self.compat == other.compat
     }
 }
 
@@ -313,6 +336,8 @@ pub struct KeyEntry {
     pub hash: KeyHash,
     /// What it may see and use.
     pub permissions: PermissionSet,
+    /// Whether lists and results are written for what its clients are known to read.
+    pub compat: Option<Compat>,
 }
 
 /// A set of keys that contradicts itself.
@@ -391,6 +416,7 @@ impl KeyRing {
             name,
             hash,
             permissions,
+            compat,
         } in keys
         {
             let Stored::Digest(digest) = hash.0 else { continue };
@@ -403,7 +429,8 @@ impl KeyRing {
                     second: name,
                 });
             }
-            let principal = Arc::new(Principal::new(name, permissions, KeyId::of(&digest)));
+            let principal =
+                Arc::new(Principal::new(name, permissions, KeyId::of(&digest)).with_compat(compat));
             entries.push(RingEntry { digest, principal });
         }
         Ok(Self {

@@ -7,6 +7,7 @@ fn ring(keys: &[(&str, &ApiKey)]) -> KeyRing {
         name: (*name).into(),
         hash: key.hash(),
         permissions: PermissionSet::all(),
+        compat: None,
     }))
     .unwrap()
 }
@@ -74,6 +75,7 @@ fn a_placeholder_parses_and_never_matches() {
         name: name.into(),
         hash: hash.clone(),
         permissions: PermissionSet::all(),
+        compat: None,
     };
     let ring = KeyRing::new([entry("a"), entry("b")]).unwrap();
     assert!(ring.is_empty());
@@ -182,6 +184,7 @@ fn a_ring_that_contradicts_itself_is_refused() {
         name: name.into(),
         hash: KeyHash::of(key),
         permissions: PermissionSet::all(),
+        compat: None,
     };
     assert_eq!(
         KeyRing::new([entry("a", b"1"), entry("a", b"2")]).unwrap_err(),

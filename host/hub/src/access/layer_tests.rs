@@ -29,6 +29,7 @@ fn ring(key: &ApiKey) -> KeyRing {
         name: "me".into(),
         hash: key.hash(),
         permissions: PermissionSet::all(),
+        compat: None,
     }])
     .unwrap()
 }
@@ -263,6 +264,7 @@ fn entry(name: &str, key: &ApiKey, permissions: &[&str]) -> KeyEntry {
         name: name.into(),
         hash: key.hash(),
         permissions: PermissionSet::parse(permissions).unwrap(),
+        compat: None,
     }
 }
 

@@ -19,7 +19,7 @@ mod uri;
 
 pub use authority::Authority;
 pub use guard::{Guard, GuardConfig, GuardError, Rejection};
-pub use key::{ApiKey, AuthError, KeyEntry, KeyHash, KeyId, KeyRing, Principal};
+pub use key::{ApiKey, AuthError, Compat, KeyEntry, KeyHash, KeyId, KeyRing, Principal};
 pub use layer::{AccessState, Caller, Keyed, KeyedConnection, Listener, NoAuthError, OPEN_PATH, layer};
 pub use permission::{PermissionError, PermissionSet, RELOAD};
 pub use uri::ResourcePath;

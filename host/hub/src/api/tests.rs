@@ -72,7 +72,7 @@ fn hub_with(store: Option<Store>) -> Hub {
         },
     );
     stripe.set(ProviderState::Down, Some("connection refused"));
-    let catalogue = Catalogue::new(signal.clone());
+    let catalogue = Catalogue::new(signal.clone(), crate::names::NameLimit::DEFAULT);
     let inventory = Inventory::new(content(dir.path()), &catalogue, Hooks::none());
     catalogue.replace(vec![BuiltinProvider::new(inventory.clone(), signal), stripe]);
     let logs = LogBuffer::new();

@@ -36,7 +36,8 @@ const INSTRUCTIONS: &str = "This hub puts many MCP servers, skills and configura
     Tools of the servers behind it are called SERVER__TOOL; the hub's own start with aih__. Before a task that \
     may have established instructions, look at aih__list_skills and read what fits with aih__get_skill; skills \
     are also prompts and skill:// resources, configuration files are config:// resources. When a tool is missing \
-    or fails, aih__health and aih__list_mcps tell which server is down and why.";
+    or fails, aih__health and aih__list_mcps tell which server is down and why. aih__list_mcps also has the \
+    instructions of each server.";
 
 /// The prompt for clients that ignore `instructions`.
 const CONTEXT: &str = "context";
@@ -305,6 +306,8 @@ fn offers(content: &BuiltinContent, have_context: bool) -> Offers {
             "version": registry::VERSION,
         }))),
         instructions: Some(INSTRUCTIONS.to_owned()),
+        instructions_tool: Some(tools::LIST_MCPS),
+        flaws: Vec::new(),
     }
 }
 
@@ -325,6 +328,7 @@ impl Provider for BuiltinProvider {
             connections: 0,
             restarts: 0,
             parked: Vec::new(),
+            flaws: Vec::new(),
         }
     }
 

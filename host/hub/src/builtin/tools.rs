@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// List the MCP servers.
-const LIST_MCPS: &str = "list_mcps";
+pub(super) const LIST_MCPS: &str = "list_mcps";
 /// List the skills.
 const LIST_SKILLS: &str = "list_skills";
 /// Read a skill.
@@ -48,30 +48,6 @@ struct Configs {
     configs: Vec<registry::ConfigView>,
 }
 
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Encoding {
-    #[serde(rename = "utf-8")]
-    Utf8,
-    Base64,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ConfigContent {
-    /// Its key.
-    name: String,
-    /// The name of its file.
-    file: String,
-    /// Its media type.
-    content_type: String,
-    /// Its resource URI.
-    uri: String,
-    /// How `content` is written.
-    encoding: Encoding,
-    /// The file.
-    content: String,
-}
-
 /// The elements of `tools` in `tools/list`, without the hub's namespace.
 pub(super) fn list() -> Vec<Value> {
     let named = |what: &str| {
@@ -90,7 +66,7 @@ pub(super) fn list() -> Vec<Value> {
             LIST_MCPS,
             "List MCP servers",
             "Lists the MCP servers behind this hub that your key may use: whether each serves, its last error, \
-             and how many tools, prompts and resources it offers. Their tools are called MCP__TOOL.",
+             how many tools, prompts and resources it offers, and its own instructions. Their tools are called MCP__TOOL.",
             nothing(),
             output::<Mcps>(),
         ),
@@ -107,7 +83,7 @@ pub(super) fn list() -> Vec<Value> {
             "Get a skill",
             "Returns the full instructions of one skill as markdown, and which files lie beside it. Follow them.",
             named("Name of the skill, as list_skills gives it"),
-            output::<registry::SkillContent>(),
+            None,
         ),
         tool(
             LIST_CONFIGS,
@@ -121,7 +97,7 @@ pub(super) fn list() -> Vec<Value> {
             "Get a config",
             "Returns the text of one configuration file.",
             named("Name of the config, as list_configs gives it"),
-            output::<ConfigContent>(),
+            None,
         ),
         tool(
             TRIGGER_HOOK,
@@ -141,14 +117,15 @@ pub(super) fn list() -> Vec<Value> {
     ]
 }
 
-fn tool(name: &str, title: &str, description: &str, input: Value, output: Value) -> Value {
+/// A tool; one whose answer is a text has no `output`. Some clients show their model only `structuredContent` where a
+/// result has it (seen with Claude Code 2.1 and Codex 0.171), and a text in it has every line break as `\\n`.
+fn tool(name: &str, title: &str, description: &str, input: Value, output: Option<Value>) -> Value {
     let reads = name != TRIGGER_HOOK;
-    json!({
+    let mut tool = json!({
         "name": name,
         "title": title,
         "description": description,
         "inputSchema": input,
-        "outputSchema": output,
         "annotations": {
             "title": title,
             "readOnlyHint": reads,
@@ -156,7 +133,11 @@ fn tool(name: &str, title: &str, description: &str, input: Value, output: Value)
             "idempotentHint": reads,
             "openWorldHint": !reads,
         },
-    })
+    });
+    if let (Some(output), Some(fields)) = (output, tool.as_object_mut()) {
+        fields.insert("outputSchema".to_owned(), output);
+    }
+    tool
 }
 
 fn object(properties: Value, required: &[&str]) -> Value {
@@ -170,7 +151,7 @@ fn object(properties: Value, required: &[&str]) -> Value {
 }
 
 /// The schema of what `T` is written as: in one piece, its objects closed.
-fn output<T: JsonSchema>() -> Value {
+fn output<T: JsonSchema>() -> Option<Value> {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
@@ -180,7 +161,7 @@ fn output<T: JsonSchema>() -> Value {
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("title");
     }
-    schema
+    Some(schema)
 }
 
 fn close(schema: &mut Value) {
@@ -196,10 +177,37 @@ fn close(schema: &mut Value) {
             if schema.get("properties").is_some_and(Value::is_object) {
                 schema.entry("additionalProperties").or_insert(Value::Bool(false));
             }
+            leave_out_null(schema);
             schema.values_mut().for_each(close);
         }
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
+    }
+}
+
+/// Takes `null` from members that need not be there: they are left out, and lists of types are more than some clients
+/// convert.
+fn leave_out_null(schema: &mut Map<String, Value>) {
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &str| {
+        required
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one == name))
+    };
+    let Some(Value::Object(members)) = schema.get_mut("properties") else {
+        return;
+    };
+    for (name, member) in members {
+        let Some(Value::Array(types)) = member.get_mut("type").filter(|_| !is_required(name)) else {
+            continue;
+        };
+        types.retain(|one| one != "null");
+        if let [only] = &**types {
+            let only = only.clone();
+            if let Some(member) = member.as_object_mut() {
+                member.insert("type".to_owned(), only);
+            }
+        }
     }
 }
 
@@ -288,8 +296,24 @@ fn get_skill(inventory: &Inventory, name: &str, principal: &Principal) -> Result
             cut(name)
         )),
         Some(Err(error)) => Err(format!("skill `{}` cannot be read: {error}", cut(name))),
-        Some(Ok(skill)) => Ok(result(skill.content.clone(), json!(skill))),
+        Some(Ok(skill)) => {
+            let mut texts = vec![skill.content];
+            if !skill.files.is_empty() {
+                let files: Vec<&str> = skill.files.iter().map(|file| &*file.uri).collect();
+                texts.push(format!("Files of this skill: {}", files.join(", ")));
+            }
+            Ok(texts_of(&texts))
+        }
     }
+}
+
+/// A result of texts alone.
+fn texts_of(texts: &[String]) -> Value {
+    let blocks: Vec<Value> = texts
+        .iter()
+        .map(|text| json!({ "type": "text", "text": text }))
+        .collect();
+    json!({ "content": blocks, "isError": false })
 }
 
 fn get_config(inventory: &Inventory, name: &str, principal: &Principal) -> Result<Value, String> {
@@ -308,26 +332,20 @@ fn get_config(inventory: &Inventory, name: &str, principal: &Principal) -> Resul
         .outcome
         .as_ref()
         .map_err(|error| format!("config `{}` cannot be read: {error}", cut(name)))?;
-    let (encoding, text) = match config.text() {
-        Some(text) => (Encoding::Utf8, text.to_owned()),
-        None => (Encoding::Base64, BASE64_STANDARD.encode(&config.bytes)),
-    };
-    let block = match encoding {
-        Encoding::Utf8 => json!({ "type": "text", "text": text }),
-        Encoding::Base64 => json!({
-            "type": "resource",
-            "resource": { "uri": config.uri(), "mimeType": config.media_type, "blob": text },
+    Ok(match config.text() {
+        Some(text) => texts_of(&[text.to_owned()]),
+        None => json!({
+            "content": [{
+                "type": "resource",
+                "resource": {
+                    "uri": config.uri(),
+                    "mimeType": config.media_type,
+                    "blob": BASE64_STANDARD.encode(&config.bytes),
+                },
+            }],
+            "isError": false,
         }),
-    };
-    let structured = ConfigContent {
-        name: config.key.clone(),
-        file: config.file_name.clone(),
-        content_type: config.content_type(),
-        uri: config.uri(),
-        encoding,
-        content: text,
-    };
-    Ok(json!({ "content": [block], "structuredContent": structured, "isError": false }))
+    })
 }
 
 /// `trigger_hook`: the result of `tools/call`.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method};
+use aih_mcp::{Era, ErrorCode, ErrorObject, RawJson, RawObject, method, object::Edit};
 
 use crate::{
     catalogue::{Offering, ProviderRequest},
@@ -22,19 +22,74 @@ fn in_era(mut error: ErrorObject, era: Era) -> ErrorObject {
     error
 }
 
-/// A result with what every modern one must carry: one of a legacy server, or of a modern server that left it out.
+/// A result with what every modern one must carry (2026-07-28, Results, and Caching for what is read). A legacy server
+/// does not say it, and some modern ones forget it.
 pub(super) fn as_modern(method: &str, result: RawJson) -> RawJson {
-    let has_type = result.bytes().starts_with(b"{\"resultType\"")
-        || memchr::memmem::find(result.bytes(), b"resultType").is_some()
-            && RawObject::parse(&result).is_ok_and(|members| members.get("resultType").is_some());
-    if has_type {
+    let reads = method == method::RESOURCES_READ;
+    let has = |text: &[u8]| memchr::memmem::find(result.bytes(), text).is_some();
+    // What most servers answer is spared the parse.
+    if !reads && result.bytes().starts_with(b"{\"resultType\"") {
         return result;
     }
-    match method {
-        method::RESOURCES_READ => {
-            result.with_leading_fields(r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#)
+    if !reads && !has(b"\"resultType\"") {
+        return result.with_leading_fields(r#""resultType":"complete""#);
+    }
+    let lacking: Vec<&str> = match RawObject::parse(&result) {
+        Ok(object) => {
+            let is_read = reads && object.str("resultType").is_none_or(|kind| kind == "complete");
+            let fields = MODERN_FIELDS.iter().take(if is_read { 3 } else { 1 });
+            fields
+                .filter(|(name, _)| object.get(name).is_none())
+                .map(|(_, field)| *field)
+                .collect()
         }
-        _ => result.with_leading_fields(r#""resultType":"complete""#),
+        Err(_) => Vec::new(),
+    };
+    match &*lacking {
+        [] => result,
+        fields => result.with_leading_fields(&fields.join(",")),
+    }
+}
+
+/// The members that a modern result must have, with what the hub says; all but the first belong to what is read.
+const MODERN_FIELDS: [(&str, &str); 3] = [
+    ("resultType", r#""resultType":"complete""#),
+    ("ttlMs", r#""ttlMs":0"#),
+    ("cacheScope", r#""cacheScope":"private""#),
+];
+
+/// A modern result without what only modern clients know: `resultType`, the hints for caches, and the `serverInfo` in
+/// `_meta`, which can be longer than the result.
+pub(super) fn as_legacy(result: RawJson) -> RawJson {
+    const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+    let Ok(mut object) = RawObject::parse(&result) else {
+        return result;
+    };
+    // A task says by it that it is one.
+    if object.str("resultType").is_some_and(|kind| kind != "complete") {
+        return result;
+    }
+    let mut changed = object.edit(|key, _| match key {
+        "resultType" | "ttlMs" | "cacheScope" => Edit::Remove,
+        _ => Edit::Keep,
+    });
+    let meta = object.raw("_meta").unwrap_or(RawJson::NULL);
+    if let Ok(mut fields) = RawObject::parse(&meta)
+        && fields.get(SERVER_INFO).is_some()
+    {
+        fields.remove(SERVER_INFO);
+        changed = true;
+        match fields.is_empty() {
+            true => object.remove("_meta"),
+            false => {
+                let fields = fields.to_json();
+                object.set("_meta", &fields);
+            }
+        }
+    }
+    match changed {
+        true => object.to_json(),
+        false => result,
     }
 }
 
@@ -225,5 +280,59 @@ mod tests {
             modern(method::RESOURCES_READ, r#"{"contents":[]}"#),
             r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}"#
         );
+    }
+
+    fn raw(text: &str) -> RawJson {
+        RawJson::parse(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_modern_client_gets_what_it_must_have_from_every_server() {
+        let tool = |result: &str| as_modern(method::TOOLS_CALL, raw(result)).text().into_owned();
+        assert_eq!(
+            tool(r#"{"content": []}"#),
+            r#"{"resultType":"complete","content": []}"#
+        );
+        for whole in [
+            r#"{"content":[], "resultType":"complete"}"#,
+            r#"{"resultType":"input_required" }"#,
+            "[]",
+        ] {
+            assert_eq!(tool(whole), whole);
+        }
+        let read = |result: &str| as_modern(method::RESOURCES_READ, raw(result)).text().into_owned();
+        assert_eq!(
+            read(r#"{"contents":[]}"#),
+            r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}"#
+        );
+        assert_eq!(
+            read(r#"{"resultType":"complete","ttlMs":7,"contents":[]}"#),
+            r#"{"cacheScope":"private","resultType":"complete","ttlMs":7,"contents":[]}"#
+        );
+        let asks = r#"{"resultType":"input_required"}"#;
+        assert_eq!(read(asks), asks);
+    }
+
+    #[test]
+    fn a_legacy_client_gets_what_its_era_has() {
+        let legacy = |result: &str| as_legacy(raw(result)).text().into_owned();
+        assert_eq!(
+            legacy(
+                r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[1.50],"_meta":{"io.modelcontextprotocol/serverInfo":{"icons":[]}}}"#
+            ),
+            r#"{"contents":[1.50]}"#
+        );
+        assert_eq!(
+            legacy(r#"{"_meta":{"x":1.0,"io.modelcontextprotocol/serverInfo":{}},"y":2.0}"#),
+            r#"{"_meta":{"x":1.0},"y":2.0}"#
+        );
+        for whole in [
+            r#"{"content": [], "_meta":{"x":1.0}}"#,
+            "[]",
+            r#"{"_meta":7}"#,
+            r#"{"resultType":"task", "taskId":"a","ttlMs":7}"#,
+        ] {
+            assert_eq!(legacy(whole), whole);
+        }
     }
 }

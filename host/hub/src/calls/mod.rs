@@ -100,11 +100,14 @@ impl Calls {
             Err(error) => Ended::Failed(error),
         });
         let mut answer = outcome.map_err(CallFailure::Error)?;
-        if through.is_none() && call.client.era() == Era::Modern {
-            answer = Answer {
-                result: bridge::as_modern(&method, answer.result),
-                era: Era::Modern,
+        if through.is_none() {
+            let era = call.client.era();
+            let result = match era {
+                Era::Modern => bridge::as_modern(&method, answer.result),
+                Era::Legacy if answer.era == Era::Modern => bridge::as_legacy(answer.result),
+                Era::Legacy => answer.result,
             };
+            answer = Answer { result, era };
         }
         Ok(CompletedCall { answer, arguments })
     }

@@ -2,19 +2,22 @@
 //! changes.
 //!
 //! [`Catalogue`] holds the providers. [`snapshot`] is what they offer at one time, with the permission of each item.
-//! [`target`] is what a call names. [`pages`] makes the pages of lists, and [`uri`] the exposed URIs of resources.
+//! [`items`] checks what a provider lists. [`target`] is what a call names. [`pages`] makes the pages of lists, and [`uri`] the exposed URIs of resources, and [`ui`] finds those
+//! of views.
 //! [`skills`] and [`configs`] are the hub's own files, which [`files`], [`front_matter`] and [`media`] read.
 //! [`skills_mcp`] presents skills over MCP.
 
 pub mod configs;
 pub mod files;
 pub mod front_matter;
+pub mod items;
 pub mod media;
 pub mod pages;
 pub mod skills;
 pub mod skills_mcp;
 pub mod snapshot;
 pub mod target;
+pub mod ui;
 pub mod uri;
 
 use std::{
@@ -25,11 +28,12 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
-pub use snapshot::{Item, ListKind, Offering, Scope, Snapshot};
+pub use snapshot::{Item, ListKind, ListStyle, Offering, SchemaRules, Scope, Snapshot};
 pub use target::{ProviderRequest, Target, ToolNames};
 
 use crate::{
     access::Principal,
+    names::NameLimit,
     provider::{ChangeSignal, Offers, OwnListChange, Provider},
 };
 
@@ -50,8 +54,8 @@ pub struct ListChange {
 impl ListChange {
     /// What is different between two lists of one client at a provider.
     pub fn between(provider: &Arc<dyn Provider>, before: Arc<Offers>, after: Arc<Offers>) -> Self {
-        let before = Offering::of(provider.clone(), before);
-        let after = Offering::of(provider.clone(), after);
+        let before = Offering::of(provider.clone(), before, NameLimit::DEFAULT);
+        let after = Offering::of(provider.clone(), after, NameLimit::DEFAULT);
         let kinds = ListKind::ALL.into_iter();
         Self {
             provider: provider.name().into(),
@@ -81,19 +85,23 @@ pub struct Catalogue {
     snapshot: ArcSwap<Snapshot>,
     changes: broadcast::Sender<ListChange>,
     signal: ChangeSignal,
+    /// Longest name on the aggregated endpoint.
+    name_limit: NameLimit,
     /// Snapshots are made one after the other, so that an older one never replaces a newer one.
     refreshing: Mutex<()>,
 }
 
 impl Catalogue {
     /// A catalogue without providers; `signal` is what they will mark when something changes. Plugins make calls
-    /// through the catalogue that holds them, so it is made first and filled with [`Catalogue::replace`].
-    pub fn new(signal: ChangeSignal) -> Arc<Self> {
+    /// through the catalogue that holds them, so it is made first and filled with [`Catalogue::replace`]. No name on the
+    /// aggregated endpoint is longer than `name_limit`.
+    pub fn new(signal: ChangeSignal, name_limit: NameLimit) -> Arc<Self> {
         Arc::new(Self {
             providers: ArcSwap::default(),
             snapshot: ArcSwap::default(),
             changes: broadcast::Sender::new(256),
             signal,
+            name_limit,
             refreshing: Mutex::default(),
         })
     }
@@ -107,9 +115,14 @@ impl Catalogue {
     /// A catalogue of `providers`.
     #[cfg(test)]
     pub(crate) fn of(providers: Vec<Arc<dyn Provider>>, signal: ChangeSignal) -> Arc<Self> {
-        let catalogue = Self::new(signal);
+        let catalogue = Self::new(signal, NameLimit::DEFAULT);
         catalogue.replace(providers);
         catalogue
+    }
+
+    /// Longest name on the aggregated endpoint.
+    pub fn name_limit(&self) -> NameLimit {
+        self.name_limit
     }
 
     /// The current snapshot.
@@ -178,7 +191,7 @@ impl Catalogue {
                 Some(known) if Arc::ptr_eq(&known.offers, &provider.offers()) => known.clone(),
                 known => {
                     renewed = true;
-                    let fresh = Arc::new(Offering::new(provider.clone()));
+                    let fresh = Arc::new(Offering::new(provider.clone(), self.name_limit));
                     let kinds: Vec<ListKind> = ListKind::ALL
                         .into_iter()
                         .filter(|kind| known.is_none_or(|k| !same(k.items(*kind), fresh.items(*kind))))

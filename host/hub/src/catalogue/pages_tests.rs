@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    catalogue::{Offering, Scope, Snapshot},
+    catalogue::{ListStyle, Offering, Scope, Snapshot},
     provider::Offers,
     testing::{ListingProvider, principal, tools},
 };
+
+const STYLE: ListStyle = ListStyle::DEFAULT;
 
 /// A snapshot of servers that list tools of these names, in this order.
 fn snapshot(servers: &[(&'static str, Vec<String>)]) -> Snapshot {
@@ -15,7 +17,10 @@ fn snapshot(servers: &[(&'static str, Vec<String>)]) -> Snapshot {
             tools: tools(names),
             ..Offers::default()
         };
-        Arc::new(Offering::new(ListingProvider::new(name, offers)))
+        Arc::new(Offering::new(
+            ListingProvider::new(name, offers),
+            crate::names::NameLimit::DEFAULT,
+        ))
     };
     Snapshot::new(servers.iter().map(offering).collect())
 }
@@ -33,14 +38,14 @@ fn names(page: &Page) -> Vec<String> {
 /// Reads a list through its cursors; before each page but the first the next snapshot takes over.
 fn read(scope: &Scope, snapshots: &[Snapshot]) -> Vec<String> {
     let all = principal(&["*"]);
-    let mut page = snapshots[0].list(scope, ListKind::Tools, &all)[0].clone();
+    let mut page = snapshots[0].list(scope, ListKind::Tools, &all, STYLE)[0].clone();
     let mut seen = names(&page);
     for round in 1.. {
-        let Some(last) = &page.last else { return seen };
-        let cursor = cursor(ListKind::Tools, last);
-        let last = read_cursor(ListKind::Tools, &cursor).unwrap();
+        let Some(end) = &page.end else { return seen };
+        let cursor = cursor(ListKind::Tools, end);
+        let end = read_cursor(ListKind::Tools, &cursor).unwrap();
         let now = &snapshots[round.min(snapshots.len() - 1)];
-        page = now.list_after(scope, ListKind::Tools, &all, &last);
+        page = now.list_after(scope, ListKind::Tools, &all, STYLE, &end);
         seen.extend(names(&page));
     }
     seen
@@ -52,7 +57,7 @@ fn one_page_keeps_the_servers_order() {
     let snapshot = snapshot(&[("x", listed.clone()), ("b", vec!["c".to_owned()])]);
     assert_eq!(read(&Scope::All, &[snapshot]), ["x__z", "x__a", "x__m", "b__c"]);
     assert_eq!(
-        names(&super::all(Vec::new(), false)[0]),
+        names(&super::all(Vec::new(), &|item| item.listed.clone())[0]),
         [] as [String; 0],
         "an empty list has one empty page"
     );
@@ -65,7 +70,7 @@ fn pages_hold_everything_once() {
     shuffled.reverse();
     for scope in [Scope::All, Scope::One("x".into())] {
         let snapshot = snapshot(&[("x", shuffled.clone())]);
-        let pages = snapshot.list(&scope, ListKind::Tools, &principal(&["*"]));
+        let pages = snapshot.list(&scope, ListKind::Tools, &principal(&["*"]), STYLE);
         assert_eq!(pages.len(), 3);
         let seen = read(&scope, &[snapshot]);
         assert_eq!(seen.len(), count);
@@ -73,7 +78,9 @@ fn pages_hold_everything_once() {
     }
     let exact = snapshot(&[("x", numbered(0..PAGE_SIZE))]);
     assert_eq!(
-        exact.list(&Scope::All, ListKind::Tools, &principal(&["*"])).len(),
+        exact
+            .list(&Scope::All, ListKind::Tools, &principal(&["*"]), STYLE)
+            .len(),
         1
     );
 }
@@ -119,15 +126,49 @@ fn what_stays_is_neither_skipped_nor_repeated() {
 }
 
 #[test]
+fn a_long_list_keeps_the_order_of_the_servers() {
+    let servers = [("zoo", 1_500), ("ant", 3_000), ("mouse", 1), ("bee", 700)];
+    let listed: Vec<_> = servers
+        .iter()
+        .map(|(name, count)| (*name, numbered(0..*count)))
+        .collect();
+    let seen = read(&Scope::All, &[snapshot(&listed)]);
+    let expected: Vec<String> = listed
+        .iter()
+        .flat_map(|(server, names)| names.iter().map(move |name| format!("{server}__{name}")))
+        .collect();
+    assert_eq!(seen, expected);
+    // Between two pages the servers get another order, and new ones come.
+    let mut other = listed.clone();
+    other.reverse();
+    other.insert(0, ("new", numbered(0..10)));
+    let seen = read(&Scope::All, &[snapshot(&listed), snapshot(&other)]);
+    let stays: Vec<_> = seen.iter().filter(|name| !name.starts_with("new__")).collect();
+    assert_eq!(stays.len(), expected.len());
+    assert_eq!(stays.iter().collect::<BTreeSet<_>>().len(), expected.len());
+}
+
+#[test]
 fn a_cursor_is_for_one_kind_of_list() {
-    let made = cursor(ListKind::Resources, "file:///ä\n\"b\"");
+    let position = Position {
+        server: "one".into(),
+        key: "file:///ä\n\"b\"".into(),
+        done: vec!["a".into(), "b_c".into()],
+    };
+    let made = cursor(ListKind::Resources, &position);
     assert!(
         made.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     );
+    assert_eq!(read_cursor(ListKind::Resources, &made).as_ref(), Some(&position));
+    let first = Position {
+        done: Vec::new(),
+        ..position
+    };
+    let made_first = cursor(ListKind::Resources, &first);
     assert_eq!(
-        read_cursor(ListKind::Resources, &made).as_deref(),
-        Some("file:///ä\n\"b\"")
+        read_cursor(ListKind::Resources, &made_first).as_ref(),
+        Some(&first)
     );
     assert_eq!(read_cursor(ListKind::Templates, &made), None);
     for wrong in [
@@ -147,7 +188,7 @@ fn a_key_with_other_permissions_never_gets_the_list_that_is_kept() {
     let snapshot = snapshot(&[("x", vec!["a".to_owned(), "b".to_owned()])]);
     for scope in [Scope::All, Scope::One("x".into())] {
         let list = |of: &crate::access::Principal| {
-            let pages = snapshot.list(&scope, ListKind::Tools, of);
+            let pages = snapshot.list(&scope, ListKind::Tools, of, STYLE);
             names(&pages[0]).len()
         };
         // The id and the name of the two are the same.

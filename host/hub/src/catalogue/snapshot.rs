@@ -1,21 +1,21 @@
 //! One consistent snapshot of everything on offer, made once per change and read without a lock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, RwLock},
 };
 
-use aih_mcp::{RawJson, RawObject, headers::ParamHeader, method::meta};
+use aih_mcp::{Era, RawJson, RawObject, headers::ParamHeader, item, method::meta};
 use serde_json::Value;
 
 use super::{
-    pages::{self, Page},
+    pages::{self, Group, Page, Position},
     target::{Target, ToolNames},
-    uri,
+    ui, uri,
 };
 use crate::{
     access::{Principal, ResourcePath},
-    names::{self, ExposedName, Namespace},
+    names::{self, ExposedName, NameLimit, Namespace, SEPARATOR},
     provider::{Offers, Provider, ProviderKind},
 };
 
@@ -44,7 +44,7 @@ impl ListKind {
     }
 
     /// The member of an item that names it.
-    const fn key(self) -> &'static str {
+    pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::Tools | Self::Prompts => "name",
             Self::Resources => "uri",
@@ -81,6 +81,62 @@ pub struct Item {
     pub listed: RawJson,
     /// A tool's arguments that travel in headers too.
     pub bindings: Vec<ParamHeader>,
+    /// What its description says besides, where [`ListStyle::instructions_in_tools`].
+    instructions: Option<Arc<str>>,
+    /// The views (MCP Apps) that it names: the URI as the provider listed it, and in the forms that permissions compare.
+    views: Vec<(Box<str>, ResourcePath)>,
+}
+
+/// How a list is written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListStyle {
+    /// The era of the client.
+    pub era: Era,
+    /// Whether a description of a tool has the hub's instructions: the client does not show them to its model.
+    pub instructions_in_tools: bool,
+    /// What the schemas of tools must not have.
+    pub schemas: SchemaRules,
+}
+
+/// What a client does not take in the schema of a tool's arguments, although the protocol allows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SchemaRules {
+    /// It leaves a tool out whose schema has a choice (`oneOf`, `anyOf`, `allOf`) at its root.
+    pub leaves_out_root_choice: bool,
+    /// It leaves definitions (`$defs`) out, and keeps what refers to them.
+    pub leaves_out_definitions: bool,
+}
+
+impl SchemaRules {
+    fn applied(self, tool: RawJson) -> RawJson {
+        type Rule = fn(&RawJson) -> Option<RawJson>;
+        let rules: [(bool, Rule); 2] = [
+            (self.leaves_out_root_choice, item::without_root_choice),
+            (self.leaves_out_definitions, item::with_definitions_in_place),
+        ];
+        let rules = rules.into_iter().filter(|(counts, _)| *counts);
+        rules.fold(tool, |tool, (_, rule)| rule(&tool).unwrap_or(tool))
+    }
+}
+
+impl ListStyle {
+    /// For a client of which nothing else is known.
+    pub const DEFAULT: Self = Self {
+        era: Era::Modern,
+        instructions_in_tools: false,
+        schemas: SchemaRules {
+            leaves_out_root_choice: false,
+            leaves_out_definitions: false,
+        },
+    };
+
+    /// The same for a list of this kind: what makes no difference there is left out, so that fewer lists are kept.
+    fn of(self, kind: ListKind) -> Self {
+        match kind {
+            ListKind::Tools => self,
+            ListKind::Prompts | ListKind::Resources | ListKind::Templates => Self::DEFAULT,
+        }
+    }
 }
 
 impl Item {
@@ -102,6 +158,61 @@ impl Item {
             }
         }
     }
+
+    /// The item as `principal` gets it: `direct` for the endpoint of its provider, otherwise for the aggregated one. A view
+    /// that the principal may not read is not named.
+    pub(super) fn written(&self, direct: bool, style: ListStyle, principal: &Principal) -> RawJson {
+        let mut json = match direct {
+            true => self.direct.clone(),
+            false => self.listed.clone(),
+        };
+        if self.names.is_some()
+            && style.era == Era::Legacy
+            && let Some(legacy) = item::legacy_tool(&json)
+        {
+            json = legacy;
+        }
+        if self.names.is_some() {
+            json = style.schemas.applied(json);
+        }
+        if style.instructions_in_tools
+            && let Some(instructions) = &self.instructions
+        {
+            json = with_description(&json, instructions);
+        }
+        let hidden = |(_, path): &&(Box<str>, ResourcePath)| !principal.permissions().allows_resource(path);
+        let hidden: Vec<&str> = self.views.iter().filter(hidden).map(|(uri, _)| &**uri).collect();
+        if hidden.is_empty() {
+            return json;
+        }
+        let Ok(mut object) = RawObject::parse(&json) else {
+            return json;
+        };
+        let own = |shown: &str| match direct {
+            true => shown.to_owned(),
+            false => uri::parse(shown).map_or_else(|| shown.to_owned(), |(_, own)| own),
+        };
+        let changed = ui::rewrite(&mut object, &|shown| {
+            (!hidden.contains(&&*own(shown))).then(|| shown.to_owned())
+        });
+        match changed {
+            true => object.to_json(),
+            false => json,
+        }
+    }
+}
+
+/// A tool whose description goes on with `more`.
+fn with_description(tool: &RawJson, more: &str) -> RawJson {
+    let Ok(mut object) = RawObject::parse(tool) else {
+        return tool.clone();
+    };
+    let text = match object.str("description") {
+        Some(own) => format!("{own}\n\n{more}"),
+        None => more.to_owned(),
+    };
+    object.set("description", &RawJson::of(&text));
+    object.to_json()
 }
 
 /// A provider with its lists, named.
@@ -114,31 +225,34 @@ pub struct Offering {
     pub namespace: Namespace,
     /// What it listed when this snapshot was made.
     pub offers: Arc<Offers>,
+    /// Longest exposed name.
+    limit: NameLimit,
     items: [Vec<Item>; 4],
     by_original: HashMap<Box<str>, usize>,
 }
 
 impl Offering {
-    /// Names everything that `provider` lists now. Two tools that would get one name: the first stays.
-    pub fn new(provider: Arc<dyn Provider>) -> Self {
+    /// Names everything that `provider` lists now, no name longer than `limit`. Two tools that would get one name: the first
+    /// stays.
+    pub fn new(provider: Arc<dyn Provider>, limit: NameLimit) -> Self {
         let offers = provider.offers();
-        Self::of(provider, offers)
+        Self::of(provider, offers, limit)
     }
 
     /// The same for what `provider` lists for one client.
-    pub fn of(provider: Arc<dyn Provider>, offers: Arc<Offers>) -> Self {
+    pub fn of(provider: Arc<dyn Provider>, offers: Arc<Offers>, limit: NameLimit) -> Self {
         let kind = provider.status().kind;
         let namespace = match kind {
             ProviderKind::Hub => Namespace::hub(),
             ProviderKind::Mcp | ProviderKind::Plugin => Namespace::new(provider.name()),
         };
         let provider_kind = kind;
-        let items = ListKind::ALL.map(|kind| {
-            let mut taken = std::collections::HashSet::new();
+        let mut items = ListKind::ALL.map(|kind| {
+            let mut taken = HashSet::new();
             let items = kind
                 .items(&offers)
                 .iter()
-                .filter_map(|json| named(kind, json, &*provider, provider_kind, &namespace));
+                .filter_map(|json| named(kind, json, &*provider, provider_kind, &namespace, limit));
             items.filter(|item| {
                 let fresh = taken.insert(item.exposed.clone());
                 if !fresh {
@@ -148,6 +262,11 @@ impl Offering {
                 fresh
             }).collect::<Vec<_>>()
         });
+        if let (Some(name), Some(text)) = (offers.instructions_tool, &offers.instructions)
+            && let Some(tool) = items[0].iter_mut().find(|item| *item.original == *name)
+        {
+            tool.instructions = Some(text.as_str().into());
+        }
         let by_original = items[0]
             .iter()
             .enumerate()
@@ -158,9 +277,15 @@ impl Offering {
             kind,
             namespace,
             offers,
+            limit,
             items,
             by_original,
         }
+    }
+
+    /// What kind of provider it is.
+    pub fn kind(&self) -> ProviderKind {
+        self.kind
     }
 
     /// The items of one kind, all of them: filter by principal before showing any.
@@ -283,6 +408,7 @@ fn named(
     provider: &dyn Provider,
     provider_kind: ProviderKind,
     namespace: &Namespace,
+    limit: NameLimit,
 ) -> Option<Item> {
     let Ok(object) = RawObject::parse(json) else {
         tracing::warn!(target: "aih::catalogue", server = provider.name(), kind = kind.member(), "an item is not an object and is left out");
@@ -311,9 +437,19 @@ fn named(
     let resource =
         of_server.then(|| ResourcePath::new(&permission_path(provider.name(), provider_kind, ""), &original));
     let exposed: Box<str> = match kind {
-        ListKind::Tools | ListKind::Prompts => ExposedName::new(namespace, &original).as_str().into(),
+        ListKind::Tools | ListKind::Prompts => ExposedName::new(namespace, &original, limit).as_str().into(),
         ListKind::Resources | ListKind::Templates if hub => original.clone(),
         ListKind::Resources | ListKind::Templates => uri::expose(namespace, &original).into(),
+    };
+    let views = match provider_kind {
+        ProviderKind::Mcp => ui::uris(&object)
+            .into_iter()
+            .map(|uri| {
+                let path = ResourcePath::new(&permission_path(provider.name(), provider_kind, ""), &uri);
+                (uri.into(), path)
+            })
+            .collect(),
+        ProviderKind::Plugin | ProviderKind::Hub => Vec::new(),
     };
     let bindings = match kind {
         ListKind::Tools => ParamHeader::of_schema(&object.read::<Value>("inputSchema").unwrap_or_default()),
@@ -335,6 +471,8 @@ fn named(
         direct: json.clone(),
         listed,
         bindings,
+        instructions: None,
+        views,
     })
 }
 
@@ -347,15 +485,14 @@ fn listed(
     namespace: &Namespace,
 ) -> RawJson {
     object.set(kind.key(), &RawJson::of(exposed));
-    let mut meta: serde_json::Map<String, Value> = object.read("_meta").unwrap_or_default();
-    meta.insert(meta::SOURCE.to_owned(), source.into());
-    if let Some(Value::String(uri)) = meta.get_mut("ui").and_then(|ui| ui.get_mut("resourceUri")) {
-        *uri = uri::expose(namespace, uri);
+    ui::rewrite(&mut object, &|uri| Some(uri::expose(namespace, uri)));
+    let fields = object.raw("_meta").filter(RawJson::is_object);
+    let fields = fields.unwrap_or(RawJson::EMPTY_OBJECT);
+    if let Ok(mut fields) = RawObject::parse(&fields) {
+        fields.set(meta::SOURCE, &RawJson::of(source));
+        let fields = fields.to_json();
+        object.set("_meta", &fields);
     }
-    if let Some(Value::String(uri)) = meta.get_mut("ui/resourceUri") {
-        *uri = uri::expose(namespace, uri);
-    }
-    object.set("_meta", &RawJson::of(&meta));
     if kind == ListKind::Tools {
         object.set("source", &RawJson::of(source));
     }
@@ -371,12 +508,21 @@ pub enum Scope {
     One(Arc<str>),
 }
 
+impl Scope {
+    fn shows(&self, offering: &Offering) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(name) => offering.provider.name() == name.as_ref(),
+        }
+    }
+}
+
 /// Kept list answers per snapshot; more keys than this are served without being kept.
 const KEPT_LISTS: usize = 512;
 
-/// Whose list of what, on which endpoint: the generation of the principal, since the same key may see something else
-/// later.
-type ListKey = (u64, Scope, ListKind);
+/// Whose list of what, on which endpoint, and how it is written: the generation of the principal, since the same key may
+/// see something else later.
+type ListKey = (u64, Scope, ListKind, ListStyle);
 
 /// Everything on offer at one moment.
 #[derive(Default)]
@@ -387,21 +533,61 @@ pub struct Snapshot {
     /// Exposed tool and prompt names to (offering, item).
     tools: HashMap<Box<str>, (usize, usize)>,
     prompts: HashMap<Box<str>, (usize, usize)>,
+    /// Items whose name another one has: kind, offering and item.
+    nameless: HashSet<(ListKind, usize, usize)>,
+    /// Open URIs of resources with the offerings that list them: such a URI does not say whose it is.
+    open_resources: HashMap<Box<str>, Vec<usize>>,
+    /// What stands in front of the first expression of each open template, with its offering.
+    open_templates: Vec<(Box<str>, usize)>,
     lists: RwLock<HashMap<ListKey, Arc<[Page]>>>,
 }
 
 impl Snapshot {
     /// Puts offerings together. The configuration has refused two providers with one namespace.
+    ///
+    /// So two items have one name only where the hashes of two cut names are the same. Then one that was not cut has the
+    /// name, otherwise the first one, and the other one is left out.
     pub fn new(offerings: Vec<Arc<Offering>>) -> Self {
         let mut this = Self::default();
         for (i, offering) in offerings.iter().enumerate() {
             this.by_name.insert(offering.provider.name().into(), i);
             this.by_namespace.insert(offering.namespace.as_str().into(), i);
-            for (j, item) in offering.items(ListKind::Tools).iter().enumerate() {
-                this.tools.insert(item.exposed.clone(), (i, j));
+            for kind in [ListKind::Tools, ListKind::Prompts] {
+                for (j, item) in offering.items(kind).iter().enumerate() {
+                    let whole = offering.namespace.as_str().len() + SEPARATOR.len() + item.original.len();
+                    let names = match kind {
+                        ListKind::Tools => &mut this.tools,
+                        _ => &mut this.prompts,
+                    };
+                    match names.entry(item.exposed.clone()) {
+                        Entry::Vacant(free) => {
+                            free.insert((i, j));
+                        }
+                        Entry::Occupied(mut taken) => {
+                            let mut loser = (i, j);
+                            if item.exposed.len() == whole {
+                                loser = taken.insert((i, j));
+                            }
+                            tracing::warn!(target: "aih::catalogue", name = %item.exposed, server = offering.provider.name(),
+                                "two servers have an item that gets this name, and one of them is left out; rename one with `tools.rename`");
+                            this.nameless.insert((kind, loser.0, loser.1));
+                        }
+                    }
+                }
             }
-            for (j, item) in offering.items(ListKind::Prompts).iter().enumerate() {
-                this.prompts.insert(item.exposed.clone(), (i, j));
+            for item in offering.items(ListKind::Resources) {
+                if uri::is_open(&item.original) {
+                    this.open_resources
+                        .entry(item.original.clone())
+                        .or_default()
+                        .push(i);
+                }
+            }
+            for item in offering.items(ListKind::Templates) {
+                let begin = item.original.split('{').next().unwrap_or_default();
+                if uri::is_open(begin) {
+                    this.open_templates.push((begin.into(), i));
+                }
             }
         }
         this.offerings = offerings;
@@ -414,7 +600,11 @@ impl Snapshot {
         let mut offerings = self.offerings.clone();
         for (at, offers) in others {
             if let Some(offering) = offerings.get_mut(*at) {
-                *offering = Arc::new(Offering::of(offering.provider.clone(), offers.clone()));
+                *offering = Arc::new(Offering::of(
+                    offering.provider.clone(),
+                    offers.clone(),
+                    offering.limit,
+                ));
             }
         }
         Self::new(offerings)
@@ -432,10 +622,9 @@ impl Snapshot {
 
     /// The offerings that an endpoint shows.
     pub fn in_scope<'s>(&'s self, scope: &'s Scope) -> impl Iterator<Item = &'s Arc<Offering>> {
-        self.offerings.iter().filter(move |o| match scope {
-            Scope::All => true,
-            Scope::One(name) => o.provider.name() == name.as_ref(),
-        })
+        self.offerings
+            .iter()
+            .filter(move |offering| scope.shows(offering))
     }
 
     /// The offering whose namespace an exposed name begins with, be there such a name or not.
@@ -459,7 +648,15 @@ impl Snapshot {
     /// The provider and its own URI behind an exposed resource URI. A URI in the form of a server's that no server has
     /// the namespace of is nobody's: it is not the hub's to answer, or what is hidden could be told from what is not there.
     /// Whether a key may use it is for [`Offering::permits`] to say.
-    pub fn find_resource(&self, exposed: &str) -> Option<(&Arc<Offering>, String)> {
+    ///
+    /// An open URI does not name its server: it is of the first one that lists it, or a template of it, and that
+    /// `principal` may ask for it.
+    pub fn find_resource(&self, exposed: &str, principal: &Principal) -> Option<(&Arc<Offering>, String)> {
+        if uri::is_open(exposed)
+            && let Some(found) = self.find_open(exposed, principal)
+        {
+            return Some((found, exposed.to_owned()));
+        }
         if let Some((namespace, original)) = uri::parse(exposed)
             && namespace != crate::names::BUILTIN
         {
@@ -473,10 +670,28 @@ impl Snapshot {
         Some((hub, exposed.to_owned()))
     }
 
+    fn find_open(&self, uri: &str, principal: &Principal) -> Option<&Arc<Offering>> {
+        let target = Target::Resource(uri.into());
+        let listed = self.open_resources.get(uri).into_iter().flatten().copied();
+        let templates = self.open_templates.iter();
+        let templates = templates.filter(|(begin, _)| uri.starts_with(&**begin));
+        listed
+            .chain(templates.map(|(_, at)| *at))
+            .filter_map(|at| self.offerings.get(at))
+            .find(|offering| offering.permits(&target, principal))
+    }
+
     /// The pages of a list for one key; the items are written out and shared among its requests. There is at
     /// least one.
-    pub fn list(&self, scope: &Scope, kind: ListKind, principal: &Principal) -> Arc<[Page]> {
-        let key = (principal.generation(), scope.clone(), kind);
+    pub fn list(
+        &self,
+        scope: &Scope,
+        kind: ListKind,
+        principal: &Principal,
+        style: ListStyle,
+    ) -> Arc<[Page]> {
+        let style = style.of(kind);
+        let key = (principal.generation(), scope.clone(), kind, style);
         if principal.is_current()
             && let Ok(lists) = self.lists.read()
             && let Some(pages) = lists.get(&key)
@@ -484,7 +699,8 @@ impl Snapshot {
             return pages.clone();
         }
         let items = self.visible(scope, kind, principal);
-        let pages: Arc<[Page]> = pages::all(items, *scope != Scope::All).into();
+        let write = |item: &Item| item.written(*scope != Scope::All, style, principal);
+        let pages: Arc<[Page]> = pages::all(items, &write).into();
         if let Ok(mut lists) = self.lists.write()
             && lists.len() < KEPT_LISTS
             && principal.is_current()
@@ -494,20 +710,42 @@ impl Snapshot {
         pages
     }
 
-    /// The page that follows the item with the key `last`, whether or not the list changed meanwhile.
-    pub fn list_after(&self, scope: &Scope, kind: ListKind, principal: &Principal, last: &str) -> Page {
-        let kept = self.list(scope, kind, principal);
-        let before = kept.iter().position(|page| page.last.as_deref() == Some(last));
+    /// The page that follows `position`, whether or not the list changed meanwhile.
+    pub fn list_after(
+        &self,
+        scope: &Scope,
+        kind: ListKind,
+        principal: &Principal,
+        style: ListStyle,
+        position: &Position,
+    ) -> Page {
+        let kept = self.list(scope, kind, principal, style);
+        let before = kept.iter().position(|page| page.end.as_ref() == Some(position));
         match before.and_then(|at| kept.get(at + 1)) {
             Some(page) => page.clone(),
-            None => pages::after(self.visible(scope, kind, principal), last, *scope != Scope::All),
+            None => {
+                let write = |item: &Item| item.written(*scope != Scope::All, style.of(kind), principal);
+                pages::after(self.visible(scope, kind, principal), position, &write)
+            }
         }
     }
 
-    fn visible<'s>(&'s self, scope: &'s Scope, kind: ListKind, principal: &Principal) -> Vec<&'s Item> {
-        self.in_scope(scope)
-            .flat_map(|o| o.items(kind))
-            .filter(|item| item.visible_to(principal))
+    /// What the list shows, by server.
+    fn visible<'s>(&'s self, scope: &'s Scope, kind: ListKind, principal: &Principal) -> Vec<Group<'s>> {
+        let all = self.offerings.iter().enumerate();
+        all.filter(|(_, offering)| scope.shows(offering))
+            .map(|(i, offering)| {
+                let items = offering.items(kind).iter().enumerate();
+                let named =
+                    items.filter(|(j, _)| *scope != Scope::All || !self.nameless.contains(&(kind, i, *j)));
+                let visible = named
+                    .map(|(_, item)| item)
+                    .filter(|item| item.visible_to(principal));
+                Group {
+                    server: offering.namespace.as_str(),
+                    items: visible.collect(),
+                }
+            })
             .collect()
     }
 }

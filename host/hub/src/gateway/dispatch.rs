@@ -13,19 +13,19 @@ use aih_mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, headers, 
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, rewrite};
+use super::{Gateway, known_clients::KnownClient, results, rewrite};
 use crate::{
     calls::{
         CallFailure, CompletedCall,
         record::{Ended, Item, Record},
     },
     catalogue::{
-        self, ListKind, Offering, ProviderRequest, Scope, Snapshot, Target, ToolNames,
+        self, ListKind, ListStyle, Offering, ProviderRequest, Scope, Snapshot, Target, ToolNames,
         pages::{self, Page},
     },
     hooks::Trigger,
     names,
-    provider::{Call, Client, LogLevel, Peer, Trail},
+    provider::{Call, Client, LogLevel, Peer, ProviderKind, Trail},
 };
 
 /// One request of a client, whichever way it came.
@@ -176,13 +176,23 @@ impl Gateway {
         }
         out.extend_from_slice(format!("\"{}\":", kind.member()).as_bytes());
         out.extend_from_slice(page.items.bytes());
-        if let Some(last) = &page.last {
+        if let Some(end) = &page.end {
             // Base64 needs no escaping.
-            let cursor = pages::cursor(kind, last);
+            let cursor = pages::cursor(kind, end);
             out.extend_from_slice(format!(",\"nextCursor\":\"{cursor}\"").as_bytes());
         }
         out.push(b'}');
         Ok(RawJson::trusted(out))
+    }
+
+    /// How lists are written for the client of a request.
+    fn style(&self, request: &Request) -> ListStyle {
+        let (client, known) = (&request.client, KnownClient::of(&request.client));
+        ListStyle {
+            era: client.era(),
+            instructions_in_tools: !known.shows_instructions,
+            schemas: known.rules(client, self.compat).schemas,
+        }
     }
 
     fn page(
@@ -194,15 +204,18 @@ impl Gateway {
         let snapshot = self.snapshot_for(&request.scope, &request.client);
         let principal = &request.client.principal;
         let page = match cursor {
-            None => snapshot.list(&request.scope, kind, principal).first().cloned(),
+            None => snapshot
+                .list(&request.scope, kind, principal, self.style(request))
+                .first()
+                .cloned(),
             Some(cursor) => {
-                let last = cursor.as_str().and_then(|text| pages::read_cursor(kind, text));
-                let last = last.ok_or_else(|| {
+                let position = cursor.as_str().and_then(|text| pages::read_cursor(kind, text));
+                let position = position.ok_or_else(|| {
                     ErrorObject::invalid_params(
                         "`cursor` does not belong to this list; leave it out to start from the beginning",
                     )
                 })?;
-                Some(snapshot.list_after(&request.scope, kind, principal, &last))
+                Some(snapshot.list_after(&request.scope, kind, principal, self.style(request), &position))
             }
         };
         page.ok_or_else(|| ErrorObject::internal("the list is empty"))
@@ -211,7 +224,8 @@ impl Gateway {
     /// All pages of the tools that the client may use.
     fn all_tools(&self, request: &Request) -> Arc<[Page]> {
         let snapshot = self.snapshot_for(&request.scope, &request.client);
-        snapshot.list(&request.scope, ListKind::Tools, &request.client.principal)
+        let principal = &request.client.principal;
+        snapshot.list(&request.scope, ListKind::Tools, principal, self.style(request))
     }
 
     /// The one provider of `/mcp/{name}`.
@@ -363,7 +377,7 @@ impl Gateway {
         match scope {
             Scope::All => {
                 let snapshot = self.catalogue.snapshot();
-                let found = snapshot.find_resource(uri);
+                let found = snapshot.find_resource(uri, &client.principal);
                 let (offering, own) =
                     found.ok_or_else(|| ErrorObject::resource_not_found(uri, client.era()))?;
                 Ok((offering.clone(), own))
@@ -458,11 +472,19 @@ impl Gateway {
             arguments.as_ref(),
             &answer.result,
         );
-        Ok(match &request.scope {
-            Scope::All if offering.namespace.as_str() != names::BUILTIN => {
-                rewrite::expose_result(answer.result, &offering.namespace)
+        if offering.kind() == ProviderKind::Hub {
+            return Ok(answer.result);
+        }
+        let client = &request.client;
+        let namespace = (request.scope == Scope::All).then_some(&offering.namespace);
+        let may_read = |uri: &str| offering.permits(&Target::Resource(uri.into()), &client.principal);
+        let result = rewrite::shown_result(answer.result, namespace, &may_read);
+        Ok(match &*request.method {
+            method::TOOLS_CALL | method::TASKS_RESULT => {
+                results::of_tool(result, client, offering.kind(), self.compat)
             }
-            _ => answer.result,
+            method::PROMPTS_GET => results::of_prompt(result, client, self.compat),
+            _ => result,
         })
     }
 

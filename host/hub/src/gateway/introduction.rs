@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use aih_mcp::{ErrorObject, ProtocolVersion, RawJson};
+use aih_mcp::{ErrorObject, ProtocolVersion, RawJson, item};
 use serde_json::json;
 
 use super::Gateway;
 use crate::{
-    catalogue::{Scope, skills_mcp},
-    names,
-    provider::{Client, Provider, ProviderState},
+    catalogue::{Offering, Scope, skills_mcp},
+    names::{self, SEPARATOR},
+    provider::{Client, Provider, ProviderKind, ProviderState},
 };
 
 impl Gateway {
@@ -54,7 +54,7 @@ impl Gateway {
                         "extensions": { (skills_mcp::EXTENSION): skills_mcp::capability() },
                     })),
                     server_info: own_info(),
-                    instructions: hub.offers.instructions.clone(),
+                    instructions: Some(self.instructions(&hub, client)),
                 })
             }
             Scope::One(name) => {
@@ -65,7 +65,11 @@ impl Gateway {
                 let said: Vec<String> = said.into_iter().flatten().collect();
                 Ok(ServerDescription {
                     capabilities: offers.capabilities.clone().unwrap_or_else(unknown_capabilities),
-                    server_info: offers.server_info.clone().unwrap_or_else(own_info),
+                    server_info: offers
+                        .server_info
+                        .as_ref()
+                        .and_then(item::implementation)
+                        .unwrap_or_else(own_info),
                     instructions: (!said.is_empty()).then(|| said.join("\n\n")),
                 })
             }
@@ -98,6 +102,56 @@ fn state_of(server: &dyn Provider) -> Option<String> {
     Some(text)
 }
 
+/// Longest instructions of one server on the aggregated endpoint, in characters. Claude Code cuts the instructions of a
+/// server at 2,048 characters when it is connected by itself.
+const MAX_OF_ONE: usize = 2_000;
+/// Longest instructions of all servers together, in characters.
+const MAX_OF_ALL: usize = 12_000;
+
+impl Gateway {
+    /// The hub's own instructions, and those of the servers that `client` may use, under their names.
+    fn instructions(&self, hub: &Offering, client: &Client) -> String {
+        let mut text = hub.offers.instructions.clone().unwrap_or_default();
+        let snapshot = self.catalogue.snapshot_full();
+        let servers = snapshot.in_scope(&Scope::All).filter(|offering| {
+            offering.kind() == ProviderKind::Mcp && offering.visible_to(&client.principal)
+        });
+        let (mut left, mut further) = (MAX_OF_ALL, Vec::new());
+        for server in servers {
+            let said = server.offers.instructions.as_deref().unwrap_or_default().trim();
+            if said.is_empty() {
+                continue;
+            }
+            let name = server.provider.name();
+            let length = said.chars().count().min(MAX_OF_ONE);
+            if length > left {
+                further.push(name);
+                continue;
+            }
+            left -= length;
+            let end = said.char_indices().nth(MAX_OF_ONE).map(|(end, _)| end);
+            let (shown, cut) = match end {
+                Some(end) => (
+                    said.get(..end).unwrap_or_default(),
+                    "… (aih__list_mcps has the rest)",
+                ),
+                None => (said, ""),
+            };
+            let namespace = server.namespace.as_str();
+            text.push_str(&format!(
+                "\n\n# Instructions of the server `{name}` (tools {namespace}{SEPARATOR}…)\n\n{shown}{cut}"
+            ));
+        }
+        if !further.is_empty() {
+            text.push_str(&format!(
+                "\n\nMore servers have instructions, which aih__list_mcps shows: {}.",
+                further.join(", ")
+            ));
+        }
+        text
+    }
+}
+
 /// What a server says of itself.
 pub struct ServerDescription {
     /// Its capabilities.
@@ -113,7 +167,7 @@ impl ServerDescription {
     pub fn initialize_result(&self, version: ProtocolVersion) -> RawJson {
         let mut result = json!({
             "protocolVersion": version.as_str(),
-            "capabilities": self.capabilities,
+            "capabilities": item::capabilities(&self.capabilities),
             "serverInfo": self.server_info,
         });
         if let (Some(text), Some(object)) = (&self.instructions, result.as_object_mut()) {
@@ -129,7 +183,7 @@ impl ServerDescription {
         let mut result = json!({
             "resultType": "complete",
             "supportedVersions": versions,
-            "capabilities": self.capabilities,
+            "capabilities": item::capabilities(&self.capabilities),
             "ttlMs": 0,
             "cacheScope": "private",
             "_meta": { "io.modelcontextprotocol/serverInfo": self.server_info },

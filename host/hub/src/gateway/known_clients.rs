@@ -11,7 +11,7 @@
 use aih_mcp::RawJson;
 use serde::Deserialize;
 
-use crate::provider::Client;
+use crate::{access::Compat, catalogue::SchemaRules, provider::Client};
 
 /// Longest `clientInfo` that is looked at, in bytes. A longer one is of an unknown client: it is read again with each
 /// list, and no known client says as much of itself.
@@ -28,13 +28,44 @@ pub struct KnownClient {
     pub max_event_bytes: Option<usize>,
     /// It gives the `instructions` of the greeting to its model.
     pub shows_instructions: bool,
+    /// It gives `structuredContent` alone to its model where a result has it, and not the text blocks of `content`. It does
+    /// not ask for `structuredContent` where a tool has an `outputSchema`.
+    pub shows_structured_only: bool,
+    /// What is rewritten for it unless its key says `compat: off`.
+    pub compat: CompatRules,
 }
+
+/// What a client cannot read although the protocol allows it. Each rule changes how something is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompatRules {
+    /// How the schemas of tools are written.
+    pub schemas: SchemaRules,
+    /// It loses a whole result with a content block that its SDK does not take.
+    pub refuses_unknown_blocks: bool,
+}
+
+/// No rule.
+const READS_ALL: CompatRules = CompatRules {
+    schemas: SchemaRules {
+        leaves_out_root_choice: false,
+        leaves_out_definitions: false,
+    },
+    refuses_unknown_blocks: false,
+};
+
+/// Seen with all clients of the table: the schema of the SDK refuses the whole result.
+const REFUSES_BLOCKS: CompatRules = CompatRules {
+    refuses_unknown_blocks: true,
+    ..READS_ALL
+};
 
 /// What the hub assumes of every client that it does not know.
 pub const UNKNOWN: KnownClient = KnownClient {
     lists_once: false,
     max_event_bytes: None,
     shows_instructions: true,
+    shows_structured_only: false,
+    compat: READS_ALL,
 };
 
 /// Which names a row is about.
@@ -60,12 +91,30 @@ impl Name {
 
 /// The table. The first row that matches counts.
 const ROWS: &[(Name, KnownClient)] = &[
-    // Codex. Seen with 0.171.0: it ignores `list_changed`. It shows instructions (as the description of a namespace).
+    // Claude Code. Seen with 2.1.197: it shows `structuredContent` only, and leaves out a tool whose `inputSchema` has
+    // `oneOf` at its root, without a word. Its name: read in transcripts of others.
+    (
+        Name::Is("claude-code"),
+        KnownClient {
+            shows_structured_only: true,
+            compat: CompatRules {
+                schemas: SchemaRules {
+                    leaves_out_root_choice: true,
+                    ..READS_ALL.schemas
+                },
+                ..REFUSES_BLOCKS
+            },
+            ..UNKNOWN
+        },
+    ),
+    // Codex. Seen with 0.171.0: it ignores `list_changed`, and shows `structuredContent` only. It shows instructions (as the description of a namespace).
     // Its name: read in `codex-rs` (`codex-mcp-client`).
     (
         Name::Is("codex-mcp-client"),
         KnownClient {
             lists_once: true,
+            shows_structured_only: true,
+            compat: REFUSES_BLOCKS,
             ..UNKNOWN
         },
     ),
@@ -79,11 +128,17 @@ const ROWS: &[(Name, KnownClient)] = &[
         Name::Is("github-copilot-developer"),
         KnownClient {
             shows_instructions: false,
+            compat: REFUSES_BLOCKS,
             ..UNKNOWN
         },
     ),
+    // Gemini CLI and opencode. Seen with 0.61.0 and 1.18.33. Their names: read in `mcp-client.ts` of the first
+    // (`gemini-cli-mcp-client`, in earlier versions with the name of the server behind it) and in
+    // `packages/opencode/src/mcp/index.ts`.
+    (Name::Begins("gemini-cli-mcp-client"), TAKES_KNOWN_BLOCKS),
+    (Name::Is("opencode"), TAKES_KNOWN_BLOCKS),
     // Continue, the command line and the editor. Seen with `@continuedev/cli` 1.5.47: it ignores `list_changed`, and
-    // shows no instructions. Its names: read in `extensions/cli/src/services/MCPService.ts` and
+    // shows no instructions. It drops `$defs` of a schema and keeps the references to them. Its names: read in `extensions/cli/src/services/MCPService.ts` and
     // `core/context/mcp/MCPConnection.ts`.
     (Name::Is("continue-cli-client"), CONTINUE),
     (Name::Is("continue-client"), CONTINUE),
@@ -94,20 +149,34 @@ const ROWS: &[(Name, KnownClient)] = &[
         Name::Is("mcp"),
         KnownClient {
             max_event_bytes: Some(1024 * 1024),
+            compat: REFUSES_BLOCKS,
             ..UNKNOWN
         },
     ),
 ];
 
+const TAKES_KNOWN_BLOCKS: KnownClient = KnownClient {
+    compat: REFUSES_BLOCKS,
+    ..UNKNOWN
+};
+
 const QWEN_CODE: KnownClient = KnownClient {
     lists_once: true,
     shows_instructions: false,
+    compat: REFUSES_BLOCKS,
     ..UNKNOWN
 };
 
 const CONTINUE: KnownClient = KnownClient {
     lists_once: true,
     shows_instructions: false,
+    compat: CompatRules {
+        schemas: SchemaRules {
+            leaves_out_definitions: true,
+            ..READS_ALL.schemas
+        },
+        ..REFUSES_BLOCKS
+    },
     ..UNKNOWN
 };
 
@@ -129,6 +198,14 @@ impl KnownClient {
     /// What is known of `client`.
     pub fn of(client: &Client) -> &'static Self {
         Self::by_info(client.info.as_ref())
+    }
+
+    /// The rules that count for `client`: none where its key says `compat: off`, or where it says nothing and `default` does.
+    pub fn rules(&self, client: &Client, default: Compat) -> CompatRules {
+        match client.principal.compat.unwrap_or(default) {
+            Compat::Auto => self.compat,
+            Compat::Off => READS_ALL,
+        }
     }
 
     fn by_name(name: &str) -> &'static Self {

@@ -3,8 +3,9 @@
 //! A request walks [`streamable`] (or [`sse`], [`stdio`]) → [`dispatch`] → [`calls`](crate::calls) → a provider. Sessions
 //! and streams ([`session`], [`stream`]) belong to the legacy era, whose handshake is in [`legacy`]; [`modern`] has
 //! neither. [`wire`] is the HTTP around one message, [`peer`] the client's end as providers see it, [`rewrite`] the names of
-//! the aggregated endpoint, [`known_clients`] the table of what is known of clients by their names. [`changes`] tells clients of changed lists, [`own_lists`] shows a client
-//! what servers list for it alone, [`starting`] lets them wait for servers that are
+//! the aggregated endpoint, [`results`] what a client takes of a tool's result, [`known_clients`] the table of what is
+//! known of clients by their names. [`changes`] tells clients of changed lists, [`own_lists`] shows a client what servers
+//! list for it alone, [`starting`] lets them wait for servers that are
 //! still being reached, and [`tasks`] remembers who made which task. Nothing here reads more of a payload than its
 //! routing needs.
 
@@ -16,6 +17,7 @@ mod legacy;
 pub mod modern;
 mod own_lists;
 pub mod peer;
+pub mod results;
 pub mod rewrite;
 pub mod session;
 pub mod sse;
@@ -35,7 +37,7 @@ use axum::{Router, routing};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::Authority,
+    access::{Authority, Compat},
     calls::{Calls, record::Records},
     catalogue::Catalogue,
     hooks::Hooks,
@@ -63,6 +65,8 @@ pub struct Gateway {
     calls: Calls,
     /// The hub's name in the configuration; clients show it.
     pub name: String,
+    /// Whether lists and results are rewritten for clients whose key does not say.
+    compat: Compat,
     /// What is held for clients, in bytes.
     pub memory: Arc<Memory>,
     /// Sessions of the legacy era.
@@ -94,6 +98,7 @@ impl Gateway {
         records: Arc<Records>,
         conversation_timeout: Duration,
         first_list: FirstList,
+        compat: Compat,
     ) -> Arc<Self> {
         let memory = Arc::<Memory>::default();
         Arc::new(Self {
@@ -101,6 +106,7 @@ impl Gateway {
             calls: Calls::new(Arc::downgrade(&hooks), records),
             hooks,
             name,
+            compat,
             sessions: Sessions::new(memory.clone()),
             memory,
             modern: modern::Modern::new(conversation_timeout),

@@ -32,6 +32,7 @@ fn gateway() -> Arc<Gateway> {
             wait: Duration::ZERO,
             one_client: false,
         },
+        crate::access::Compat::Auto,
     )
 }
 

@@ -34,7 +34,7 @@ async fn a_call_whose_caller_goes_away_leaves_a_record_too() {
         ..Offers::default()
     };
     let server: Arc<dyn Provider> = ListingProvider::new("one", offers);
-    let catalogue = Catalogue::new(ChangeSignal::default());
+    let catalogue = Catalogue::new(ChangeSignal::default(), crate::names::NameLimit::DEFAULT);
     catalogue.replace(vec![server]);
     let collected = Collected::default();
     let hooks = Hooks::none();
@@ -49,6 +49,7 @@ async fn a_call_whose_caller_goes_away_leaves_a_record_too() {
             wait: Duration::ZERO,
             one_client: false,
         },
+        crate::access::Compat::Auto,
     );
     let request = request(
         Scope::One("one".into()),
@@ -89,7 +90,7 @@ async fn every_method_leaves_one_record() {
         ..Offers::default()
     };
     let server: Arc<dyn Provider> = ListingProvider::new("one", offers);
-    let catalogue = Catalogue::new(ChangeSignal::default());
+    let catalogue = Catalogue::new(ChangeSignal::default(), crate::names::NameLimit::DEFAULT);
     catalogue.replace(vec![server]);
     let collected = Collected::default();
     let hooks = Hooks::none();
@@ -104,6 +105,7 @@ async fn every_method_leaves_one_record() {
             wait: Duration::ZERO,
             one_client: false,
         },
+        crate::access::Compat::Auto,
     );
     let one = || Scope::One("one".into());
     let prompt =

@@ -195,6 +195,7 @@ mod tests {
                 wait: Duration::from_secs(10),
                 one_client: false,
             },
+            crate::access::Compat::Auto,
         )
     }
 

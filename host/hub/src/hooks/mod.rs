@@ -59,6 +59,7 @@ use crate::{
     components::{ComponentLoader, HostContext, ServerCalls, read_grants},
     config::{self, LoadedConfig},
     data::LeaderElection,
+    names::NameLimit,
     provider::{Call, Client, ClientKey, ProviderState, Trail},
 };
 
@@ -76,6 +77,8 @@ pub struct Hooks {
     /// Whether there is any hook around calls, reads or prompts.
     wraps: bool,
     queue: Option<Arc<Queue>>,
+    /// Longest name that a hook may give a tool.
+    name_limit: NameLimit,
     outbox: Option<Outbox>,
     schemas: Schemas,
     conversations: Conversations,
@@ -232,6 +235,7 @@ impl Hooks {
             all,
             queue: Some(store.queue().clone()),
             outbox: Some(outbox),
+            name_limit: config.config.server.max_tool_name,
             ..Self::default()
         }
     }

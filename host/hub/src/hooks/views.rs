@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{EventContext, Hooks, Trigger, event};
 use crate::{
     catalogue::{Scope, pages::Page},
-    names::MAX_NAME,
+    names::NameLimit,
     provider::{Call, ClientKey},
 };
 
@@ -87,7 +87,7 @@ impl View {
 
     /// This view with what one more hook wants, which sees names as this view shows them. What it says of tools
     /// that are not there is left out.
-    fn changed(&self, text: &str, listed: &[String]) -> Result<Self, String> {
+    fn changed(&self, text: &str, listed: &[String], limit: NameLimit) -> Result<Self, String> {
         let wrong =
             |error: String| format!("it is not {{\"hide\": [names], \"rename\": {{old: new}}}}: {error}");
         // A list would do for a struct as well.
@@ -104,9 +104,10 @@ impl View {
         }
         for (from, to) in &change.rename {
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-            if to.is_empty() || to.len() > MAX_NAME || !to.chars().all(fits) {
+            let limit = limit.get();
+            if to.is_empty() || to.len() > limit || !to.chars().all(fits) {
                 return Err(format!(
-                    "`{to}` cannot be the name of a tool: use 1 to {MAX_NAME} letters, digits, `_` or `-`"
+                    "`{to}` cannot be the name of a tool: use 1 to {limit} letters, digits, `_` or `-`"
                 ));
             }
             if let Some(old) = self.original(from).filter(|old| !view.hidden.contains(*old)) {
@@ -242,7 +243,7 @@ impl Hooks {
             call,
             View::default(),
             write,
-            |view, text| view.changed(text, &listed),
+            |view, text| view.changed(text, &listed, self.name_limit),
         );
         let view = Arc::new(asked.await.map_err(|denied| denied.as_error())?);
         self.views.keep(&call.client.key, scope, view.clone());
@@ -276,7 +277,11 @@ mod tests {
     fn hidden_and_renamed_tools() {
         let names = listed(&["a__x", "a__y", "b__z"]);
         let first = View::default()
-            .changed(r#"{"hide":["a__y","nothing"],"rename":{"a__x":"x"}}"#, &names)
+            .changed(
+                r#"{"hide":["a__y","nothing"],"rename":{"a__x":"x"}}"#,
+                &names,
+                NameLimit::DEFAULT,
+            )
             .unwrap();
         assert_eq!((first.shown("a__x"), first.shown("a__y")), (Some("x"), None));
         assert_eq!(first.original("x"), Some("a__x"));
@@ -285,11 +290,17 @@ mod tests {
         assert_eq!(first.original("b__z"), Some("b__z"));
         // The next hook sees what this one made.
         let second = first
-            .changed(r#"{"rename":{"x":"xx"},"hide":["b__z"]}"#, &names)
+            .changed(
+                r#"{"rename":{"x":"xx"},"hide":["b__z"]}"#,
+                &names,
+                NameLimit::DEFAULT,
+            )
             .unwrap();
         assert_eq!(second.original("xx"), Some("a__x"));
         assert_eq!(second.shown("b__z"), None);
-        let third = second.changed(r#"{"hide":["xx"]}"#, &names).unwrap();
+        let third = second
+            .changed(r#"{"hide":["xx"]}"#, &names, NameLimit::DEFAULT)
+            .unwrap();
         assert_eq!(third.shown("a__x"), None);
     }
 
@@ -304,15 +315,18 @@ mod tests {
             "[]",
             "",
         ] {
-            assert!(View::default().changed(bad, &names).is_err(), "{bad}");
+            assert!(
+                View::default().changed(bad, &names, NameLimit::DEFAULT).is_err(),
+                "{bad}"
+            );
         }
         let swapped = View::default()
-            .changed(r#"{"rename":{"a":"b","b":"a"}}"#, &names)
+            .changed(r#"{"rename":{"a":"b","b":"a"}}"#, &names, NameLimit::DEFAULT)
             .unwrap();
         assert_eq!(swapped.original("b"), Some("a"));
         assert!(
             View::default()
-                .changed(r#"{"hide":["b"],"rename":{"a":"b"}}"#, &names)
+                .changed(r#"{"hide":["b"],"rename":{"a":"b"}}"#, &names, NameLimit::DEFAULT)
                 .is_ok()
         );
     }
@@ -325,7 +339,7 @@ mod tests {
         ) {
             let names = listed(&["a", "b", "c", "d"]);
             let text = serde_json::json!({ "hide": hide, "rename": rename }).to_string();
-            if let Ok(view) = View::default().changed(&text, &names) {
+            if let Ok(view) = View::default().changed(&text, &names, NameLimit::DEFAULT) {
                 for name in &names {
                     if let Some(shown) = view.shown(name) {
                         prop_assert_eq!(view.original(shown), Some(&**name));

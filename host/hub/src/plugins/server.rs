@@ -12,6 +12,7 @@ use std::{
 use aih_mcp::{
     Era, ErrorCode, ErrorObject, RawJson, RawObject,
     method::{self, meta},
+    object::Edit,
 };
 use aih_runtime::{
     CallError, Context, LoadError, Loaded, Output, Reserved, Tool, ToolCall, World, output_size,
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::convert;
 use crate::{
+    catalogue::{ListKind, items},
     components::{
         CallHost, ComponentLoader, HostContext, PrepareError, entry_spec,
         live::{ComponentSource, LiveComponent},
@@ -122,7 +124,15 @@ impl PluginServer {
             Some(arguments) if arguments.bytes().as_ref() != b"null" => arguments,
             _ => RawJson::EMPTY_OBJECT,
         };
-        if let Some(problem) = input_problems(&ready, &tool, &arguments).await {
+        let mut arguments = arguments;
+        let mut problem = input_problems(&ready, &tool, &arguments).await;
+        if problem.is_some()
+            && let Some(without) = without_null(&arguments)
+            && input_problems(&ready, &tool, &without).await.is_none()
+        {
+            (arguments, problem) = (without, None);
+        }
+        if let Some(problem) = problem {
             let error_result = convert::error_result(&format!("invalid arguments: {problem}"));
             return Ok(RawJson::of(&error_result).without_secrets());
         }
@@ -193,6 +203,17 @@ async fn input_problems(ready: &Arc<Ready>, tool: &str, arguments: &RawJson) -> 
     ready.component.compute(check).await
 }
 
+/// The arguments without those that are `null`: for many models that is the same as to leave them out. `None` where none
+/// is.
+fn without_null(arguments: &RawJson) -> Option<RawJson> {
+    let mut object = RawObject::parse(arguments).ok()?;
+    let changed = object.edit(|_, value| match value.get() {
+        "null" => Edit::Remove,
+        _ => Edit::Keep,
+    });
+    changed.then(|| object.to_json())
+}
+
 /// What a tool answered as the result of `tools/call`.
 ///
 /// # Errors
@@ -250,8 +271,10 @@ async fn ready(component: Loaded, config: Arc<config::Plugin>) -> Result<Ready, 
         let tool = convert::tool(tool).map_err(|error| wrong(error.to_string()))?;
         offered.push(tool.without_secrets());
     }
+    let checked = items::check(&config.name, ListKind::Tools, offered);
     let offers = Offers {
-        tools: offered,
+        tools: checked.items,
+        flaws: checked.flaws,
         capabilities: Some(RawJson::of(&json!({
             "tools": { "listChanged": true }, "logging": {},
         }))),
@@ -322,6 +345,7 @@ impl Provider for PluginServer {
             connections: self.running.load(Ordering::Relaxed),
             restarts: self.crashes.load(Ordering::Relaxed),
             parked: Vec::new(),
+            flaws: self.offers().flaws.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use aih_redact::OutsideText;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::{
     access::Principal,
-    catalogue::{ListKind, Offering, Snapshot},
-    provider::{ProviderKind, ProviderState, ProviderStatus},
+    catalogue::{ListKind, Offering, Snapshot, Target},
+    provider::{ItemFlaw, ProviderKind, ProviderState, ProviderStatus},
 };
 
 /// Where an MCP runs.
@@ -42,6 +43,11 @@ pub struct McpView {
     /// What it says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// How it wants to be used, in its own words: the first 16,000 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    #[schemars(with = "Option<String>")]
+    pub instructions: Option<OutsideText>,
     /// How it is reached: `http`, `sse` or `stdio`.
     pub transport: String,
     /// Whether it serves.
@@ -60,8 +66,23 @@ pub struct McpView {
     /// The revision of MCP that was negotiated with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
+    /// Items of its lists that do not follow MCP, 50 of each list at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flaws: Vec<ItemFlaw>,
     /// Where it is reached by itself.
     pub endpoints: Endpoints,
+}
+
+/// Longest instructions of one server, in characters.
+const MAX_INSTRUCTIONS: usize = 16_000;
+
+fn instructions(said: &str) -> Option<OutsideText> {
+    let said = said.trim();
+    let end = said
+        .char_indices()
+        .nth(MAX_INSTRUCTIONS)
+        .map_or(said.len(), |(end, _)| end);
+    (!said.is_empty()).then(|| said.get(..end).unwrap_or_default().into())
 }
 
 /// `text` as one segment of a path: all but `[A-Za-z0-9-._~]` percent-encoded.
@@ -86,8 +107,30 @@ pub(super) fn visible_mcps<'s>(
         .map(|(offering, mut status)| {
             let may = |name: &str| principal.permissions().allows(&offering.permission(name));
             status.parked.retain(|parked| may(&parked.name));
+            status.flaws.retain(|flaw| may_know(offering, flaw, principal));
             (offering, status)
         })
+}
+
+/// Whether `principal` may use the item of a flaw, so that it may know of it.
+fn may_know(offering: &Offering, flaw: &ItemFlaw, principal: &Principal) -> bool {
+    // An item without a name has none that could tell something.
+    let nameless = flaw
+        .item
+        .strip_prefix('#')
+        .is_some_and(|place| place.bytes().all(|b| b.is_ascii_digit()));
+    if nameless && flaw.left_out {
+        return true;
+    }
+    let target = match ListKind::ALL.into_iter().find(|kind| kind.member() == flaw.list) {
+        Some(ListKind::Resources | ListKind::Templates) => Target::Resource((*flaw.item).into()),
+        Some(ListKind::Prompts) => Target::Prompt((*flaw.item).into()),
+        _ => match offering.tool_names(&flaw.item) {
+            Some(names) => Target::Tool { names, shown: None },
+            None => return false,
+        },
+    };
+    offering.permits(&target, principal)
 }
 
 pub(super) fn count(offering: &Offering, kind: ListKind, principal: &Principal) -> usize {
@@ -115,6 +158,7 @@ pub fn mcps(snapshot: &Snapshot, principal: &Principal) -> Vec<McpView> {
                     McpKind::External
                 },
                 description: said("description").or_else(|| said("title")),
+                instructions: offering.offers.instructions.as_deref().and_then(instructions),
                 tools: count(offering, ListKind::Tools, principal),
                 prompts: count(offering, ListKind::Prompts, principal),
                 resources: count(offering, ListKind::Resources, principal),
@@ -128,6 +172,7 @@ pub fn mcps(snapshot: &Snapshot, principal: &Principal) -> Vec<McpView> {
                 state: status.state,
                 last_error: status.last_error.map(String::from),
                 protocol: status.protocol,
+                flaws: status.flaws,
             }
         })
         .collect()

@@ -114,6 +114,7 @@ impl KnownLists {
             capabilities: one(written.capabilities)?,
             server_info: one(written.server_info)?,
             instructions: written.instructions,
+            ..Offers::default()
         })
     }
 

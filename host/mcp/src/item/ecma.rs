@@ -15,10 +15,26 @@ mod tests {
 
     #[test]
     fn what_javascript_reads() {
-        for pattern in ["", "^a+$", r"^[a\-b]$", r"^\p{L}$", r"(?<name>x)\k<name>", r"(?=a)b", r"\/"] {
+        for pattern in [
+            "",
+            "^a+$",
+            r"^[a\-b]$",
+            r"^\p{L}$",
+            r"(?<name>x)\k<name>",
+            r"(?=a)b",
+            r"\/",
+        ] {
             assert!(compiles(pattern), "{pattern}");
         }
-        for pattern in ["(", r"(?P<name>x)", "(?i)x", r"^a\-b$", r"^[a\_b]$", r"x\Z", "^{x}$"] {
+        for pattern in [
+            "(",
+            r"(?P<name>x)",
+            "(?i)x",
+            r"^a\-b$",
+            r"^[a\_b]$",
+            r"x\Z",
+            "^{x}$",
+        ] {
             assert!(!compiles(pattern), "{pattern}");
         }
         assert!(!compiles(&"(".repeat(4_000)));

@@ -7,15 +7,20 @@
 //!
 //! A member that does not have its shape is taken away, and a required one gets a value where one can be made. An item
 //! that cannot be repaired is left out. Everything else keeps the bytes that arrived, and a good item is not copied.
-//! [`legacy`] has what a good item may have for modern clients only.
+//! [`legacy`] has what a good item may have for modern clients only, and [`greeting`] does the same for what a server says
+//! of itself. [`compat`] has what single clients cannot read.
 
+mod compat;
 mod ecma;
+mod greeting;
 mod legacy;
 mod refs;
 mod schema;
 mod shape;
 mod text;
 
+pub use compat::{with_definitions_in_place, with_known_blocks, without_root_choice};
+pub use greeting::{capabilities, implementation};
 pub use legacy::{legacy_tool, structured_for_legacy};
 
 use super::RawJson;
@@ -141,10 +146,7 @@ impl<'p> Path<'p> {
     const ITEM: Path<'static> = Path { up: None, name: "" };
 
     fn to(&'p self, name: &'p str) -> Path<'p> {
-        Path {
-            up: Some(self),
-            name,
-        }
+        Path { up: Some(self), name }
     }
 }
 

@@ -43,7 +43,10 @@ impl<'d> Document<'d> {
         collect(root, &mut names);
         Self {
             root,
-            id: root.get("$id").and_then(Value::as_str).map(without_empty_fragment),
+            id: root
+                .get("$id")
+                .and_then(Value::as_str)
+                .map(without_empty_fragment),
             names: Rc::new(names),
             passed: HashSet::new(),
             parts: Rc::default(),

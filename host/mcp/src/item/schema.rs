@@ -249,7 +249,8 @@ impl<'c> Check<'c> {
         let patterns = at.name == "patternProperties" && self.compiled.is_some();
         let changed = object.edit(|name, value| {
             if patterns && !ecma::compiles(name) {
-                self.problems.note(at.to(name), "is not a pattern that clients can read");
+                self.problems
+                    .note(at.to(name), "is not a pattern that clients can read");
                 return Edit::Remove;
             }
             if kind == Keyword::Dependencies && value.get().starts_with('[') {

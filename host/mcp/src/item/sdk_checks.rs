@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::ItemKind;
 
-
 /// Whether clients of 2025-11-25 and before take an item.
 pub(super) fn legacy(kind: ItemKind, item: &Value) -> bool {
     common(kind, item)
@@ -56,13 +55,20 @@ fn common(kind: ItemKind, item: &Value) -> bool {
             optional(item, "annotations", |hints| {
                 hints.is_object()
                     && optional(hints, "title", Value::is_string)
-                    && ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"]
-                        .iter()
-                        .all(|hint| optional(hints, hint, Value::is_boolean))
+                    && [
+                        "readOnlyHint",
+                        "destructiveHint",
+                        "idempotentHint",
+                        "openWorldHint",
+                    ]
+                    .iter()
+                    .all(|hint| optional(hints, hint, Value::is_boolean))
             }) && optional(item, "execution", |execution| {
                 execution.is_object()
                     && optional(execution, "taskSupport", |word| {
-                        ["forbidden", "optional", "required"].iter().any(|known| word == known)
+                        ["forbidden", "optional", "required"]
+                            .iter()
+                            .any(|known| word == known)
                     })
             })
         }
@@ -79,11 +85,15 @@ fn common(kind: ItemKind, item: &Value) -> bool {
         ItemKind::Resource => {
             item["uri"].is_string()
                 && text(&["mimeType"])
-                && optional(item, "size", |size| size.as_f64().is_some_and(|n| n.fract() == 0.0))
+                && optional(item, "size", |size| {
+                    size.as_f64().is_some_and(|n| n.fract() == 0.0)
+                })
                 && optional(item, "annotations", annotations)
         }
         ItemKind::Template => {
-            item["uriTemplate"].is_string() && text(&["mimeType"]) && optional(item, "annotations", annotations)
+            item["uriTemplate"].is_string()
+                && text(&["mimeType"])
+                && optional(item, "annotations", annotations)
         }
     }
 }
@@ -118,7 +128,9 @@ pub(super) fn compiles(schema: &Value) -> bool {
     let Value::Object(members) = schema else {
         return schema.is_boolean();
     };
-    const TYPES: [&str; 7] = ["object", "array", "string", "number", "integer", "boolean", "null"];
+    const TYPES: [&str; 7] = [
+        "object", "array", "string", "number", "integer", "boolean", "null",
+    ];
     let word = |word: &Value| word.as_str().is_some_and(|word| TYPES.contains(&word));
     members.iter().all(|(key, value)| match key.as_str() {
         "type" => word(value) || value.as_array().is_some_and(|all| all.iter().all(word)),
@@ -134,7 +146,13 @@ pub(super) fn compiles(schema: &Value) -> bool {
             Some(all) => all.iter().all(compiles),
             None => compiles(value),
         },
-        "additionalProperties" | "additionalItems" | "propertyNames" | "contains" | "not" | "if" | "then"
+        "additionalProperties"
+        | "additionalItems"
+        | "propertyNames"
+        | "contains"
+        | "not"
+        | "if"
+        | "then"
         | "else" => compiles(value),
         "allOf" | "anyOf" | "oneOf" => value.as_array().is_some_and(|all| all.iter().all(compiles)),
         "properties" | "patternProperties" | "$defs" | "definitions" => {
@@ -146,4 +164,3 @@ pub(super) fn compiles(schema: &Value) -> bool {
         _ => true,
     })
 }
-

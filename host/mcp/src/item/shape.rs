@@ -19,7 +19,7 @@ pub(super) enum Fix {
 
 /// What a value must be.
 #[derive(Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     /// A string.
     Text,
     /// `true` or `false`.
@@ -38,6 +38,10 @@ enum Shape {
     Object(&'static [Member]),
     /// Any object.
     AnyObject,
+    /// The contents of a resource.
+    Contents,
+    /// An object of objects. What is not one in it goes.
+    Objects,
     /// The schema of a tool's arguments.
     InputSchema,
     /// The schema of a tool's structured result.
@@ -46,7 +50,7 @@ enum Shape {
 
 /// Whether a member must be there.
 #[derive(Clone, Copy)]
-enum Need {
+pub(super) enum Need {
     /// It need not.
     Optional,
     /// It must.
@@ -58,7 +62,7 @@ enum Need {
 }
 
 /// A member of an object.
-struct Member {
+pub(super) struct Member {
     name: &'static str,
     shape: Shape,
     need: Need,
@@ -180,6 +184,111 @@ const TEMPLATE: Shape = Shape::Object(&[
     META,
 ]);
 
+/// What a block of each type must have.
+const BLOCKS: &[(&str, &[Member])] = &[
+    ("text", &[required("text", Shape::Text), ANNOTATIONS, META]),
+    ("image", MEDIA),
+    ("audio", MEDIA),
+    (
+        "resource_link",
+        &[
+            required("uri", Shape::Text),
+            required("name", Shape::Text),
+            TITLE,
+            DESCRIPTION,
+            optional("mimeType", Shape::Text),
+            optional("size", Shape::Whole),
+            ICONS,
+            ANNOTATIONS,
+            META,
+        ],
+    ),
+    (
+        "resource",
+        &[required("resource", Shape::Contents), ANNOTATIONS, META],
+    ),
+];
+
+const MEDIA: &[Member] = &[
+    required("data", Shape::Text),
+    required("mimeType", Shape::Text),
+    ANNOTATIONS,
+    META,
+];
+
+/// Checks a content block of a result.
+pub(super) fn block(value: &RawValue, problems: &mut Problems) -> Fix {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let head = serde_json::from_str::<Head>(value.get()).ok();
+    let members = head.and_then(|head| BLOCKS.iter().find(|(kind, _)| *kind == head.kind));
+    match members {
+        Some((_, members)) => object(members, value, Path::ITEM, problems),
+        None => Fix::Refuse,
+    }
+}
+
+/// `resource` of a block: with a text or with bytes.
+fn contents(value: &RawValue, at: Path<'_>, problems: &mut Problems) -> Fix {
+    let has = |object: &RawObject<'_>, key: &str| object.get(key).is_some_and(is_text);
+    match serde_json::from_str::<RawObject<'_>>(value.get()) {
+        Ok(object) if has(&object, "text") || has(&object, "blob") => {}
+        _ => {
+            problems.note(at, "has neither a text nor bytes");
+            return Fix::Remove;
+        }
+    }
+    const CONTENTS: &[Member] = &[
+        required("uri", Shape::Text),
+        optional("mimeType", Shape::Text),
+        optional("text", Shape::Text),
+        optional("blob", Shape::Text),
+        META,
+    ];
+    object(CONTENTS, value, at, problems)
+}
+
+const LIST_CHANGED: Member = optional("listChanged", Shape::Flag);
+
+/// `capabilities` of a server.
+pub(super) const CAPABILITIES: Shape = Shape::Object(&[
+    optional("tools", Shape::Object(&[LIST_CHANGED])),
+    optional("prompts", Shape::Object(&[LIST_CHANGED])),
+    optional(
+        "resources",
+        Shape::Object(&[LIST_CHANGED, optional("subscribe", Shape::Flag)]),
+    ),
+    optional("logging", Shape::AnyObject),
+    optional("completions", Shape::AnyObject),
+    optional("experimental", Shape::Objects),
+    optional("extensions", Shape::Objects),
+    optional(
+        "tasks",
+        Shape::Object(&[
+            optional("list", Shape::AnyObject),
+            optional("cancel", Shape::AnyObject),
+            optional("requests", Shape::Objects),
+        ]),
+    ),
+]);
+
+/// `serverInfo`.
+pub(super) const IMPLEMENTATION: Shape = Shape::Object(&[
+    required("name", Shape::Text),
+    Member {
+        name: "version",
+        shape: Shape::Text,
+        need: Need::Default(r#""""#),
+    },
+    TITLE,
+    DESCRIPTION,
+    optional("websiteUrl", Shape::Text),
+    ICONS,
+]);
+
 /// Checks an item of a list.
 pub(super) fn check(kind: ItemKind, item: &RawJson, problems: &mut Problems) -> Fix {
     let shape = match kind {
@@ -201,7 +310,8 @@ pub(super) fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-fn fix(shape: Shape, value: &RawValue, at: Path<'_>, problems: &mut Problems) -> Fix {
+/// Checks a value.
+pub(super) fn fix(shape: Shape, value: &RawValue, at: Path<'_>, problems: &mut Problems) -> Fix {
     let (good, expected) = match shape {
         Shape::Text => (is_text(value), "is not a text"),
         Shape::Flag => (is_flag(value), "is not `true` or `false`"),
@@ -221,6 +331,8 @@ fn fix(shape: Shape, value: &RawValue, at: Path<'_>, problems: &mut Problems) ->
         Shape::AnyObject => (is_object(value), "is not an object"),
         Shape::List(element) => return list(*element, value, at, problems),
         Shape::Object(members) => return object(members, value, at, problems),
+        Shape::Contents => return contents(value, at, problems),
+        Shape::Objects => return objects(value, at, problems),
         Shape::InputSchema => return schema::input(value, at, problems),
         Shape::OutputSchema => return schema::output(value, at, problems),
     };
@@ -250,6 +362,24 @@ fn list(shape: Shape, value: &RawValue, at: Path<'_>, problems: &mut Problems) -
     }
     match changed {
         true => Fix::Set(RawJson::of(&kept)),
+        false => Fix::Keep,
+    }
+}
+
+fn objects(value: &RawValue, at: Path<'_>, problems: &mut Problems) -> Fix {
+    let Ok(mut object) = serde_json::from_str::<RawObject<'_>>(value.get()) else {
+        problems.note(at, "is not an object");
+        return Fix::Remove;
+    };
+    let changed = object.edit(|key, value| match is_object(value) {
+        true => Edit::Keep,
+        false => {
+            problems.note(at.to(key), "is not an object");
+            Edit::Remove
+        }
+    });
+    match changed {
+        true => Fix::Set(object.to_json()),
         false => Fix::Keep,
     }
 }

@@ -36,11 +36,20 @@ fn good_items_keep_every_byte() {
         assert_eq!(tool(text), CheckedItem::Good(raw(text)));
     }
     let resource = r#"{"uri":"a:b","name":"","size":12.0,"annotations":{"audience":["user"],"priority":0.50,"lastModified":"2026-01-31T23:59:59Z"}}"#;
-    assert_eq!(check(ItemKind::Resource, &raw(resource)), CheckedItem::Good(raw(resource)));
+    assert_eq!(
+        check(ItemKind::Resource, &raw(resource)),
+        CheckedItem::Good(raw(resource))
+    );
     let prompt = r#"{"name":"p","arguments":[{"name":"a","required":false,"x":null}]}"#;
-    assert_eq!(check(ItemKind::Prompt, &raw(prompt)), CheckedItem::Good(raw(prompt)));
+    assert_eq!(
+        check(ItemKind::Prompt, &raw(prompt)),
+        CheckedItem::Good(raw(prompt))
+    );
     let template = r#"{"uriTemplate":"a:{b}","name":"t"}"#;
-    assert_eq!(check(ItemKind::Template, &raw(template)), CheckedItem::Good(raw(template)));
+    assert_eq!(
+        check(ItemKind::Template, &raw(template)),
+        CheckedItem::Good(raw(template))
+    );
 }
 
 #[test]
@@ -57,7 +66,10 @@ fn another_spelling_of_the_same_schema_is_not_a_problem() {
     let CheckedItem::Good(json) = tool(r#"{"name":"a","inputSchema":{"type":"object"}}"#) else {
         panic!()
     };
-    assert_eq!(json.text(), r#"{"name":"a","inputSchema":{"type":"object","properties":{}}}"#);
+    assert_eq!(
+        json.text(),
+        r#"{"name":"a","inputSchema":{"type":"object","properties":{}}}"#
+    );
 }
 
 #[test]
@@ -80,7 +92,10 @@ fn what_is_wrong_goes_and_is_named() {
         assert!(problem.starts_with(&format!("`{names}`")), "{problem}");
     }
     for (member, kept) in [
-        (r#""icons":[{"url":"x"},{"src":"y","theme":"blue"}]"#, r#""icons":[{"src":"y"}]"#),
+        (
+            r#""icons":[{"url":"x"},{"src":"y","theme":"blue"}]"#,
+            r#""icons":[{"src":"y"}]"#,
+        ),
         (
             r#""annotations":{"readOnlyHint":"yes","title":null,"openWorldHint":false}"#,
             r#""annotations":{"openWorldHint":false}"#,
@@ -99,7 +114,10 @@ fn schemas_of_arguments_become_object_schemas() {
         ("[]", r#"{"type":"object","properties":{}}"#),
         ("true", r#"{"type":"object","properties":{}}"#),
         ("{}", r#"{"type":"object","properties":{}}"#),
-        (r#"{"properties":null,"type":null}"#, r#"{"type":"object","properties":{}}"#),
+        (
+            r#"{"properties":null,"type":null}"#,
+            r#"{"type":"object","properties":{}}"#,
+        ),
         (
             r#"{"type":["object","null"],"properties":{"a":null,"b":{"type":"STRING","required":true}},"required":null}"#,
             r#"{"type":"object","properties":{"a":{},"b":{"type":"string"}}}"#,
@@ -110,10 +128,17 @@ fn schemas_of_arguments_become_object_schemas() {
         ),
     ] {
         let (json, _) = repaired(tool(&format!(r#"{{"name":"a","inputSchema":{schema}}}"#)));
-        assert_eq!(json, format!(r#"{{"name":"a","inputSchema":{fixed}}}"#), "{schema}");
+        assert_eq!(
+            json,
+            format!(r#"{{"name":"a","inputSchema":{fixed}}}"#),
+            "{schema}"
+        );
     }
     let (json, problem) = repaired(tool(r#"{"name":"a"}"#));
-    assert_eq!(json, r#"{"name":"a","inputSchema":{"type":"object","properties":{}}}"#);
+    assert_eq!(
+        json,
+        r#"{"name":"a","inputSchema":{"type":"object","properties":{}}}"#
+    );
     assert_eq!(problem, "`inputSchema` is missing");
 }
 
@@ -157,20 +182,51 @@ fn output_schemas_compile() {
         let (json, _) = repaired(tool(&format!(
             r#"{{"name":"a","inputSchema":{{"type":"object","properties":{{}}}},"outputSchema":{schema}}}"#
         )));
-        serde_json::from_str::<Value>(&json).unwrap()["outputSchema"].to_string()
+        serde_json::from_str::<Value>(&json).unwrap()["outputSchema"].clone()
     };
     for (schema, expected) in [
-        (r##"{"properties":{"a":{"$ref":"#/$defs/gone"}}}"##, r#"{"properties":{"a":{}}}"#),
-        (r#"{"properties":{"a":{"$ref":"https://x.test/y"}}}"#, r#"{"properties":{"a":{}}}"#),
-        (r#"{"properties":{"a":{"pattern":"(?P<y>x)"}}}"#, r#"{"properties":{"a":{}}}"#),
-        (r#"{"properties":{"a":{"nullable":true}}}"#, r#"{"properties":{"a":{}}}"#),
-        (r#"{"properties":{"id":{"id":"x"}}}"#, r#"{"properties":{"id":{}}}"#),
-        (r#"{"properties":{"a":{"exclusiveMinimum":true,"minimum":1}}}"#, r#"{"properties":{"a":{"minimum":1}}}"#),
-        (r##"{"$defs":{"x":{"$ref":"#/$defs/x"}},"$ref":"#/$defs/x"}"##, r#"{"$defs":{"x":{}}}"#),
-        (r##"{"$ref":"#/components/x","components":{"x":{"type":"strin"}}}"##, r#"{"components":{"x":{"type":"strin"}}}"#),
-        (r#"{"$id":"http://a.test/b","$defs":{"x":{"$id":"http://a.test/b"}}}"#, r#"{"$defs":{"x":{}},"$id":"http://a.test/b"}"#),
+        (
+            r##"{"properties":{"a":{"$ref":"#/$defs/gone"}}}"##,
+            r#"{"properties":{"a":{}}}"#,
+        ),
+        (
+            r#"{"properties":{"a":{"$ref":"https://x.test/y"}}}"#,
+            r#"{"properties":{"a":{}}}"#,
+        ),
+        (
+            r#"{"properties":{"a":{"pattern":"(?P<y>x)"}}}"#,
+            r#"{"properties":{"a":{}}}"#,
+        ),
+        (
+            r#"{"properties":{"a":{"nullable":true}}}"#,
+            r#"{"properties":{"a":{}}}"#,
+        ),
+        (
+            r#"{"properties":{"id":{"id":"x"}}}"#,
+            r#"{"properties":{"id":{}}}"#,
+        ),
+        (
+            r#"{"properties":{"a":{"exclusiveMinimum":true,"minimum":1}}}"#,
+            r#"{"properties":{"a":{"minimum":1}}}"#,
+        ),
+        (
+            r##"{"$defs":{"x":{"$ref":"#/$defs/x"}},"$ref":"#/$defs/x"}"##,
+            r#"{"$defs":{"x":{}}}"#,
+        ),
+        (
+            r##"{"$ref":"#/components/x","components":{"x":{"type":"strin"}}}"##,
+            r#"{"components":{"x":{"type":"strin"}}}"#,
+        ),
+        (
+            r#"{"$id":"http://a.test/b","$defs":{"x":{"$id":"http://a.test/b"}}}"#,
+            r#"{"$defs":{"x":{}},"$id":"http://a.test/b"}"#,
+        ),
     ] {
-        assert_eq!(fixed(schema), serde_json::from_str::<Value>(expected).unwrap().to_string(), "{schema}");
+        assert_eq!(
+            fixed(schema),
+            serde_json::from_str::<Value>(expected).unwrap(),
+            "{schema}"
+        );
     }
 }
 
@@ -214,7 +270,10 @@ fn half_a_surrogate_pair_is_replaced() {
         ItemKind::Prompt,
         &raw(r#"{"name":"a","title":"\ud83d\ude00 \ud83d \\ud83d \udE00","x\ud800":1.0}"#),
     ));
-    assert_eq!(json, r#"{"name":"a","title":"\ud83d\ude00 \ufffd \\ud83d \ufffd","x\ufffd":1.0}"#);
+    assert_eq!(
+        json,
+        r#"{"name":"a","title":"\ud83d\ude00 \ufffd \\ud83d \ufffd","x\ufffd":1.0}"#
+    );
 }
 
 #[test]
@@ -256,12 +315,23 @@ fn legacy_clients_see_output_schemas_of_objects_only() {
             r#"{{"name":"a","outputSchema":{schema},"inputSchema":{{"type":"object"}},"n":1.0}}"#
         ))
     };
-    for schema in [r#"{"type":"array"}"#, "{}", r#"{"type":["object"]}"#, r#"{"anyOf":[]}"#] {
+    for schema in [
+        r#"{"type":"array"}"#,
+        "{}",
+        r#"{"type":["object"]}"#,
+        r#"{"anyOf":[]}"#,
+    ] {
         let legacy = legacy_tool(&item(schema)).unwrap();
-        assert_eq!(legacy.text(), r#"{"name":"a","inputSchema":{"type":"object"},"n":1.0}"#);
+        assert_eq!(
+            legacy.text(),
+            r#"{"name":"a","inputSchema":{"type":"object"},"n":1.0}"#
+        );
     }
     assert_eq!(legacy_tool(&item(r#"{"type":"object"}"#)), None);
-    assert_eq!(legacy_tool(&raw(r#"{"name":"a","description":"\"outputSchema\""}"#)), None);
+    assert_eq!(
+        legacy_tool(&raw(r#"{"name":"a","description":"\"outputSchema\""}"#)),
+        None
+    );
 }
 
 /// Any JSON, with names that the tables know where a name may stand.
@@ -272,19 +342,69 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i32>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         prop::sample::select(vec![
-            "", "x", "object", "OBJECT", "string", "array", "light", "user", "optional", "(", "#", "#/x",
-            "2026-01-31T00:00:00Z", "https://x.test/",
+            "",
+            "x",
+            "object",
+            "OBJECT",
+            "string",
+            "array",
+            "light",
+            "user",
+            "optional",
+            "(",
+            "#",
+            "#/x",
+            "2026-01-31T00:00:00Z",
+            "https://x.test/",
         ])
         .prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 64, 6, |inner| {
         let name = prop::sample::select(vec![
-            "name", "title", "description", "icons", "inputSchema", "outputSchema", "annotations",
-            "execution", "_meta", "arguments", "uri", "uriTemplate", "mimeType", "size", "src", "sizes",
-            "theme", "readOnlyHint", "openWorldHint", "taskSupport", "required", "audience", "priority",
-            "lastModified", "type", "properties", "items", "anyOf", "enum", "$ref", "$defs", "$id", "id",
-            "nullable", "minimum", "exclusiveMinimum", "pattern", "additionalProperties", "dependencies",
-            "patternProperties", "$schema", "x", "not", "format",
+            "name",
+            "title",
+            "description",
+            "icons",
+            "inputSchema",
+            "outputSchema",
+            "annotations",
+            "execution",
+            "_meta",
+            "arguments",
+            "uri",
+            "uriTemplate",
+            "mimeType",
+            "size",
+            "src",
+            "sizes",
+            "theme",
+            "readOnlyHint",
+            "openWorldHint",
+            "taskSupport",
+            "required",
+            "audience",
+            "priority",
+            "lastModified",
+            "type",
+            "properties",
+            "items",
+            "anyOf",
+            "enum",
+            "$ref",
+            "$defs",
+            "$id",
+            "id",
+            "nullable",
+            "minimum",
+            "exclusiveMinimum",
+            "pattern",
+            "additionalProperties",
+            "dependencies",
+            "patternProperties",
+            "$schema",
+            "x",
+            "not",
+            "format",
         ]);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
@@ -303,8 +423,18 @@ fn broken_item() -> impl Strategy<Value = Value> {
     prop::collection::vec(
         (
             prop::sample::select(vec![
-                "title", "icons", "inputSchema", "outputSchema", "annotations", "execution", "_meta",
-                "arguments", "size", "name", "description", "mimeType",
+                "title",
+                "icons",
+                "inputSchema",
+                "outputSchema",
+                "annotations",
+                "execution",
+                "_meta",
+                "arguments",
+                "size",
+                "name",
+                "description",
+                "mimeType",
             ]),
             any_json(),
         ),

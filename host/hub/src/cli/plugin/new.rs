@@ -70,7 +70,7 @@ impl Language {
 /// What cargo builds components for.
 const RUST_TARGET: &str = "wasm32-wasip2";
 
-/// The longest name: tools are called after it, and their names may have 64 characters in all.
+/// The longest name: tools are called after it, and their names should have 50 characters in all.
 const LONGEST_NAME: usize = 40;
 
 impl New {

@@ -61,8 +61,24 @@ pub(super) static SERVER: Shape = Shape {
             "10s",
             "How long the first lists of a client wait for servers that start, if the client is known to list only once. The time begins with the greeting of the client.",
         ),
+        optional(
+            "max_tool_name",
+            &MAX_TOOL_NAME,
+            "50",
+            "The most characters of a tool's or a prompt's name on `/mcp`, 20 to 128. A longer name is cut in its middle. Clients put a prefix in front of names, and models take 64 characters.",
+        ),
+        optional(
+            "compat",
+            &COMPAT,
+            "auto",
+            "`auto` rewrites schemas and results for clients that are known not to read them, by the name that a client gives. `off` passes them on as servers write them.",
+        ),
     ],
 };
+
+static COMPAT: Kind = Kind::OneOf(&["auto", "off"]);
+
+static MAX_TOOL_NAME: Kind = Kind::Int { min: 20, max: 128 };
 
 pub(super) static TLS: Shape = Shape {
     name: "tls",
@@ -124,6 +140,12 @@ pub(super) static API_KEY: Shape = Shape {
             &Kind::List(&PERMISSION_K),
             "[]",
             "Paths such as `mcps/stripe/create_*`, `skills/*`, `admin/*`. `*` matches any text, and `!` in front takes away.",
+        ),
+        optional(
+            "compat",
+            &COMPAT,
+            "",
+            "In place of `server.compat` for clients with this key.",
         ),
     ],
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::access::KeyHash;
+use crate::access::{Compat, KeyHash};
 
 /// `auth`.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct ApiKey {
     /// `permissions`: paths such as `mcps/stripe/*`; each is not empty, has no whitespace and at most 256
     /// characters. Empty allows nothing but the hub's own tools.
     pub permissions: Vec<String>,
+    /// `compat`: in place of `server.compat` for this key.
+    pub compat: Option<Compat>,
 }
 
 /// `auth.oauth`.

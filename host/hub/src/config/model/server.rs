@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{EntryState, Text};
+use crate::{access::Compat, names::NameLimit};
 
 /// `server`.
 #[derive(Debug, Clone)]
@@ -31,6 +32,10 @@ pub struct Server {
     pub conversation_timeout: Duration,
     /// `first_list_wait`: how long the first lists of a client that lists once wait for servers that start. Default 10 s.
     pub first_list_wait: Duration,
+    /// `max_tool_name`: longest name of a tool or prompt on `/mcp`. Default 50.
+    pub max_tool_name: NameLimit,
+    /// `compat`: whether lists and results are rewritten for clients that are known not to read them. Default `auto`.
+    pub compat: Compat,
 }
 
 /// `server.tls`: PEM files, absolute paths.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::{Reader, secret};
-use crate::access::KeyHash;
+use crate::access::{Compat, KeyHash};
 use crate::config::cursor::At;
 use crate::config::forms::{
     CACHE_URL, GIT_URL, HTTP_URL, LISTEN, STORE_URL, VALUE, host, http_url, listen, network, origin,
@@ -17,7 +17,10 @@ use crate::config::model::{
     ApiKey, Audit, AuditArguments, Auth, Cache, EntryState, Git, OAuth, OAuthProvider, Rate, RateLimits,
     RateRule, Server, Store, Text, Tls,
 };
+use crate::names::NameLimit;
 
+/// The words of `compat`.
+const COMPAT: &[(&str, Compat)] = &[("auto", Compat::Auto), ("off", Compat::Off)];
 /// `server.listen` when the file says none.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 /// `server.conversation_timeout` when the file says none.
@@ -41,6 +44,8 @@ impl Reader<'_> {
                 ip_allowlist: Vec::new(),
                 conversation_timeout: CONVERSATION_TIMEOUT,
                 first_list_wait: FIRST_LIST_WAIT,
+                max_tool_name: NameLimit::DEFAULT,
+                compat: Compat::Auto,
             };
         };
         let address = at
@@ -72,6 +77,11 @@ impl Reader<'_> {
                 .duration("conversation_timeout")
                 .unwrap_or(CONVERSATION_TIMEOUT),
             first_list_wait: at.duration("first_list_wait").unwrap_or(FIRST_LIST_WAIT),
+            max_tool_name: at
+                .int("max_tool_name")
+                .and_then(NameLimit::new)
+                .unwrap_or_default(),
+            compat: at.word("compat", COMPAT).unwrap_or_default(),
         }
     }
 
@@ -143,6 +153,7 @@ impl Reader<'_> {
                 name,
                 key_hash: hash,
                 permissions: at.strings("permissions"),
+                compat: at.word("compat", COMPAT),
             });
         }
         Auth {

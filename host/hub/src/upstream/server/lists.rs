@@ -12,8 +12,12 @@ use aih_mcp::{Era, ErrorCode, RawJson, RawObject, headers::ParamHeader, method};
 use serde_json::value::RawValue;
 
 use crate::{
+    catalogue::{
+        ListKind,
+        items::{self, CheckedList},
+    },
     config::ToolRules,
-    provider::Offers,
+    provider::{ItemFlaw, Offers},
     upstream::link::connection::{CallError, Connection, ListSet, ServerGreeting},
 };
 
@@ -40,11 +44,11 @@ pub(crate) enum FetchedList {
     /// `tools/list`.
     Tools(Tools),
     /// `prompts/list`.
-    Prompts(Vec<RawJson>),
+    Prompts(CheckedList),
     /// `resources/list`.
-    Resources(Vec<RawJson>),
+    Resources(CheckedList),
     /// `resources/templates/list`.
-    Templates(Vec<RawJson>),
+    Templates(CheckedList),
 }
 
 /// `tools/list`, under the configuration's rules, and what calls need to know of it.
@@ -53,6 +57,7 @@ pub(crate) struct Tools {
     offered: Vec<RawJson>,
     bindings: HashMap<String, Arc<[ParamHeader]>>,
     repeatable: HashSet<String>,
+    flaws: Vec<ItemFlaw>,
 }
 
 impl Listing {
@@ -81,11 +86,23 @@ impl Listing {
             FetchedList::Tools(tools) => Self {
                 bindings: Arc::new(tools.bindings),
                 repeatable: Arc::new(tools.repeatable),
-                ..self.changed(|o| o.tools = tools.offered)
+                ..self.changed(|o| {
+                    o.tools = tools.offered;
+                    replace_flaws(&mut o.flaws, ListKind::Tools, tools.flaws);
+                })
             },
-            FetchedList::Prompts(prompts) => self.changed(|o| o.prompts = prompts),
-            FetchedList::Resources(resources) => self.changed(|o| o.resources = resources),
-            FetchedList::Templates(templates) => self.changed(|o| o.templates = templates),
+            FetchedList::Prompts(list) => self.changed(|o| {
+                o.prompts = list.items;
+                replace_flaws(&mut o.flaws, ListKind::Prompts, list.flaws);
+            }),
+            FetchedList::Resources(list) => self.changed(|o| {
+                o.resources = list.items;
+                replace_flaws(&mut o.flaws, ListKind::Resources, list.flaws);
+            }),
+            FetchedList::Templates(list) => self.changed(|o| {
+                o.templates = list.items;
+                replace_flaws(&mut o.flaws, ListKind::Templates, list.flaws);
+            }),
         }
     }
 
@@ -98,6 +115,12 @@ impl Listing {
             repeatable: self.repeatable.clone(),
         }
     }
+}
+
+/// Puts what is wrong with one list in the place of what was wrong with it before.
+fn replace_flaws(flaws: &mut Vec<ItemFlaw>, list: ListKind, fresh: Vec<ItemFlaw>) {
+    flaws.retain(|flaw| flaw.list != list.member());
+    flaws.extend(fresh);
 }
 
 /// Reads the lists in `which` side by side and hands each over as soon as it is there: one that hangs
@@ -114,7 +137,7 @@ pub(crate) async fn read(
     };
     let tools = async {
         if let Some(declared) = wanted(ListSet::TOOLS, "tools") {
-            let found = list(connection, declared, method::TOOLS_LIST, "tools", "name").await;
+            let found = list(connection, declared, method::TOOLS_LIST, ListKind::Tools).await;
             take(
                 ListSet::TOOLS,
                 found.map(|tools| FetchedList::Tools(apply(tools, rules, connection.era()))),
@@ -123,20 +146,19 @@ pub(crate) async fn read(
     };
     let prompts = async {
         if let Some(declared) = wanted(ListSet::PROMPTS, "prompts") {
-            let found = list(connection, declared, method::PROMPTS_LIST, "prompts", "name").await;
+            let found = list(connection, declared, method::PROMPTS_LIST, ListKind::Prompts).await;
             take(ListSet::PROMPTS, found.map(FetchedList::Prompts));
         }
     };
     let resources = async {
         if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
-            let found = list(connection, declared, method::RESOURCES_LIST, "resources", "uri").await;
+            let found = list(connection, declared, method::RESOURCES_LIST, ListKind::Resources).await;
             take(ListSet::RESOURCES, found.map(FetchedList::Resources));
         }
     };
     let templates = async {
         if let Some(declared) = wanted(ListSet::RESOURCES, "resources") {
-            let (method, member) = (method::TEMPLATES_LIST, "resourceTemplates");
-            let found = list(connection, declared, method, member, "uriTemplate").await;
+            let found = list(connection, declared, method::TEMPLATES_LIST, ListKind::Templates).await;
             take(ListSet::RESOURCES, found.map(FetchedList::Templates));
         }
     };
@@ -147,16 +169,19 @@ async fn list(
     connection: &Arc<Connection>,
     declared: bool,
     method: &str,
-    member: &str,
-    key: &str,
-) -> Result<Vec<RawJson>, CallError> {
+    kind: ListKind,
+) -> Result<CheckedList, CallError> {
     if !declared {
-        return Ok(Vec::new());
+        return Ok(CheckedList::default());
     }
-    match pages(connection, method, member).await {
-        Ok(items) => Ok(unique(&connection.server, method, items, key)),
+    match pages(connection, method, kind.member()).await {
+        Ok(items) => {
+            let mut checked = items::check(&connection.server, kind, items);
+            checked.items = unique(&connection.server, method, checked.items, kind.key());
+            Ok(checked)
+        }
         // Many servers declare `resources` and know no templates.
-        Err(CallError::Rpc(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => Ok(Vec::new()),
+        Err(CallError::Rpc(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => Ok(CheckedList::default()),
         Err(error) => Err(error),
     }
 }
@@ -200,10 +225,10 @@ async fn pages(connection: &Arc<Connection>, method: &str, member: &str) -> Resu
     Ok(items)
 }
 
-/// Leaves out what has no `key`, and what was listed before.
+/// Leaves out what was listed before. The check of the items has left out what has no `key`.
 fn unique(server: &str, method: &str, items: Vec<RawJson>, key: &str) -> Vec<RawJson> {
     let mut seen = HashSet::new();
-    let (mut nameless, mut twice) = (0_usize, Vec::new());
+    let mut twice = Vec::new();
     let kept = items
         .into_iter()
         .filter(|item| {
@@ -211,10 +236,7 @@ fn unique(server: &str, method: &str, items: Vec<RawJson>, key: &str) -> Vec<Raw
                 .ok()
                 .and_then(|i| i.str(key).map(|n| n.into_owned()));
             match name {
-                None => {
-                    nameless += 1;
-                    false
-                }
+                None => false,
                 Some(name) if seen.contains(&name) => {
                     twice.push(name);
                     false
@@ -223,14 +245,6 @@ fn unique(server: &str, method: &str, items: Vec<RawJson>, key: &str) -> Vec<Raw
             }
         })
         .collect();
-    if nameless > 0 {
-        tracing::warn!(
-            server,
-            method,
-            count = nameless,
-            "items without `{key}` are left out"
-        );
-    }
     if let Some(first) = twice.first() {
         tracing::warn!(
             server,
@@ -244,11 +258,22 @@ fn unique(server: &str, method: &str, items: Vec<RawJson>, key: &str) -> Vec<Raw
 }
 
 /// Applies the configuration's rules, and finds the routing headers and what can be called twice.
-fn apply(tools: Vec<RawJson>, rules: &ToolRules, era: Era) -> Tools {
-    let mut all = Tools::default();
+fn apply(tools: CheckedList, rules: &ToolRules, era: Era) -> Tools {
+    // What the configuration does not offer is not there, whatever is wrong with it.
+    let mut flaws = tools.flaws;
+    flaws.retain_mut(|flaw| {
+        let offered = rules.offers(&flaw.item);
+        let public = rules.public_name(&flaw.item).into();
+        flaw.item = public;
+        offered
+    });
+    let mut all = Tools {
+        flaws,
+        ..Tools::default()
+    };
     let mut public_names = HashSet::new();
     let restricted = has_rules(rules);
-    for tool in tools {
+    for tool in tools.items {
         let headers = era == Era::Modern && tool.text().contains("x-mcp-header");
         let hints = tool.text().contains("Hint\"");
         if !restricted && !headers && !hints {

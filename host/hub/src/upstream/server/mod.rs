@@ -322,6 +322,7 @@ impl Provider for UpstreamServer {
             connections: shared + core.pool.open(),
             restarts: core.restarts.load(Ordering::Relaxed),
             parked: self.parked(),
+            flaws: core.listing.load().offers.flaws.clone(),
         }
     }
 
