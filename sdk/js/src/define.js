@@ -23,7 +23,7 @@ export function defineTool(definition) {
   const schema = input ?? { type: "object", properties: {}, additionalProperties: false };
   want(schema.type === undefined || schema.type === "object", `defineTool: the input of ${name} must be of type "object"`);
   want(!tools.has(name) || tools.get(name).handler === handler, `defineTool: ${name} is defined twice`);
-  const whole = { type: "object", ...schema };
+  const whole = { type: "object", properties: {}, ...schema };
   const tool = Object.defineProperty({ ...definition, input: whole, hasDefaults: hasDefaults(whole) }, TOOL, { value: true });
   tools.set(name, tool);
   return tool;

@@ -28,12 +28,10 @@ class Problems(list[str]):
 
 
 class Context:
-    """Collects the definitions of types that contain themselves."""
+    """Knows which types a schema is in, to find those that contain themselves."""
 
     def __init__(self) -> None:
-        self.definitions: Schema = {}
         self.open: list[Any] = []
-        self.recursive: dict[int, str] = {}
 
 
 def child(path: str, name: str | int) -> str:
@@ -211,7 +209,8 @@ class Tuple(Shape):
     def schema(self, context: Context) -> Schema:
         count = len(self.items)
         items: Any = [item.schema(context) for item in self.items]
-        return {"type": "array", "prefixItems": items, "items": False, "minItems": count, "maxItems": count}
+        # Without `"items": false`, which says the same as `maxItems` and which some clients cannot convert.
+        return {"type": "array", "prefixItems": items, "minItems": count, "maxItems": count}
 
     def load(self, value: Any, path: str, problems: Problems) -> Any:
         if not isinstance(value, list) or len(value) != len(self.items):
@@ -376,41 +375,28 @@ class Object(Shape):
         self.extra: Shape | None = None
 
     def schema(self, context: Context) -> Schema:
+        described: Schema = {"description": self.description} if self.description else {}
         if any(open_shape is self for open_shape in context.open):
-            name = context.recursive.get(id(self)) or self._free_name(context)
-            context.recursive[id(self)] = name
-            return {"$ref": f"#/$defs/{name}"}
-        if id(self) in context.recursive:
-            return {"$ref": f"#/$defs/{context.recursive[id(self)]}"}
+            # A type that holds itself: some clients cannot convert a reference that leads back to itself.
+            return {"type": "object"} | described
         context.open.append(self)
         properties: Schema = {}
         for member in self.members:
             part = dict(member.shape.schema(context))
+            if not member.required:
+                part = _without_null(part)
             if member.description and "description" not in part:
                 part["description"] = member.description
-            if member.default is not MISSING:
+            if member.default is not MISSING and member.default is not None:
                 part["default"] = member.default
             properties[member.name] = part
         context.open.pop()
-        schema: Schema = {"type": "object"}
-        if self.description:
-            schema["description"] = self.description
-        schema["properties"] = properties
+        schema: Schema = {"type": "object"} | described | {"properties": properties}
         required = [member.name for member in self.members if member.required]
         if required:
             schema["required"] = required
         schema["additionalProperties"] = self.extra.schema(context) or True if self.extra else False
-        if id(self) in context.recursive:
-            name = context.recursive[id(self)]
-            context.definitions[name] = schema
-            return {"$ref": f"#/$defs/{name}"}
         return schema
-
-    def _free_name(self, context: Context) -> str:
-        taken, name, count = set(context.recursive.values()), self.name, 2
-        while name in taken:
-            name, count = f"{self.name}_{count}", count + 1
-        return name
 
     def load(self, value: Any, path: str, problems: Problems) -> Any:
         if not isinstance(value, dict):
@@ -440,12 +426,16 @@ class Object(Shape):
             return problems.add(path, str(error))
 
 
+def _without_null(schema: Schema) -> Schema:
+    """The schema of what may be left out, which says the same as `null`. Some clients cannot convert `null`."""
+    options = schema.get("anyOf", [])
+    rest = [option for option in options if option != {"type": "null"}]
+    if len(rest) == len(options):
+        return schema
+    others = {name: value for name, value in schema.items() if name != "anyOf"}
+    return dict(rest[0]) | others if len(rest) == 1 else others | {"anyOf": rest}
+
+
 def root_schema(shape: Shape) -> Schema:
-    """The schema of a shape that stands alone, with its definitions. The root is always an object itself."""
-    context = Context()
-    schema = shape.schema(context)
-    if "$ref" in schema and isinstance(shape, Object):
-        schema = dict(context.definitions[context.recursive[id(shape)]])
-    if context.definitions:
-        schema = schema | {"$defs": context.definitions}
-    return schema
+    """The schema of a shape that stands alone."""
+    return shape.schema(Context())

@@ -110,7 +110,7 @@ class Schemas(unittest.TestCase):
             (set[int], {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}),
             (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
             (tuple[int, str], {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}],
-                               "items": False, "minItems": 2, "maxItems": 2}),
+                               "minItems": 2, "maxItems": 2}),
             (dict, {"type": "object", "additionalProperties": True}),
             (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
             (dict[int, str], {"type": "object", "additionalProperties": {"type": "string"},
@@ -144,16 +144,30 @@ class Schemas(unittest.TestCase):
         self.assertEqual(schema(Options)["properties"]["size"], {"type": "integer"})
         self.assertEqual(schema(Loose)["required"], ["name"])
 
-    def test_types_that_contain_themselves_are_definitions(self) -> None:
+    def test_what_may_be_left_out_is_not_null(self) -> None:
+        def call(needed: int | None, size: int | None = None, kind: int | str | None = None,
+                 limits: Annotated[list[int] | None, Field(max_length=2)] = None) -> None: ...
+
+        made = _hints.parameters(call, parse(None))
+        properties = _shapes.root_schema(made)["properties"]
+        self.assertEqual(properties, {
+            "needed": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            "size": {"type": "integer"},
+            "kind": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+            "limits": {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+        })
+        problems = _shapes.Problems()
+        loaded = made.load({"needed": None, "size": None}, "", problems)
+        self.assertEqual((loaded, problems), ({"needed": None, "size": None}, []))
+
+    def test_types_that_contain_themselves_end_in_an_object(self) -> None:
         made = schema(Node)
         self.assertEqual(made["type"], "object")
-        self.assertEqual(made["properties"]["children"]["items"], {"$ref": "#/$defs/Node"})
-        self.assertEqual(made["$defs"]["Node"]["properties"]["name"], {"type": "string"})
-        made = schema(list[Node])
-        self.assertEqual(made["items"], {"$ref": "#/$defs/Node"})
-        self.assertIn("Node", made["$defs"])
-        made = schema(Left)
-        self.assertEqual(list(made["$defs"]), ["Left"])
+        self.assertEqual(made["properties"]["children"]["items"], {"type": "object"})
+        self.assertEqual(schema(list[Node])["items"], made)
+        for hint in (Node, list[Node], Left):
+            self.assertNotIn("$ref", str(schema(hint)))
+            self.assertNotIn("$defs", str(schema(hint)))
         tree = load(Node, {"name": "a", "children": [{"name": "b"}]})
         self.assertEqual(tree, Node("a", [Node("b")]))
 
