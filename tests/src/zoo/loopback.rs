@@ -9,7 +9,7 @@ use std::{
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::sched::{CloneFlags, unshare};
 
 /// Moves this process into a network of its own. The process must have one thread.
@@ -28,7 +28,11 @@ pub(crate) fn enter() -> anyhow::Result<()> {
         fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
         fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
     }
-    start_loopback().context("the loopback interface does not start")
+    start_loopback().context("the loopback interface does not start")?;
+    // An address for documentation (RFC 5737): without a way to it there is none to any other either.
+    let elsewhere = std::net::UdpSocket::bind("0.0.0.0:0")?.connect("192.0.2.1:9");
+    ensure!(elsewhere.is_err(), "the namespace has a way to other machines");
+    Ok(())
 }
 
 /// Switches the interface `lo` on (netdevice(7)); the kernel gives it its addresses.
