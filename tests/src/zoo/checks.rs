@@ -400,4 +400,4 @@ fn shortened(texts: &[impl AsRef<str>]) -> String {
 }
 
 /// The most of a fault that a cell of the table shows, in bytes.
-const MAX_CELL: usize = 300;
+const MAX_CELL: usize = 100;

@@ -103,6 +103,8 @@ pub(crate) const SERVERS: &[Server] = &[
         start: Start::Binary("bin/kubernetes-mcp-server-linux-amd64"),
         arguments: &["--kubeconfig", "{place}/kubeconfig"],
         calls: &[("configuration_view", r#"{}"#), ("namespaces_list", r#"{}"#)],
+        // It says when it was made.
+        varies: &["cluster-health-check.messages[0].content.text"],
         ..PLAIN
     },
     Server {
@@ -180,6 +182,8 @@ pub(crate) const SERVERS: &[Server] = &[
             ("CLOUDFLARE_ACCOUNT_ID", "none"),
         ],
         calls: &[("kv_get", r#"{}"#)],
+        // Its results have the form of revision 2024-10-07, `toolResult`; the hub adds `content` for clients of today.
+        varies: &["kv_get.content"],
         ..PLAIN
     },
     Server {
