@@ -398,6 +398,29 @@ mod tests {
         assert_eq!(guard_binary(), None);
     }
 
+    #[tokio::test]
+    #[expect(unsafe_code, reason = "a process that takes its time to start")]
+    async fn starting_a_process_keeps_nobody_waiting() {
+        const SLOW: Duration = Duration::from_millis(500);
+        let mut command = Command::new("true");
+        // SAFETY: sleeping is async-signal-safe (`nanosleep`), and nothing is allocated.
+        unsafe {
+            command.pre_exec(|| {
+                thread::sleep(SLOW);
+                Ok(())
+            });
+        }
+        let began = Instant::now();
+        let others = async {
+            tokio::task::yield_now().await;
+            began.elapsed()
+        };
+        let (child, others) = tokio::join!(spawn(command.into()), others);
+        assert!(others < SLOW, "{others:?}");
+        assert!(child.unwrap().wait().await.unwrap().success());
+        assert!(began.elapsed() >= SLOW);
+    }
+
     #[test]
     fn arguments_stay_as_they_are_below_a_guard() {
         let mut command = command(Some(Path::new("/opt/aih")), OsStr::new("npx"));

@@ -140,7 +140,7 @@ async fn open(
             format!("Content-Type `{kind}` instead of events").into(),
         ));
     }
-    // A redirect never leaves the origin (`http_client`), but may change the path.
+    // A redirect may change the path and turn `http` into `https`, and never leads to another server (`http_client`).
     let base = response.url().clone();
     let mut events = Box::pin(events(chunks(response)));
     let endpoint_event = loop {
@@ -155,7 +155,7 @@ async fn open(
         let text = excerpt_without(&endpoint_event, headers, url);
         TransportError::Protocol(format!("`{text}` is not an address to POST to").into())
     })?;
-    if address.origin() != url.origin() {
+    if address.origin() != base.origin() {
         return Err(TransportError::Protocol(
             "the address to POST to is of another origin".into(),
         ));
