@@ -235,9 +235,10 @@ impl Core {
         self.last_error.store(Some(Arc::new(error.into())));
     }
 
-    /// Forgets the error where nothing is wrong any more: all shared connections are good.
+    /// Forgets the error where nothing is wrong any more: all shared connections are good, or not needed.
     pub(crate) fn recovered(&self) {
-        if self.slots.iter().all(|slot| slot.live().is_some()) {
+        let is_well = |slot: &Slot| slot.live().is_some() || lock(&slot.attempts).dormant;
+        if self.slots.iter().all(is_well) {
             self.last_error.store(None);
         }
     }

@@ -295,6 +295,7 @@ impl Core {
             self.refresh.notify_one();
         }
         if self.unread().is_empty() {
+            self.recovered();
             self.remember_lists();
         }
     }

@@ -7,6 +7,23 @@ use crate::{
 };
 
 #[tokio::test]
+async fn a_list_that_can_be_read_again_leaves_no_error() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let fake = FakeServer::new(false, move |seen| match seen.method.as_str() {
+        "resources/list" if counted.fetch_add(1, Ordering::SeqCst) == 0 => Reply::Error(-32603, "broken"),
+        _ => legacy(seen).unwrap_or(Reply::Never),
+    });
+    let server = up(&fake, http_spec()).await;
+    fake.until(|| server.status().last_error.filter(|e| e.contains("broken")))
+        .await;
+    fake.until(|| server.status().last_error.is_none().then_some(()))
+        .await;
+    assert!(asked.load(Ordering::SeqCst) >= 2);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_well_again_has_no_error() {
     let back = Arc::new(tokio::sync::Notify::new());
     let gate = back.clone();
