@@ -141,7 +141,9 @@ pub(crate) async fn compare(server: &Server) -> Row {
 async fn direct_seen(direct: Direct, server: &Server, place: &Place) -> Seen {
     let greeting = direct.greeting.clone();
     let mut client = Client::Direct(Box::new(direct));
-    seen(greeting, &mut client, "", server, place).await
+    let seen = seen(greeting, &mut client, "", server, place).await;
+    client.end().await;
+    seen
 }
 
 async fn seen_through(hub: &Hub, path: &str, prefix: &str, era: Era, server: &Server, place: &Place) -> Seen {

@@ -21,6 +21,9 @@ pub(crate) enum Era {
 /// Longest wait for one answer of a server.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
+/// Longest wait for the end of a server that was asked to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
+
 /// A client, and what it is connected to.
 pub(crate) enum Client {
     Direct(Box<Direct>),
@@ -49,6 +52,13 @@ impl Client {
         match answer.get_mut("result") {
             Some(result) => Ok(result.take()),
             None => Err(answer["error"].take()),
+        }
+    }
+
+    /// Ends a server that this client started.
+    pub(crate) async fn end(self) {
+        if let Self::Direct(direct) = self {
+            direct.end().await;
         }
     }
 
@@ -95,7 +105,7 @@ async fn ask_modern(client: &Modern, method: &str, params: Value) -> Value {
 
 /// A server that is a child of the test, and its stdio.
 pub(crate) struct Direct {
-    _child: Child,
+    child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     era: Era,
@@ -116,7 +126,7 @@ impl Direct {
             .map_err(|e| format!("does not start: {e}"))?;
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut direct = Self {
-            _child: child,
+            child,
             input,
             output: BufReader::new(output).lines(),
             era,
@@ -154,6 +164,21 @@ impl Direct {
             .await;
         let answer = tokio::time::timeout(ANSWERS_WITHIN, self.answer(id)).await;
         answer.unwrap_or_else(|_| json!({"error": {"message": "the server does not answer"}}))
+    }
+
+    /// Lets the server end: its input ends, and SIGTERM comes if that does not help. Some servers write their files now.
+    async fn end(mut self) {
+        drop(self.input);
+        if tokio::time::timeout(ENDS_WITHIN, self.child.wait()).await.is_ok() {
+            return;
+        }
+        if let Some(pid) = self.child.id().and_then(|pid| pid.try_into().ok()) {
+            // It may have ended by itself meanwhile.
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        }
+        // After that it is killed, for some servers take no notice of either.
+        let _ = tokio::time::timeout(ENDS_WITHIN, self.child.wait()).await;
     }
 
     async fn answer(&mut self, id: u64) -> Value {
