@@ -362,6 +362,7 @@ impl Memory {
     pub fn once(&self, key: KeyId) -> StreamBudget {
         StreamBudget {
             waiting: self.answers.of(key),
+            queued: None,
             notes: self.notes.of(key).below("this request", NOTES_PER_SESSION),
             kept: None,
         }

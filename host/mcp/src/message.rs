@@ -83,6 +83,9 @@ pub enum ParseError {
     /// JSON of another shape: answered with -32600.
     #[error("not a JSON-RPC 2.0 message: {0}")]
     Shape(&'static str),
+    /// Several messages in an array, which only revision 2025-03-26 has: answered with -32600.
+    #[error("a batch of messages is not supported: send each message in a request of its own")]
+    Batch,
 }
 
 /// Why a message of a client is not taken.
@@ -109,7 +112,7 @@ impl From<ParseError> for Refusal {
     fn from(error: ParseError) -> Self {
         let code = match error {
             ParseError::Json(_) => ErrorCode::PARSE_ERROR,
-            ParseError::Shape(_) => ErrorCode::INVALID_REQUEST,
+            ParseError::Shape(_) | ParseError::Batch => ErrorCode::INVALID_REQUEST,
         };
         Self {
             id: None,
@@ -209,6 +212,9 @@ impl Message {
     /// # Errors
     /// [`Refusal`].
     pub fn from_client(bytes: &Bytes, max_nesting: usize) -> Result<Self, Refusal> {
+        if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(ParseError::Batch.into());
+        }
         let message = Self::parse(bytes)?;
         // Everything in it was found to be UTF-8, but what the hub does not read.
         let text = std::str::from_utf8(bytes).map_err(|_| ParseError::Shape("it is not UTF-8"))?;
@@ -314,6 +320,27 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"m","data":{"x":1.50}}}"#,
         ] {
             assert_eq!(parse(text).unwrap().to_bytes(), text);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_refused_by_its_name() {
+        for text in [
+            "[]",
+            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+            " \n[{},1]",
+            "[no JSON",
+        ] {
+            let refusal = Message::from_client(&Bytes::copy_from_slice(text.as_bytes()), 8).expect_err(text);
+            assert_eq!(
+                (refusal.id, refusal.error.code),
+                (None, ErrorCode::INVALID_REQUEST)
+            );
+            assert!(
+                refusal.error.message.contains("batch"),
+                "{}",
+                refusal.error.message
+            );
         }
     }
 

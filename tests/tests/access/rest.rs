@@ -16,18 +16,29 @@ async fn no_key_and_wrong_keys() {
         "/api/v1/skills",
         "/api/v1/openapi.json",
         "/api/v1/logs",
-        "/nowhere",
     ] {
         for key in [None, Some("aih_wrong"), Some("")] {
             let (status, headers, body) = hub.get(path, key, &[]).await;
             assert_eq!(status, 401, "{path} with {key:?}: {body}");
-            assert_eq!(headers["content-type"], "application/problem+json", "{path}");
             let challenge = headers["www-authenticate"].to_str().unwrap();
             assert!(challenge.starts_with("Bearer"), "{challenge}");
-            let problem: Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(problem["status"], 401);
+            let answer: Value = serde_json::from_str(&body).unwrap();
+            if path.starts_with("/api") {
+                assert_eq!(headers["content-type"], "application/problem+json", "{path}");
+                assert_eq!(answer["status"], 401);
+            } else {
+                assert_eq!(headers["content-type"], "application/json", "{path}");
+                assert_eq!(answer["error"]["code"], -32600);
+            }
             assert!(!body.contains("aih_wrong"), "{body}");
         }
+    }
+    for key in [None, Some("aih_wrong"), Some(KEY)] {
+        let (status, ..) = hub.get("/nowhere", key, &[]).await;
+        assert_eq!(
+            status, 404,
+            "a path that is not there needs no key, and says nothing of one"
+        );
     }
     let (status, _, body) = hub.get("/api/v1/health", None, &[]).await;
     assert_eq!(status, 200, "liveness needs no key");

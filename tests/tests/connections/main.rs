@@ -12,6 +12,7 @@ mod bodies;
 mod http2;
 mod memory;
 mod silent;
+mod surface;
 
 use aih_tests::{Hub, KEY, SOON, eventually};
 use serde_json::Value;

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Uri};
@@ -237,6 +238,15 @@ enum Origin<'a> {
     Site(Site<'a>),
 }
 
+impl<'a> Origin<'a> {
+    fn parse(written: &'a str) -> Option<Self> {
+        match written {
+            "null" => Some(Self::Null),
+            text => Site::parse(text).map(Self::Site),
+        }
+    }
+}
+
 /// Scheme, host and port; the port of http and https is filled in.
 struct Site<'a> {
     scheme: &'a str,
@@ -299,7 +309,10 @@ impl FromStr for Network {
 #[derive(Clone)]
 pub struct Guard {
     hosts: Box<[HostRule]>,
-    origins: Box<[OriginRule]>,
+    /// Those of `server.allowed_origins`.
+    origins: OriginRules,
+    /// That of `server.public_url`.
+    own_origin: Option<OriginRule>,
     networks: Box<[Network]>,
     on_loopback: bool,
 }
@@ -309,12 +322,13 @@ impl fmt::Debug for Guard {
         let Self {
             hosts,
             origins,
+            own_origin,
             networks,
             on_loopback,
         } = self;
         write!(
             f,
-            "Guard({hosts:?}, {origins:?}, {networks:?}, on_loopback: {on_loopback})"
+            "Guard({hosts:?}, {origins:?}, {own_origin:?}, {networks:?}, on_loopback: {on_loopback})"
         )
     }
 }
@@ -328,7 +342,8 @@ impl Guard {
     pub fn new(config: &GuardConfig) -> Result<Self, GuardError> {
         let listen = config.listen.ip().to_canonical();
         let mut hosts: Vec<HostRule> = parse_all("server.allowed_hosts", &config.allowed_hosts)?;
-        let mut origins: Vec<OriginRule> = parse_all("server.allowed_origins", &config.allowed_origins)?;
+        let origins: Vec<OriginRule> = parse_all("server.allowed_origins", &config.allowed_origins)?;
+        let mut own_origin = None;
         hosts.push(HostRule {
             host: Host::Address(listen),
             port: None,
@@ -340,11 +355,12 @@ impl Guard {
                 kind: RuleError::PublicUrl,
             })?;
             hosts.push(host);
-            origins.push(origin);
+            own_origin = Some(origin);
         }
         Ok(Self {
             hosts: hosts.into(),
-            origins: origins.into(),
+            origins: OriginRules(origins.into()),
+            own_origin,
             networks: parse_all("server.ip_allowlist", &config.ip_allowlist)?.into(),
             on_loopback: listen.is_loopback(),
         })
@@ -405,15 +421,38 @@ impl Guard {
     }
 
     fn allows_origin(&self, written: &str) -> bool {
-        let origin = match written {
-            "null" => Origin::Null,
-            text => match Site::parse(text) {
-                Some(site) => Origin::Site(site),
-                None => return false,
-            },
+        let Some(origin) = Origin::parse(written) else {
+            return false;
         };
         let local = matches!(&origin, Origin::Site(site) if site.is_web() && site.host.is_loopback());
-        (local && self.on_loopback) || self.origins.iter().any(|rule| rule.allows(&origin))
+        (local && self.on_loopback)
+            || self.own_origin.iter().any(|rule| rule.allows(&origin))
+            || self.origins.allow(&origin)
+    }
+
+    /// The origins whose pages may read what the hub answers: those of `server.allowed_origins`.
+    pub(super) fn cross_origins(&self) -> OriginRules {
+        self.origins.clone()
+    }
+}
+
+/// A list of origins.
+#[derive(Debug, Clone)]
+pub(super) struct OriginRules(Arc<[OriginRule]>);
+
+impl OriginRules {
+    /// Whether it allows none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it names the origin of an Origin header.
+    pub(super) fn name(&self, written: &str) -> bool {
+        Origin::parse(written).is_some_and(|origin| self.allow(&origin))
+    }
+
+    fn allow(&self, origin: &Origin<'_>) -> bool {
+        self.0.iter().any(|rule| rule.allows(origin))
     }
 }
 

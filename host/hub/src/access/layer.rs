@@ -1,7 +1,11 @@
 //! The layer in front of all handlers: every request passes here before any handler sees it.
 //!
-//! Lay it around the outermost router, so that the paths it sees are whole and nothing is served beside
+//! Put it around the outermost router with [`protect`], so that the paths it sees are whole and nothing is served beside
 //! it. It must never log a header that can hold a key, nor the query of a path.
+//!
+//! A path that no route serves needs no key: the answer is 404 for everybody. Clients look for the metadata of
+//! OAuth at such paths, and wait for a person where they find 401. Nothing of the request is looked at, so nobody learns
+//! there whether a key is right.
 //!
 //! A request is over when its [`Principal`] ends: while its body is on its way, while its handler works or waits,
 //! and while a stream of answers is open. No handler has to look for that.
@@ -12,10 +16,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
@@ -23,6 +28,7 @@ use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::authority::Authority;
+use super::cors;
 use super::guard::{Guard, Rejection};
 use super::key::{AuthError, KeyId, KeyRing, Principal};
 use super::refusal::Refusal;
@@ -113,6 +119,16 @@ impl AccessState {
         }
     }
 
+    /// Refuses a request: it leaves one log row, and the listener is called.
+    async fn refuse(&self, request: Request, refusal: Refusal) -> Response {
+        log(&request, refusal);
+        if let Some(listener) = &self.listener {
+            let address = peer(&request).map(|peer| peer.ip().to_canonical());
+            listener(&refusal.to_string(), address, cut(request.uri().path()));
+        }
+        refusal.answer(request).await
+    }
+
     /// Whether no key is asked for.
     #[must_use]
     pub fn no_auth(&self) -> bool {
@@ -121,8 +137,9 @@ impl AccessState {
 
     /// Who calls; nobody only where no key is needed.
     fn admit(&self, request: &Request) -> Result<Option<Arc<Principal>>, Refusal> {
-        let peer = peer(request).map(|peer| peer.ip());
-        self.guard.check(peer, request.uri(), request.headers())?;
+        if request.extensions().get::<MatchedPath>().is_none() {
+            return Ok(None);
+        }
         if let Some(anonymous) = &self.anonymous {
             return Ok(Some(Arc::clone(anonymous)));
         }
@@ -168,7 +185,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| Refusal::Auth(AuthError::Missing).into_response())
+        caller.ok_or_else(|| Refusal::Auth(AuthError::Missing).at(parts.uri.path()))
     }
 }
 
@@ -180,12 +197,31 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
-/// Checks address, Host, Origin and key, and puts the [`Caller`] into the request's extensions. The request ends with
-/// the caller's [`Principal`].
+/// Puts the checks in front of everything that `router` serves: address, Host and Origin ([`Guard`]), then CORS for pages
+/// of `server.allowed_origins`, then the key.
 ///
-/// For `axum::middleware::from_fn_with_state(state, layer)`. The address of the peer comes from
-/// [`ConnectInfo`]`<SocketAddr>`; without it, an address list lets nobody in.
-pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, next: Next) -> Response {
+/// The address of the peer comes from [`ConnectInfo`]`<SocketAddr>`; without it, an address list lets nobody in.
+pub fn protect(router: Router, state: Arc<AccessState>) -> Router {
+    let router = router.layer(from_fn_with_state(state.clone(), authenticate));
+    let router = match cors::layer(&state.guard) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn_with_state(state, guard))
+}
+
+/// Checks address, Host and Origin.
+async fn guard(State(state): State<Arc<AccessState>>, request: Request, next: Next) -> Response {
+    let peer = peer(&request).map(|peer| peer.ip());
+    match state.guard.check(peer, request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(rejection) => state.refuse(request, rejection.into()).await,
+    }
+}
+
+/// Checks the key, and puts the [`Caller`] into the request's extensions. The request ends with the caller's
+/// [`Principal`].
+async fn authenticate(State(state): State<Arc<AccessState>>, mut request: Request, next: Next) -> Response {
     match state.admit(&request) {
         Ok(None) => next.run(request).await,
         Ok(Some(principal)) => {
@@ -193,6 +229,7 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
                 connection.clone().note_key(principal.id);
             }
             request.extensions_mut().insert(Caller(Arc::clone(&principal)));
+            let path = request.uri().clone();
             tokio::select! {
                 // A request that ends its own principal, such as a reload, gets its answer.
                 biased;
@@ -204,18 +241,11 @@ pub async fn layer(State(state): State<Arc<AccessState>>, mut request: Request, 
                     };
                     let key = &*principal.name;
                     tracing::info!(target: "aih::access", key, "ended a request: {refusal}");
-                    refusal.into_response()
+                    refusal.at(path.path())
                 }
             }
         }
-        Err(refusal) => {
-            log(&request, refusal);
-            if let Some(listener) = &state.listener {
-                let address = peer(&request).map(|peer| peer.ip().to_canonical());
-                listener(&refusal.to_string(), address, cut(request.uri().path()));
-            }
-            refusal.into_response()
-        }
+        Err(refusal) => state.refuse(request, refusal).await,
     }
 }
 

@@ -3,8 +3,9 @@ use std::sync::Mutex;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -35,7 +36,7 @@ fn ring(key: &ApiKey) -> KeyRing {
 }
 
 fn router(state: &Arc<AccessState>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route(
             "/who",
             get(|Caller(who): Caller| async move { who.name.to_string() }),
@@ -44,7 +45,9 @@ fn router(state: &Arc<AccessState>) -> Router {
             OPEN_PATH,
             get(|who: Option<Caller>| async move { who.map_or("nobody".into(), |c| c.0.name.to_string()) }),
         )
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(state), layer))
+        .route("/mcp", post(|_: Caller, body: String| async move { body }))
+        .route("/mcp/{name}", post(|_: Caller, body: String| async move { body }));
+    protect(router, Arc::clone(state))
 }
 
 fn request(path: &str, pairs: &[(&str, &str)]) -> Request {
@@ -123,17 +126,205 @@ async fn refusals_are_problem_documents_with_a_challenge() {
         );
         assert!(!body.contains("aih_wrong"));
     }
-    // Also what no route serves: an unknown caller learns nothing about the paths.
-    assert_eq!(
-        send(&state, request("/nothing", &[])).await.0,
-        StatusCode::UNAUTHORIZED
-    );
     assert_eq!(
         send(&state, request(&format!("/who?api_key={}", key.expose()), &[]))
             .await
             .0,
         StatusCode::UNAUTHORIZED
     );
+}
+
+/// A POST of this body.
+fn message(path: &str, body: impl Into<Body>, pairs: &[(&str, &str)]) -> Request {
+    let mut request = request(path, pairs);
+    *request.method_mut() = Method::POST;
+    *request.body_mut() = body.into();
+    if let Some(length) = request.body().size_hint().exact() {
+        request.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_refusal_at_an_mcp_endpoint_is_an_error_of_json_rpc_with_the_id_of_the_message() {
+    let key = ApiKey::generate().unwrap();
+    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false, None).unwrap();
+    let hello = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{}}}}"#);
+    let long = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"x":"{}"}}}}"#,
+        "x".repeat(9_000)
+    );
+    let bodies = [
+        (hello("7"), "7"),
+        (hello("\"a-1\""), "\"a-1\""),
+        (
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned(),
+            "null",
+        ),
+        ("[]".to_owned(), "null"),
+        ("no JSON".to_owned(), "null"),
+        (String::new(), "null"),
+        (long, "null"),
+    ];
+    let both = [("x-api-key", "a"), ("authorization", "Bearer b")];
+    type Reason<'a> = (&'a [(&'a str, &'a str)], u16, bool);
+    let reasons: [Reason<'_>; 5] = [
+        (&[], 401, true),
+        (&[("authorization", "Bearer wrong-key")], 401, true),
+        (&both, 400, true),
+        (&[("origin", "https://evil.example")], 403, false),
+        (
+            &[("host", "evil.example"), ("x-api-key", key.expose())],
+            403,
+            false,
+        ),
+    ];
+    for (body, id) in &bodies {
+        for (pairs, status, challenged) in &reasons {
+            for path in ["/mcp", "/mcp/one"] {
+                let (got, headers, text) = send(&state, message(path, body.clone(), pairs)).await;
+                assert_eq!(got, *status, "{body}");
+                assert_eq!(headers["content-type"], "application/json");
+                assert_eq!(headers.contains_key("www-authenticate"), *challenged);
+                let start = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32600,"message":""#);
+                assert!(text.starts_with(&start) && !text.contains("wrong-key"), "{text}");
+            }
+        }
+    }
+    // A body that does not come is not waited for.
+    let never = Body::from_stream(futures::stream::pending::<Result<Bytes, io::Error>>());
+    let mut silent = message("/mcp", never, &[]);
+    silent.headers_mut().insert(CONTENT_LENGTH, 100.into());
+    let (status, _, text) = send(&state, silent).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(text.contains(r#""id":null"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_path_that_no_route_serves_needs_no_key_and_is_not_a_failed_sign_in() {
+    let key = ApiKey::generate().unwrap();
+    let refused = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&refused);
+    let listener: Listener = Box::new(move |_, _, _| *count.lock().unwrap() += 1);
+    let state = AccessState::new(ring(&key), guard("127.0.0.1:1", &[]), false, Some(listener)).unwrap();
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/openid-configuration",
+        "/register",
+        "/authorize?client_id=1",
+        "/favicon.ico",
+        "/",
+        "/mcpx",
+        "/mcp/one/.well-known/oauth-protected-resource",
+    ] {
+        let right = format!("Bearer {}", key.expose());
+        for pairs in [
+            &[][..],
+            &[("authorization", "Bearer wrong")],
+            &[("authorization", right.as_str())],
+        ] {
+            for method in [Method::GET, Method::POST, Method::OPTIONS] {
+                let mut request = request(path, pairs);
+                *request.method_mut() = method;
+                assert_eq!(send(&state, request).await.0, StatusCode::NOT_FOUND, "{path}");
+            }
+        }
+        let foreign = request(path, &[("origin", "https://evil.example")]);
+        assert_eq!(send(&state, foreign).await.0, StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(*refused.lock().unwrap(), 8, "only those of another origin");
+    // Without a key, the name of a server that is there is like any other.
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let one = send(&state, message("/mcp/one", hello, &[])).await;
+    let other = send(&state, message("/mcp/.well-known", hello, &[])).await;
+    assert_eq!((one.0, one.2), (other.0, other.2));
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_get_the_headers_of_cors_and_others_get_none() {
+    let key = ApiKey::generate().unwrap();
+    let with = |allowed: &[&str]| {
+        let guard = Guard::new(&GuardConfig {
+            listen: "127.0.0.1:1".parse().unwrap(),
+            public_url: Some("https://hub.example.com/path".to_owned()),
+            allowed_hosts: vec![],
+            allowed_origins: allowed.iter().map(ToString::to_string).collect(),
+            ip_allowlist: vec![],
+        });
+        AccessState::new(ring(&key), guard.unwrap(), false, None).unwrap()
+    };
+    let state = with(&["https://app.example.com", "http://tools.example.com:*"]);
+    let preflight = |origin: &str| {
+        let mut request = request(
+            "/mcp",
+            &[
+                ("origin", origin),
+                ("access-control-request-method", "POST"),
+                (
+                    "access-control-request-headers",
+                    "authorization,mcp-session-id,mcp-param-x",
+                ),
+            ],
+        );
+        *request.method_mut() = Method::OPTIONS;
+        request
+    };
+    let cors = |headers: &HeaderMap| {
+        let names = headers.keys().map(HeaderName::as_str);
+        names.filter(|name| name.starts_with("access-control-")).count()
+    };
+    for origin in ["https://app.example.com", "http://tools.example.com:8080"] {
+        let (status, headers, _) = send(&state, preflight(origin)).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(headers["access-control-allow-origin"], origin);
+        let allowed = headers["access-control-allow-headers"].to_str().unwrap();
+        assert!(
+            allowed.contains("authorization") && allowed.contains("mcp-param-x"),
+            "{allowed}"
+        );
+        assert!(
+            headers["access-control-allow-methods"]
+                .to_str()
+                .unwrap()
+                .contains("DELETE")
+        );
+        assert!(!headers.contains_key("access-control-allow-credentials"));
+        // The answer itself, also one that refuses.
+        for pairs in [
+            &[("origin", origin)][..],
+            &[("origin", origin), ("x-api-key", key.expose())],
+        ] {
+            for path in ["/mcp", "/who", "/nothing"] {
+                let (_, headers, _) = send(&state, message(path, "{}", pairs)).await;
+                assert_eq!(headers["access-control-allow-origin"], origin, "{path}");
+                let exposed = headers["access-control-expose-headers"].to_str().unwrap();
+                for name in ["mcp-session-id", "mcp-protocol-version", "www-authenticate"] {
+                    assert!(exposed.contains(name), "{exposed}");
+                }
+            }
+        }
+    }
+    // Pages of the hub itself need nothing; those of this machine and of elsewhere get nothing.
+    for (origin, status) in [
+        ("https://hub.example.com", StatusCode::OK),
+        ("http://localhost:6274", StatusCode::OK),
+        ("https://evil.example", StatusCode::FORBIDDEN),
+        ("null", StatusCode::FORBIDDEN),
+    ] {
+        for state in [&state, &with(&[])] {
+            let right = [("origin", origin), ("x-api-key", key.expose())];
+            let (got, headers, _) = send(state, request("/who", &right)).await;
+            assert_eq!(got, status, "{origin}");
+            assert!(!headers.contains_key("access-control-allow-origin"), "{origin}");
+            let (got, headers, _) = send(state, preflight(origin)).await;
+            assert!(
+                !headers.contains_key("access-control-allow-origin"),
+                "{got} {headers:?}"
+            );
+        }
+    }
+    let (status, headers, _) = send(&with(&[]), preflight("http://localhost:6274")).await;
+    assert_eq!((status, cors(&headers)), (StatusCode::UNAUTHORIZED, 0));
 }
 
 #[tokio::test]
@@ -237,7 +428,7 @@ async fn a_refusal_is_one_row_without_key_or_query() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let state = AccessState::new(KeyRing::default(), guard("127.0.0.1:1", &[]), false, None).unwrap();
-    let path = format!("/{}?key=SECRET", "x".repeat(300));
+    let path = format!("/mcp/{}?key=SECRET", "x".repeat(300));
     send(
         &state,
         request(
@@ -298,7 +489,7 @@ async fn what_is_under_way_ends_with_its_principal() {
         let (dropped, mut dropped_notice) = tokio::sync::mpsc::unbounded_channel();
         let waiting = dropped.clone();
         let router = Router::new()
-            .route("/body", axum::routing::post(async |_: Caller, _: Bytes| "read"))
+            .route("/body", post(async |_: Caller, _: Bytes| "read"))
             .route(
                 "/wait",
                 get(move || {
@@ -322,8 +513,8 @@ async fn what_is_under_way_ends_with_its_principal() {
                         ))
                     }
                 }),
-            )
-            .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layer));
+            );
+        let router = protect(router, Arc::clone(&state));
         let sent = |method: &str, path: &str, body: Body| {
             let mut request = request(path, &[("x-api-key", key.expose())]);
             *request.method_mut() = method.parse().unwrap();
@@ -364,12 +555,11 @@ async fn a_request_that_ends_its_own_principal_gets_its_answer() {
     let before = KeyRing::new([entry("me", &key, &["*"])]).unwrap();
     let state = AccessState::new(before, guard("127.0.0.1:1", &[]), false, None).unwrap();
     let access = Arc::clone(&state);
-    let router = Router::new()
-        .route(
-            "/end",
-            get(move || async move { access.authority.replace(KeyRing::default()).to_string() }),
-        )
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layer));
+    let router = Router::new().route(
+        "/end",
+        get(move || async move { access.authority.replace(KeyRing::default()).to_string() }),
+    );
+    let router = protect(router, Arc::clone(&state));
     let sent = || {
         router
             .clone()

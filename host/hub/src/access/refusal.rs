@@ -1,13 +1,23 @@
-//! How a request is refused: the status, the RFC 9457 problem and the row in the log.
+//! How a request is refused: the status, and a JSON-RPC error at the MCP endpoints or an RFC 9457 problem elsewhere.
 //!
 //! What the caller may read says what to do; it must never repeat what the caller sent.
 
+use std::time::Duration;
+
+use aih_mcp::{ErrorCode, ErrorObject, Id, Message};
+use axum::body::Body;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::guard::Rejection;
 use super::key::AuthError;
+
+/// Longest message of a refused request that is read for its id, in bytes.
+const REFUSED_MESSAGE: usize = 8 * 1024;
+/// How long such a message may take.
+const REFUSED_MESSAGE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a request does not get to its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +59,70 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// The refusal of `request`. At an MCP endpoint it is a JSON-RPC error with the id of the message, where that can be
+    /// read: clients show its text. Elsewhere it is a problem document.
+    pub(super) async fn answer(self, request: Request) -> Response {
+        match is_mcp(request.uri().path()) {
+            true => self.json_rpc(id_of(request).await),
+            false => self.into_response(),
+        }
+    }
+
+    /// The refusal for a request to `path` whose message is not at hand any more.
+    pub(super) fn at(self, path: &str) -> Response {
+        match is_mcp(path) {
+            true => self.json_rpc(None),
+            false => self.into_response(),
+        }
+    }
+
+    fn json_rpc(self, id: Option<Id>) -> Response {
+        let outcome = Err(ErrorObject::new(ErrorCode::INVALID_REQUEST, self.to_string()));
+        let body = Message::Response { id, outcome }.to_bytes();
+        self.respond("application/json", body)
+    }
+
+    fn respond(self, content_type: &'static str, body: impl Into<Body>) -> Response {
+        let mut response = (self.status(), body.into()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if matches!(self, Self::Changed) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("0"));
+        }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+/// Whether this is the path of an MCP endpoint.
+fn is_mcp(path: &str) -> bool {
+    path.strip_prefix("/mcp")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The id of the message in a request that is refused. The sender is a stranger, so only a short message that comes at
+/// once is read.
+async fn id_of(request: Request) -> Option<Id> {
+    let length = request.headers().get(CONTENT_LENGTH)?.to_str().ok()?;
+    let length: usize = length.parse().ok()?;
+    if length > REFUSED_MESSAGE {
+        return None;
+    }
+    let body = axum::body::to_bytes(request.into_body(), REFUSED_MESSAGE);
+    let body = tokio::time::timeout(REFUSED_MESSAGE_TIME, body)
+        .await
+        .ok()?
+        .ok()?;
+    match Message::parse(&body) {
+        Ok(Message::Request { id, .. }) => Some(id),
+        _ => None,
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
@@ -58,16 +132,6 @@ impl IntoResponse for Refusal {
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
-        let mut response = (status, problem.to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if matches!(self, Self::Changed) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("0"));
-        }
-        if let Some(challenge) = self.challenge() {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        response
+        self.respond("application/problem+json", problem.to_string())
     }
 }

@@ -1,7 +1,7 @@
 //! The REST API under `/api/v1`: what is registered, skills and configs as files, health, metrics, logs, and the
 //! description of the API itself.
 //!
-//! [`crate::access::layer`] runs first and says who calls. Every answer is filtered by the key of the caller: what the
+//! [`crate::access::protect`] runs first and says who calls. Every answer is filtered by the key of the caller: what the
 //! key may not see is absent, or gets the same 404 as what does not exist. No handler may show a secret or read a
 //! file: everything comes from memory.
 //!
@@ -128,8 +128,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(manage::openapi))
 }
 
-/// Everything under `/api`, to merge into the hub's router. The caller puts [`crate::access::layer`]
-/// in front.
+/// Everything under `/api`, and the answer to paths that no route serves, to merge into the hub's router. The caller
+/// puts [`crate::access::protect`] in front.
 pub fn router(state: ApiState) -> Router {
     let (router, _) = routes().split_for_parts();
     router

@@ -122,13 +122,18 @@ where
     }
 }
 
-/// 404 for a path of the API that is none.
-pub(super) async fn no_such_path(uri: Uri) -> Problem {
+/// 404 for a path that no route serves: a problem where it is one of the API, else plain text.
+pub(super) async fn no_such_path(uri: Uri) -> Response {
+    if !(uri.path() == "/api" || uri.path().starts_with("/api/")) {
+        let text = "There is nothing at this path. MCP is at /mcp, and the REST API is at /api/v1.\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    }
     let path: String = uri.path().chars().take(200).collect();
     Problem::new(
         StatusCode::NOT_FOUND,
         format!("nothing is at `{path}`; /api/v1/openapi.json lists what there is"),
     )
+    .into_response()
 }
 
 /// 405; the router adds `Allow`.

@@ -489,14 +489,6 @@ async fn a_wrong_method_says_what_works() {
     );
 }
 
-#[test]
-fn it_merges_with_a_router_that_has_a_fallback() {
-    let hub = hub();
-    let _ = Router::<()>::new()
-        .fallback(async || "elsewhere")
-        .merge(hub.router);
-}
-
 /// The document is committed, so that a change of the API is seen in review. `UPDATE_GOLDEN=1` writes it anew.
 #[tokio::test]
 async fn the_description_is_the_committed_one() {

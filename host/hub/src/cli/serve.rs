@@ -83,6 +83,10 @@ impl Serve {
             || format!("{scheme}://{address}"),
             |u| u.as_str().trim_end_matches('/').to_owned(),
         );
+        let public_path = match &loaded.config.server.public_url {
+            Some(url) => url.path().to_owned(),
+            None => String::new(),
+        };
         let (loaded, ring) = match self.no_auth {
             // A key that is made here would be shown to nobody, now and at every later start.
             true => (loaded, access::KeyRing::default()),
@@ -111,6 +115,7 @@ impl Serve {
             logs,
             reloader.clone(),
             Some(registry.clone()),
+            &public_path,
         );
         tokio::spawn(keep_time());
         let stop = tokio_util::sync::CancellationToken::new();
@@ -151,6 +156,7 @@ pub fn router(
     logs: LogBuffer,
     reloader: Arc<Reloader>,
     registry: Option<Arc<Registry>>,
+    public_path: &str,
 ) -> Router {
     let state = ApiState::new(hub.catalogue.clone(), hub.inventory.clone(), logs)
         .with_store(hub.store.clone())

@@ -210,7 +210,7 @@ impl Gateway {
     }
 }
 
-/// The MCP endpoints. The caller puts [`crate::access::layer`] in front. Each segment beside `{name}`
+/// The MCP endpoints. The caller puts [`crate::access::protect`] in front. Each segment beside `{name}`
 /// is in [`RESERVED`](crate::names::RESERVED).
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let streamable = || {

@@ -12,7 +12,7 @@ use aih_mcp::{
 };
 use axum::{
     body::Body,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
 };
 use futures::StreamExt as _;
@@ -27,13 +27,14 @@ use super::{
     streamable,
     wire::{self, Endpoint},
 };
-use crate::{access::Caller, catalogue::Scope, memory::Permit};
+use crate::{access::Caller, catalogue::Scope, listener::PublicPath, memory::Permit};
 
 /// GET: the stream; its first event says where to POST.
 pub async fn get(
     State(gateway): State<Arc<Gateway>>,
     endpoint: Endpoint,
     caller: Caller,
+    public_path: Option<Extension<PublicPath>>,
     headers: HeaderMap,
 ) -> Response {
     if headers.contains_key(header::SESSION_ID) {
@@ -57,7 +58,9 @@ pub async fn get(
     for old in ended {
         gateway.end_session(&old);
     }
-    let address = format!("{path}?sessionId={}", session.id);
+    // Clients resolve it against the address that they know the hub by.
+    let below = public_path.as_ref().map_or("", |Extension(path)| &path.0);
+    let address = format!("{below}{path}?sessionId={}", session.id);
     let first = Event {
         name: Some("endpoint".to_owned()),
         ..Event::message(address.into())
@@ -100,7 +103,7 @@ pub async fn post(
     State(gateway): State<Arc<Gateway>>,
     Endpoint(scope): Endpoint,
     Caller(principal): Caller,
-    Query(query): Query<SessionQuery>,
+    query: Result<Query<SessionQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {

@@ -48,6 +48,7 @@ pub async fn post(
     if !accepts.json && !accepts.events {
         return refused(
             StatusCode::NOT_ACCEPTABLE,
+            None,
             "Accept must name application/json and text/event-stream",
         );
     }
@@ -86,7 +87,7 @@ pub async fn post(
             if headers.contains_key(header::SESSION_ID) {
                 match session(&gateway, &principal, &headers, &scope) {
                     Ok(session) => notified(&gateway, &session, &method, params, permit),
-                    Err(response) => return *response,
+                    Err(refusal) => return refusal.answer(None),
                 }
             }
             StatusCode::ACCEPTED.into_response()
@@ -98,8 +99,67 @@ pub async fn post(
                 }
                 StatusCode::ACCEPTED.into_response()
             }
-            Err(response) => *response,
+            Err(refusal) => refusal.answer(None),
         },
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one HTTP request, split once and used once"
+)]
+async fn request(
+    gateway: &Arc<Gateway>,
+    scope: Scope,
+    principal: Arc<Principal>,
+    headers: &HeaderMap,
+    accepts: Accepts,
+    id: Id,
+    method: Box<str>,
+    params: Option<RawJson>,
+    permit: Permit,
+) -> Response {
+    if gateway.stopping.is_cancelled() {
+        let e = ErrorObject::internal("the hub is stopping");
+        return error(StatusCode::SERVICE_UNAVAILABLE, Some(id), e);
+    }
+    let has_session = headers.contains_key(header::SESSION_ID);
+    if modern::says_version(params.as_ref())
+        || (!has_session && modern::is_modern(headers, &method, params.as_ref()))
+    {
+        return post_modern(
+            gateway, scope, principal, headers, accepts, id, method, params, permit,
+        )
+        .await;
+    }
+    if &*method == method::INITIALIZE {
+        return initialize(gateway, &principal, scope, id, params.as_ref()).await;
+    }
+    match session(gateway, &principal, headers, &scope).await {
+        Ok(session) => post_legacy(gateway, &session, headers, accepts, id, method, params, permit).await,
+        Err(refusal) => refusal.answer(Some(id)),
+    }
+}
+
+/// Why a request has no session.
+#[derive(Debug, thiserror::Error)]
+enum NoSession {
+    #[error("the Mcp-Session-Id header is missing: send `initialize` first, and its session id from then on")]
+    Unnamed,
+    #[error("protocol version {0:?} is not supported")]
+    Version(HeaderValue),
+    #[error("no such session: it ended, or another key opened it; send `initialize` again")]
+    Unknown,
+}
+
+impl NoSession {
+    /// The response to the request with this id.
+    fn answer(&self, id: Option<Id>) -> Response {
+        let status = match self {
+            Self::Unnamed | Self::Version(_) => StatusCode::BAD_REQUEST,
+            Self::Unknown => StatusCode::NOT_FOUND,
+        };
+        refused(status, id, self.to_string())
     }
 }
 
@@ -109,17 +169,12 @@ fn session(
     principal: &Principal,
     headers: &HeaderMap,
     scope: &Scope,
-) -> Result<Arc<Session>, Box<Response>> {
-    let Some(id) = headers.get(header::SESSION_ID) else {
-        let text =
-            "the Mcp-Session-Id header is missing: send `initialize` first, and its session id from then on";
-        return Err(Box::new(refused(StatusCode::BAD_REQUEST, text)));
-    };
+) -> Result<Arc<Session>, NoSession> {
+    let id = headers.get(header::SESSION_ID).ok_or(NoSession::Unnamed)?;
     if let Some(version) = headers.get(header::PROTOCOL_VERSION)
         && version.to_str().ok().and_then(ProtocolVersion::parse).is_none()
     {
-        let text = format!("protocol version {version:?} is not supported");
-        return Err(Box::new(refused(StatusCode::BAD_REQUEST, text)));
+        return Err(NoSession::Version(version.clone()));
     }
     let session = id
         .to_str()
@@ -174,7 +229,11 @@ async fn post_legacy(
     permit: Permit,
 ) -> Response {
     let Some(client) = session.client().cloned() else {
-        return refused(StatusCode::BAD_REQUEST, "the session is not initialized");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            Some(id),
+            "the session is not initialized",
+        );
     };
     let running = match session.begin(&id) {
         Ok(running) => running,
@@ -370,6 +429,7 @@ pub async fn get(
         // 2026-07-28 has no GET; a client of an older revision must name its session.
         let mut response = refused(
             StatusCode::METHOD_NOT_ALLOWED,
+            None,
             "GET needs a session: send `initialize` with POST first",
         );
         response
@@ -378,11 +438,15 @@ pub async fn get(
         return response;
     }
     if !Accepts::of(&headers).events {
-        return refused(StatusCode::NOT_ACCEPTABLE, "Accept must name text/event-stream");
+        return refused(
+            StatusCode::NOT_ACCEPTABLE,
+            None,
+            "Accept must name text/event-stream",
+        );
     }
     let session = match session(&gateway, &principal, &headers, &scope) {
         Ok(session) => session,
-        Err(response) => return *response,
+        Err(refusal) => return refusal.answer(None),
     };
     let resumable = session
         .client()
@@ -396,6 +460,7 @@ pub async fn get(
     let Some(stream) = session.stream(number).filter(whole) else {
         return refused(
             StatusCode::NOT_FOUND,
+            None,
             "the stream of this Last-Event-ID is no longer kept",
         );
     };
@@ -418,6 +483,6 @@ pub async fn delete(
             gateway.end_session(&session);
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(response) => *response,
+        Err(refusal) => refusal.answer(None),
     }
 }

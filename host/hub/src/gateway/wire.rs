@@ -71,8 +71,8 @@ pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
 }
 
 /// A request that is not MCP, or not acceptable as it is: one log row, and the error.
-pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Response {
-    refused_as(status, None, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
+pub(super) fn refused(status: StatusCode, id: Option<Id>, text: impl Into<String>) -> Response {
+    refused_as(status, id, ErrorObject::new(ErrorCode::INVALID_REQUEST, text))
 }
 
 fn refused_as(status: StatusCode, id: Option<Id>, e: ErrorObject) -> Response {
@@ -139,7 +139,7 @@ pub(super) async fn read_message(
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         let text = format!("Content-Type must be application/json, not `{essence}`");
-        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, text));
     }
     let mut permit = account.permit();
     let read = body::read(body, body::declared(headers), MAX_BODY, &mut permit).await;
@@ -148,7 +148,7 @@ pub(super) async fn read_message(
             BodyError::TooLarge(limit) => format!("a message may have {limit} bytes at most"),
             other => other.to_string(),
         };
-        let response = refused(error.status(), text);
+        let response = refused(error.status(), None, text);
         match error {
             BodyError::OutOfBudget(_) => try_later(response),
             _ => response,

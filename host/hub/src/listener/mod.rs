@@ -14,6 +14,7 @@ pub mod body;
 pub mod connection;
 mod io;
 pub mod limits;
+pub mod paths;
 pub mod registry;
 mod serve;
 mod stream;
@@ -23,6 +24,7 @@ mod tls;
 
 pub use connection::{Connection, Reason};
 pub use limits::Limits;
+pub use paths::{PublicPath, normalized};
 pub use registry::{Counts, Registry};
 pub use serve::{Listener, serve};
 pub use tls::tls;

@@ -23,7 +23,7 @@ pub(super) static SERVER: Shape = Shape {
             "public_url",
             &HTTP_URL_K,
             "",
-            "The address at which clients reach the hub from outside. May hold `${VAR}`.",
+            "The address at which clients reach the hub from outside, with the path below which a reverse proxy serves it. May hold `${VAR}`.",
         ),
         optional(
             "tls",
@@ -41,7 +41,7 @@ pub(super) static SERVER: Shape = Shape {
             "allowed_origins",
             &Kind::List(&text_of(&ORIGIN)),
             "[]",
-            "Further `Origin` values of browsers besides the hub's own.",
+            "Further `Origin` values of browsers besides the hub's own. Pages of these origins may read what the hub answers (CORS).",
         ),
         optional(
             "ip_allowlist",
