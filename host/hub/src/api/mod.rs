@@ -28,7 +28,7 @@ use utoipa_axum::routes;
 
 use crate::{
     catalogue::{Catalogue, files::sha256_hex},
-    listener::Registry,
+    listener::{Registry, compression},
     memory::Memory,
     observe::LogBuffer,
     registry::Inventory,
@@ -132,10 +132,8 @@ fn routes() -> OpenApiRouter<ApiState> {
 /// puts [`crate::access::protect`] in front.
 pub fn router(state: ApiState) -> Router {
     let (router, _) = routes().split_for_parts();
-    router
-        .route("/api", routing::any(problem::no_such_path))
-        .route("/api/", routing::any(problem::no_such_path))
-        .route("/api/{*rest}", routing::any(problem::no_such_path))
+    compression::all(router)
+        .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::wrong_method)
         .with_state(state)
 }

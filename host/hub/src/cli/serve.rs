@@ -19,7 +19,7 @@ use crate::{
     data::{self, Role},
     gateway,
     hub::{Hub, Keys},
-    listener::{self, Limits, Listener, Registry},
+    listener::{self, Limits, Listener, Registry, compression},
     observe::{self, LogBuffer},
     open_files,
     provider::{ProviderKind, ProviderState},
@@ -166,9 +166,9 @@ pub fn router(
         Some(registry) => state.with_connections(registry),
         None => state,
     };
-    gateway::router(hub.gateway.clone())
-        .merge(api::router(state))
-        .layer(axum::middleware::from_fn_with_state(access, access::layer))
+    let router = gateway::router(hub.gateway.clone()).merge(api::router(state));
+    let router = compression::compressed(access::protect(router, access));
+    listener::normalized(router, public_path)
 }
 
 fn guard_config(loaded: &LoadedConfig, listen: SocketAddr) -> GuardConfig {

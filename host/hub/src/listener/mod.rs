@@ -6,11 +6,13 @@
 //! first when there are too many connections. [`Limits`] has the numbers, and [`Registry`] counts.
 //!
 //! [`serve`](self::serve()) accepts connections with [`accept`], speaks [`tls`](self::tls()) and HTTP on them, and
-//! gives requests to a router. [`io`] watches the bytes of a [`connection`]. [`body`] and [`stream`] watch those of
+//! gives requests to a router, whose [`paths`] it brings into one form and whose
+//! answers it can compress ([`compression`]). [`io`] watches the bytes of a [`connection`]. [`body`] and [`stream`] watch those of
 //! requests and answers.
 
 mod accept;
 pub mod body;
+pub mod compression;
 pub mod connection;
 mod io;
 pub mod limits;
