@@ -12,9 +12,11 @@ use crate::SOON;
 
 mod legacy;
 mod modern;
+mod pipe;
 
 pub use legacy::Legacy;
 pub use modern::Modern;
+pub use pipe::Pipe;
 
 /// A fresh HTTP client, without proxies or redirects.
 pub fn http() -> reqwest::Client {
@@ -105,6 +107,8 @@ pub fn no_answers(method: &str, _: &Value) -> Value {
 pub struct Events {
     body: std::pin::Pin<Box<dyn futures::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     buffer: Vec<u8>,
+    /// So far there is no end of an event in the buffer.
+    searched: usize,
 }
 
 impl Events {
@@ -113,14 +117,16 @@ impl Events {
         Self {
             body: Box::pin(response.bytes_stream()),
             buffer: Vec::new(),
+            searched: 0,
         }
     }
 
     /// The data of the next event that has some; `None` at the end.
     pub async fn next(&mut self) -> Option<String> {
         loop {
-            while let Some(end) = self.buffer.windows(2).position(|w| w == b"\n\n") {
-                let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
+            while let Some(end) = self.buffer[self.searched..].windows(2).position(|w| w == b"\n\n") {
+                let event: Vec<u8> = self.buffer.drain(..self.searched + end + 2).collect();
+                self.searched = 0;
                 let event = String::from_utf8(event).unwrap();
                 let data: Vec<_> = event
                     .lines()
@@ -132,6 +138,7 @@ impl Events {
                     return Some(data);
                 }
             }
+            self.searched = self.buffer.len().saturating_sub(1);
             let Some(Ok(more)) = self.body.next().await else {
                 // An answer that came at once is plain JSON: one message, without the form of an event.
                 let rest = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();

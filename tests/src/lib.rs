@@ -22,7 +22,7 @@ pub mod tools;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Events, Legacy, Modern, Reply};
+pub use client::{Events, Legacy, Modern, Pipe, Reply};
 pub use fixture::Fixture;
 pub use hub::{Hub, KEY, Start, config, key_hash};
 pub use program::Program;

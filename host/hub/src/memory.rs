@@ -50,6 +50,10 @@ pub const KEPT_PER_SESSION: usize = 33 * MIB;
 
 /// How long a request waits for room before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer waits for room while its client reads nothing.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer waits for room at most, while its client reads.
+const ANSWER_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
 /// There is no room for so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +75,8 @@ pub struct Account {
     whose: &'static str,
     limit: usize,
     used: AtomicUsize,
+    /// How often bytes were given back here or below.
+    returns: AtomicU64,
     above: Option<Arc<Account>>,
     /// Of the topmost account: somebody gave bytes back.
     freed: Notify,
@@ -84,6 +90,7 @@ impl Account {
             whose,
             limit,
             used: AtomicUsize::new(0),
+            returns: AtomicU64::new(0),
             above,
             freed: Notify::new(),
             refused: AtomicU64::new(0),
@@ -118,23 +125,26 @@ impl Account {
 
     fn add(&self, wanted: usize) -> Result<(), OutOfBudget> {
         for (depth, account) in self.chain().enumerate() {
-            let fits = |used: usize| used.checked_add(wanted).filter(|sum| *sum <= account.limit);
-            let added = account
-                .used
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
-            if let Err(used) = added {
+            if let Err(error) = account.add_here(wanted) {
                 for below in self.chain().take(depth) {
                     below.used.fetch_sub(wanted, Ordering::AcqRel);
                 }
-                return Err(OutOfBudget {
-                    whose: account.whose,
-                    wanted,
-                    used,
-                    limit: account.limit,
-                });
+                return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Adds to this account alone.
+    fn add_here(&self, wanted: usize) -> Result<(), OutOfBudget> {
+        let fits = |used: usize| used.checked_add(wanted).filter(|sum| *sum <= self.limit);
+        let added = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        added.map(drop).map_err(|used| OutOfBudget {
+            whose: self.whose,
+            wanted,
+            used,
+            limit: self.limit,
+        })
     }
 
     fn remove(&self, bytes: usize) {
@@ -143,6 +153,7 @@ impl Account {
         }
         for account in self.chain() {
             account.used.fetch_sub(bytes, Ordering::AcqRel);
+            account.returns.fetch_add(1, Ordering::Relaxed);
         }
         self.top().freed.notify_waiters();
     }
@@ -235,6 +246,20 @@ impl Permit {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Moves the bytes to `account`, which is right below the account of this permit.
+    ///
+    /// # Errors
+    /// There is no room; the permit stays as it was.
+    fn move_below(mut self, account: &Arc<Account>) -> Result<Self, Self> {
+        if account.add_here(self.bytes).is_err() {
+            return Err(self);
+        }
+        Ok(Self {
+            account: account.clone(),
+            bytes: std::mem::take(&mut self.bytes),
+        })
+    }
 }
 
 impl Drop for Permit {
@@ -313,6 +338,8 @@ pub(crate) fn count_dropped_event() {
 pub struct StreamBudget {
     /// Answers and questions that wait for the client.
     pub waiting: Arc<Account>,
+    /// Answers that wait for room in `waiting`: the account above it. Without one they do not wait.
+    queued: Option<Arc<Account>>,
     /// Notifications that wait for it. Apart, so that they never take the place of an answer.
     pub notes: Arc<Account>,
     /// What was delivered and is kept for it. Without one nothing is kept.
@@ -324,9 +351,57 @@ impl StreamBudget {
     #[must_use]
     pub fn once(&self) -> Self {
         Self {
-            waiting: self.waiting.clone(),
-            notes: self.notes.clone(),
             kept: None,
+            ..self.clone()
+        }
+    }
+
+    /// Room for an answer of `bytes`. An answer that finds none in its session waits for its client to read others.
+    /// While the answer waits, its bytes count for the key.
+    ///
+    /// # Errors
+    /// The key has no room either, or the client read nothing for [`ANSWER_PATIENCE`], or the answer has waited for
+    /// [`ANSWER_PATIENCE_IN_ALL`].
+    pub async fn room_for_answer(&self, bytes: usize) -> Result<Permit, OutOfBudget> {
+        self.room_within(bytes, ANSWER_PATIENCE, ANSWER_PATIENCE_IN_ALL)
+            .await
+    }
+
+    async fn room_within(
+        &self,
+        bytes: usize,
+        patience: Duration,
+        in_all: Duration,
+    ) -> Result<Permit, OutOfBudget> {
+        let account = &self.waiting;
+        let error = match account.take(bytes) {
+            Ok(permit) => return Ok(permit),
+            Err(error) => error,
+        };
+        // What the session can never hold does not wait.
+        let queued = self.queued.as_ref().filter(|_| bytes <= account.limit);
+        let Some(mut queued) = queued.and_then(|queued| queued.take(bytes).ok()) else {
+            account.count_refusal();
+            return Err(error);
+        };
+        let end = tokio::time::Instant::now() + in_all;
+        loop {
+            let returns = account.returns.load(Ordering::Relaxed);
+            let until = end.min(tokio::time::Instant::now() + patience);
+            // Others of the hub give bytes back too: they do not renew the patience.
+            while account.returns.load(Ordering::Relaxed) == returns {
+                let freed = account.top().freed.notified();
+                tokio::pin!(freed);
+                freed.as_mut().enable();
+                queued = match queued.move_below(account) {
+                    Ok(permit) => return Ok(permit),
+                    Err(queued) => queued,
+                };
+                if tokio::time::timeout_at(until, freed).await.is_err() {
+                    account.count_refusal();
+                    return Err(error);
+                }
+            }
         }
     }
 }
@@ -350,8 +425,10 @@ impl Memory {
     /// The room of a new session of this key.
     #[must_use]
     pub fn session(&self, key: KeyId) -> StreamBudget {
+        let answers = self.answers.of(key);
         StreamBudget {
-            waiting: self.answers.of(key).below("this session", ANSWERS_PER_SESSION),
+            waiting: answers.below("this session", ANSWERS_PER_SESSION),
+            queued: Some(answers),
             notes: self.notes.of(key).below("this session", NOTES_PER_SESSION),
             kept: Some(self.kept.of(key).below("this session", KEPT_PER_SESSION)),
         }
@@ -383,6 +460,8 @@ impl Default for Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -10,9 +10,9 @@
 //! | `exit_after` | answers, and ends the process after `ms` |
 //! | `say`, `later` | sends `message` as it is: before the answer, or `ms` after it and outside of any request |
 //! | `read`, `set` | waits `ms`; listed as read-only, and as idempotent |
-//! | `huge` | a text of `bytes` bytes |
+//! | `huge` | waits `ms`; a text of `bytes` bytes |
 //! | `leak` | an error that repeats the credentials that came with the request |
-//! | `slow` | waits `ms`; tells of its progress `steps` times |
+//! | `slow` | waits `ms`; tells of its progress `steps` times; a text, of `bytes` bytes if they are given |
 //! | `ask` | tells of its progress, asks the client for `kind`: elicitation, sampling or roots; answers with what it said |
 //! | `add_tool` | one more tool of `name`, or with `toggle` one less where it is there; tells everyone |
 //! | `touch`, `log` | says that `uri` changed, to those who subscribed to it or to `of`; sends a log message |
@@ -156,11 +156,18 @@ pub(crate) async fn call(
             text(server, word("text"))
         }
         "huge" => {
+            tokio::time::sleep(Duration::from_millis(number("ms"))).await;
             let bytes = usize::try_from(number("bytes")).unwrap_or(0);
             text(server, &"a".repeat(bytes))
         }
         "leak" => Reply::error(-32000, &format!("refused for `{}`", context.authorization)),
-        "slow" => slow(server, &fields, number("ms"), number("steps"), context).await,
+        "slow" => {
+            slow(&fields, number("ms"), number("steps"), context).await;
+            match usize::try_from(number("bytes")) {
+                Ok(0) | Err(_) => text(server, "done"),
+                Ok(bytes) => text(server, &"a".repeat(bytes)),
+            }
+        }
         "ask" => ask(server, session, word("kind"), &fields, context).await,
         "add_tool" => {
             match argument("toggle") {
@@ -184,7 +191,7 @@ pub(crate) async fn call(
     }
 }
 
-async fn slow(server: &Server, fields: &Value, ms: u64, steps: u64, context: &Context) -> Reply {
+async fn slow(fields: &Value, ms: u64, steps: u64, context: &Context) {
     let token = fields.pointer("/_meta/progressToken").cloned();
     let pause = Duration::from_millis(ms / steps.max(1));
     for step in 1..=steps.max(1) {
@@ -195,7 +202,6 @@ async fn slow(server: &Server, fields: &Value, ms: u64, steps: u64, context: &Co
             let _ = context.out.send(note.to_string());
         }
     }
-    text(server, "done")
 }
 
 /// The question of each kind.

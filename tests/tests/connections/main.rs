@@ -1,5 +1,5 @@
 //! Connections that misbehave, against the real program: silent ones, slow ones, many of them, bodies that nobody
-//! wants, HTTP/2 frames without use; and what the hub holds for clients that fetch nothing.
+//! wants, HTTP/2 frames without use; what the hub holds for clients that fetch nothing; and clients behind a pipe.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 mod bodies;
 mod http2;
+mod long;
 mod memory;
 mod silent;
 mod surface;

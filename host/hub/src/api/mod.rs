@@ -21,7 +21,7 @@ mod respond;
 use std::sync::Arc;
 
 use aih_store::Store;
-use axum::{Router, routing};
+use axum::Router;
 use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -491,7 +491,8 @@ impl Gateway {
     async fn subscribe(&self, request: &Request, params: &Params) -> Result<RawJson, ErrorObject> {
         let uri = uri_of(params)?;
         let (offering, original) = self.find_resource(&request.scope, &uri, &request.client)?;
-        if &*request.method == method::RESOURCES_SUBSCRIBE {
+        let subscribes = &*request.method == method::RESOURCES_SUBSCRIBE;
+        if subscribes {
             offering.provider.subscribe(&original, &request.client).await?;
         } else {
             offering.provider.unsubscribe(&original, &request.client).await?;

@@ -9,6 +9,7 @@
 //! row names. *Read* means that its source says so. A client that is not in the table gets [`UNKNOWN`].
 
 use aih_mcp::RawJson;
+use http::{HeaderMap, header::USER_AGENT};
 use serde::Deserialize;
 
 use crate::{access::Compat, catalogue::SchemaRules, provider::Client};
@@ -160,6 +161,17 @@ const TAKES_KNOWN_BLOCKS: KnownClient = KnownClient {
     ..UNKNOWN
 };
 
+/// The longest event that each HTTP client reads, in bytes, by the beginning of its `User-Agent`. It says more than the
+/// name in the greeting: programs give names of their own, and the package `mcp` gave the same name when it was built on
+/// another HTTP client.
+const MAX_EVENT_BYTES_BY_USER_AGENT: &[(&str, Option<usize>)] = &[
+    // The HTTP client of the Python package `mcp` 2.x. Read in `httpx2` 2.16.2: `DEFAULT_MAX_EVENT_SIZE_BYTES` of
+    // `_config.py`.
+    ("python-httpx2/", Some(1024 * 1024)),
+    // That of `mcp` 1.x. Read in `httpx` 0.28.1 and `httpx-sse`: there is no limit.
+    ("python-httpx/", None),
+];
+
 const QWEN_CODE: KnownClient = KnownClient {
     lists_once: true,
     shows_instructions: false,
@@ -215,8 +227,42 @@ impl KnownClient {
     }
 }
 
+/// The longest event that a client reads, as far as that is known yet.
+#[derive(Clone, Copy, Debug)]
+pub struct EventLimit {
+    /// What is known for certain: a number of bytes, or that there is no limit.
+    known: Option<Option<usize>>,
+}
+
+impl EventLimit {
+    /// What the headers of a request say.
+    pub fn by_agent(headers: &HeaderMap) -> Self {
+        let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let mut rows = MAX_EVENT_BYTES_BY_USER_AGENT.iter();
+        let row = agent.and_then(|agent| rows.find(|(known, _)| agent.starts_with(known)));
+        Self {
+            known: row.map(|(_, limit)| *limit),
+        }
+    }
+
+    /// The limit in bytes, once the client has introduced itself.
+    pub fn bytes(self, client: Option<&Client>) -> Option<usize> {
+        self.known
+            .unwrap_or_else(|| KnownClient::of(client?).max_event_bytes)
+    }
+
+    /// The same, known for certain.
+    pub fn settled(self, client: &Client) -> Self {
+        Self {
+            known: Some(self.bytes(Some(client))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn by(info: &str) -> &'static KnownClient {
@@ -244,6 +290,37 @@ mod tests {
         assert_eq!(by(r#"{"name":"qwen-cli-mcp-clientele"}"#), &UNKNOWN);
         assert_eq!(by(r#"{"name":"mcp-remote"}"#), &UNKNOWN);
         assert_eq!(by(r#"{"name":"continue-client-2"}"#), &UNKNOWN);
+    }
+
+    #[test]
+    fn the_limit_of_a_client_is_known_by_its_http_library_first() {
+        let named = |name: &str| {
+            let peer = Arc::new(crate::testing::SilentPeer);
+            let mut client = crate::testing::client(aih_mcp::ProtocolVersion::LATEST, &["*"], peer);
+            let info = RawJson::of(&serde_json::json!({ "name": name, "version": "1" }));
+            Arc::get_mut(&mut client).unwrap().info = Some(info);
+            client
+        };
+        let (python, other) = (named("mcp"), named("agent"));
+        let limit = |agent: &'static str, client: &Client| {
+            let headers = HeaderMap::from_iter([(USER_AGENT, http::HeaderValue::from_static(agent))]);
+            let limit = EventLimit::by_agent(&headers);
+            assert_eq!(limit.settled(client).bytes(None), limit.bytes(Some(client)));
+            limit.bytes(Some(client))
+        };
+        for client in [&python, &other] {
+            assert_eq!(limit("python-httpx2/2.16.2", client), Some(1_048_576));
+            assert_eq!(limit("python-httpx/0.28.1", client), None);
+        }
+        for agent in ["python-httpx2", "node", "", "x python-httpx2/2"] {
+            assert_eq!(limit(agent, &other), None, "{agent}");
+            assert_eq!(limit(agent, &python), Some(1_048_576), "{agent}");
+        }
+        let none = EventLimit::by_agent(&HeaderMap::new());
+        assert_eq!(
+            (none.bytes(None), none.bytes(Some(&python))),
+            (None, Some(1_048_576))
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod tasks;
 mod wire;
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -124,7 +124,8 @@ impl Gateway {
         self.counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Ends a session: what runs in it is cancelled, and what providers hold for it is given back.
+    /// Ends a session: what runs in it is cancelled, and what providers hold for it is given back. The end of the hub does
+    /// not end it for good.
     pub fn end_session(&self, session: &Session) {
         self.sessions.remove(&session.id);
         session.ended.cancel();

@@ -294,6 +294,8 @@ pub enum StartedRequest {
         answer: RunningCall,
         /// What is said meanwhile.
         stream: Arc<Stream>,
+        /// Who asks.
+        client: Arc<Client>,
     },
     /// It stays open and only notifies, until it is dropped.
     Listen(Listening),
@@ -330,6 +332,7 @@ impl Gateway {
                 return Ok(StartedRequest::Call {
                     answer,
                     stream: Stream::new(self.memory.once(principal.id)),
+                    client,
                 });
             }
             method::LISTEN => {
@@ -341,6 +344,7 @@ impl Gateway {
             method::INITIALIZE => return Err(ErrorObject::method_not_found(&method)),
             _ => {}
         }
+        let asks = client.clone();
         let active = match self.resume(principal, &method, params.as_ref())? {
             Some(mut active) => {
                 active.permits.1 = Some(permit);
@@ -365,6 +369,7 @@ impl Gateway {
         Ok(StartedRequest::Call {
             answer: Box::pin(drive(self.clone(), active)),
             stream,
+            client: asks,
         })
     }
 

@@ -72,6 +72,8 @@ pub struct Session {
     abandoned: AtomicBool,
     /// Fires when the session ends.
     pub ended: CancellationToken,
+    /// Fires when nothing more comes from the client, neither requests nor answers.
+    input_ended: CancellationToken,
     draining: AtomicBool,
 }
 
@@ -81,11 +83,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Session {
-    fn new(principal: Arc<Principal>, scope: Scope, room: StreamBudget, cost: Permit) -> Arc<Self> {
-        use base64::Engine as _;
-        let id = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+    /// `last` is above the number of every stream and every event that the client may know of this session.
+    fn new(
+        id: Arc<str>,
+        principal: Arc<Principal>,
+        scope: Scope,
+        room: StreamBudget,
+        cost: Permit,
+        last: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            id: id.into(),
+            id,
             scope,
             client: OnceLock::new(),
             principal,
@@ -96,12 +104,13 @@ impl Session {
             next_ask: AtomicU64::new(1),
             running: Mutex::default(),
             streams: Mutex::default(),
-            next_stream: AtomicU64::new(1),
+            next_stream: AtomicU64::new(last.saturating_add(1)),
             last_used: Mutex::new(Instant::now()),
             open_streams: AtomicUsize::new(0),
             had_standing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ended: CancellationToken::new(),
+            input_ended: CancellationToken::new(),
             draining: AtomicBool::new(false),
         })
     }
@@ -179,6 +188,11 @@ impl Session {
             true => ABANDONED_AFTER,
             false => ABANDONED_WITHOUT_STREAM,
         }
+    }
+
+    /// Whether a stream to the client is open.
+    pub fn has_open_stream(&self) -> bool {
+        self.open_streams.load(Ordering::Relaxed) > 0
     }
 
     fn idle_for(&self) -> Duration {
@@ -265,10 +279,21 @@ impl Session {
         }
     }
 
+    /// Nothing more comes from the client: what runs is still answered, questions to the client are not.
+    pub fn end_of_input(&self) {
+        self.input_ended.cancel();
+        self.drain();
+    }
+
+    /// Returns when nothing more comes from the client.
+    pub async fn input_ended(&self) {
+        self.input_ended.cancelled().await;
+    }
+
     /// Asks the client over `out` and waits for its answer.
     ///
     /// # Errors
-    /// The client's error; or that it did not answer in [`ASK_TIMEOUT`] or is gone.
+    /// The client's error; or that it did not answer in [`ASK_TIMEOUT`], is gone, or can answer nothing any more.
     pub async fn ask(
         &self,
         out: &Stream,
@@ -280,6 +305,9 @@ impl Session {
             fn drop(&mut self) {
                 lock(&self.0.asked).remove(&self.1);
             }
+        }
+        if self.input_ended.is_cancelled() {
+            return Err(gone());
         }
         let number = self.next_ask.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -296,6 +324,7 @@ impl Session {
         tokio::select! {
             answer = answered => answer.unwrap_or_else(|_| Err(gone())),
             () = self.ended.cancelled() => Err(gone()),
+            () = self.input_ended.cancelled() => Err(gone()),
             () = tokio::time::sleep(ASK_TIMEOUT) => {
                 Err(ErrorObject::new(ErrorCode::TIMED_OUT, format!("the client did not answer `{method}`")))
             }
@@ -317,6 +346,13 @@ fn gone() -> ErrorObject {
 
 /// An open stream of a session; ends with its drop.
 pub struct OpenStream(Arc<Session>);
+
+impl OpenStream {
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.0
+    }
+}
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
@@ -396,7 +432,7 @@ impl Sessions {
                 return Err(error);
             }
         };
-        let session = Session::new(principal.clone(), scope, room, cost);
+        let session = Session::new(id.into(), principal.clone(), scope, room, cost, last);
         map.insert(session.id.clone(), session.clone());
         Ok((session, ended))
     }

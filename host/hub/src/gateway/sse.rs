@@ -11,6 +11,7 @@ use aih_mcp::{
     sse::Event,
 };
 use axum::{
+    Extension,
     body::Body,
     extract::{Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use super::{
     Gateway,
     dispatch::Request,
+    known_clients::EventLimit,
     legacy,
     session::Session,
     streamable,
@@ -76,7 +78,9 @@ pub async fn get(
             ..event
         }
     });
-    wire::events(events, Some(first), Some(session))
+    // Who the client is, its `initialize` will say.
+    let limit = EventLimit::by_agent(&headers);
+    wire::events(events, Some(first), Some(session), limit)
 }
 
 /// The session of this transport lives as long as its stream.
@@ -108,7 +112,8 @@ pub async fn post(
     body: Body,
 ) -> Response {
     let session = query
-        .session_id
+        .ok()
+        .and_then(|Query(query)| query.session_id)
         .and_then(|id| gateway.sessions.get(&id, &principal))
         .filter(|s| s.scope == scope);
     let Some(session) = session else {
@@ -183,7 +188,7 @@ fn request(
         };
         drop(permit);
         if !running.cancel.is_cancelled() {
-            let _ = out.push(&Message::response(id, outcome));
+            out.answer(id, outcome).await;
         }
     });
 }

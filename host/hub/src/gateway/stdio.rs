@@ -1,11 +1,10 @@
 //! `aih stdio`: the gateway on standard input and output, for clients that only start commands. Both eras.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use aih_mcp::{ErrorCode, ErrorObject, Id, Message, RawObject, Refusal, method};
+use aih_mcp::{ErrorCode, ErrorObject, Id, Message, Refusal, method};
 use futures::StreamExt as _;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Gateway, MAX_BODY, MAX_NESTING,
@@ -16,10 +15,7 @@ use super::{
 };
 use crate::{access::Principal, catalogue::Scope, memory::Permit};
 
-/// Modern requests that run, so that `notifications/cancelled` finds them.
-type Running = Arc<std::sync::Mutex<HashMap<Id, CancellationToken>>>;
-
-/// Serves one client until its input ends.
+/// Serves one client. When its input ends, the requests that were read are answered before this returns.
 ///
 /// # Errors
 /// Reading or writing failed.
@@ -36,11 +32,23 @@ pub async fn serve(
         .map_err(std::io::Error::other)?;
     // The client is there for as long as its pipes are, however silent.
     let _open = session.open_stream();
-    let writer = tokio::spawn(write(session.standing.clone(), output));
-    let running = Running::default();
-    let outcome = read(&gateway, &session, &running, input).await;
+    let mut writer = tokio::spawn(write(session.standing.clone(), output));
+    let outcome = read(&gateway, &session, input).await;
+    session.end_of_input();
+    let mut written = None;
+    if outcome.is_ok() {
+        // It ends behind the answer to the last request that runs.
+        tokio::select! {
+            done = &mut writer => written = Some(done),
+            () = gateway.stopping.cancelled() => {}
+        }
+    }
     gateway.end_session(&session);
-    writer.await.map_err(std::io::Error::other)??;
+    let written = match written {
+        Some(written) => written,
+        None => writer.await,
+    };
+    written.map_err(std::io::Error::other)??;
     outcome
 }
 
@@ -57,7 +65,6 @@ async fn write(stream: Arc<Stream>, mut output: impl AsyncWrite + Unpin) -> std:
 async fn read(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
-    running: &Running,
     mut input: impl AsyncBufRead + Unpin,
 ) -> std::io::Result<()> {
     let refuse = |id, error| {
@@ -94,107 +101,46 @@ async fn read(
         let permit = account.force(line.len());
         match Message::from_client(&line.into(), MAX_NESTING) {
             Err(Refusal { id, error }) => refuse(id, error),
-            Ok(message) => receive(gateway, session, running, message, permit),
+            Ok(message) => receive(gateway, session, message, permit),
         }
     }
 }
 
-fn receive(
-    gateway: &Arc<Gateway>,
-    session: &Arc<Session>,
-    running: &Running,
-    message: Message,
-    permit: Permit,
-) {
-    let active = |running: &Running| {
-        running
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .len()
-    };
+fn receive(gateway: &Arc<Gateway>, session: &Arc<Session>, message: Message, permit: Permit) {
     match message {
         Message::Request { id, method, params }
             if modern::says_version(params.as_ref()) || &*method == method::DISCOVER =>
         {
-            if active(running) >= super::session::MAX_RUNNING {
-                let e = ErrorObject::internal("too many requests are running; wait for one to end");
-                let _ = session.standing.push(&Message::response(id, Err(e)));
-                return;
-            }
-            let cancel = CancellationToken::new();
-            let table = running.clone();
-            {
-                let mut table = table.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if table.contains_key(&id) {
-                    let e = ErrorObject::new(ErrorCode::INVALID_REQUEST, "a request with this id is running");
+            let running = match session.begin(&id) {
+                Ok(running) => running,
+                Err(e) => {
                     let _ = session.standing.push(&Message::response(id, Err(e)));
                     return;
                 }
-                table.insert(id.clone(), cancel.clone());
-            }
-            let (gateway, out, principal) = (
-                gateway.clone(),
-                session.standing.clone(),
-                session.principal().clone(),
-            );
-            let (scope, ended) = (session.scope.clone(), session.ended.clone());
+            };
+            let (gateway, session) = (gateway.clone(), session.clone());
             let tasks = gateway.tasks.clone();
             tasks.spawn(async move {
-                let work = answer_modern(
-                    &gateway,
-                    &principal,
-                    scope,
-                    id.clone(),
-                    method,
-                    params,
-                    permit,
-                    &out,
-                );
                 tokio::select! {
-                    () = work => {}
-                    () = cancel.cancelled() => {}
-                    () = ended.cancelled() => {}
+                    () = answer_modern(&gateway, &session, id, method, params, permit) => {}
+                    () = running.cancel.cancelled() => {}
                 }
-                table
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .remove(&id);
             });
-        }
-        Message::Notification { method, params } if &*method == method::CANCELLED => {
-            let id = params
-                .as_ref()
-                .and_then(|p| RawObject::parse(p).ok()?.raw("requestId"))
-                .and_then(Id::from_json);
-            if let Some(id) = id {
-                if let Some(cancel) = running
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .get(&id)
-                {
-                    cancel.cancel();
-                }
-                session.cancel(&id);
-            }
         }
         other => sse::receive(gateway, session, other, permit),
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one request, split once and used once"
-)]
 async fn answer_modern(
     gateway: &Arc<Gateway>,
-    principal: &Arc<Principal>,
-    scope: Scope,
+    session: &Session,
     id: Id,
     method: Box<str>,
     params: Option<aih_mcp::RawJson>,
     permit: Permit,
-    out: &Arc<Stream>,
 ) {
+    let out: &Arc<Stream> = &session.standing;
+    let (principal, scope) = (session.principal(), session.scope.clone());
     match gateway
         .begin_modern(principal, scope, None, id.clone(), method, params, permit)
         .await
@@ -204,25 +150,37 @@ async fn answer_modern(
         }
         Ok(StartedRequest::Listen(listening)) => {
             let mut events = Box::pin(listening.stream.read());
-            while let Some(event) = events.next().await {
-                out.push_raw(event.data);
+            // The first one acknowledges the request.
+            if let Some(event) = events.next().await {
+                out.push_awaited(event.data);
+            }
+            loop {
+                tokio::select! {
+                    event = events.next() => match event {
+                        Some(event) => out.push_note(event.data),
+                        None => return,
+                    },
+                    () = session.input_ended() => return,
+                }
             }
         }
-        Ok(StartedRequest::Call { mut answer, stream }) => {
+        Ok(StartedRequest::Call {
+            mut answer, stream, ..
+        }) => {
             let mut events = Box::pin(stream.read().fuse());
             let outcome = loop {
                 tokio::select! {
                     biased;
-                    Some(event) = events.next() => out.push_raw(event.data),
+                    Some(event) = events.next() => out.push_note(event.data),
                     outcome = &mut answer => break outcome,
                 }
             };
             // What was said before the answer comes before it.
             stream.finish();
             while let Some(event) = events.next().await {
-                out.push_raw(event.data);
+                out.push_note(event.data);
             }
-            let _ = out.push(&Message::response(id, outcome));
+            out.answer(id, outcome).await;
         }
     }
 }

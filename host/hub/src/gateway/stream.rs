@@ -3,7 +3,8 @@
 //! Every event has a number; a reader starts behind the last one that it saw. All bytes are accounted for
 //! ([`StreamBudget`]): what waits for the client counts against its answers, what was delivered and is kept for a client
 //! that was cut off counts apart and is kept for seconds. Where there is no room, notifications are dropped (the oldest
-//! first, and they are counted), questions are refused, and an answer becomes a small error with its id.
+//! first, and they are counted), questions are refused, and an answer waits for the client to read. If the client does
+//! not read, the answer becomes a small error with its id.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use aih_mcp::{ErrorObject, Message, sse::Event};
+use aih_mcp::{ErrorObject, Id, Message, RawJson, sse::Event};
 use bytes::Bytes;
 use futures::Stream as Events;
 use tokio::{sync::Notify, time::Instant};
@@ -52,6 +53,8 @@ struct State {
     /// The number of the last event that was delivered and is no longer kept.
     forgotten: u64,
     finished: Option<Instant>,
+    /// Where everything goes that is appended from now on.
+    elsewhere: Option<Arc<Stream>>,
     /// Grows with every reader; an older reader ends when it sees a newer one.
     reader: u64,
 }
@@ -103,7 +106,10 @@ impl Stream {
     /// An empty stream.
     pub fn new(room: StreamBudget) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                next: last,
+                ..State::default()
+            }),
             wake: Notify::new(),
             room,
         })
@@ -126,19 +132,10 @@ impl Stream {
             Message::Notification { .. } => (Kind::Notification, message.to_bytes()),
             Message::Request { .. } | Message::Response { .. } => (Kind::Awaited, message.to_bytes()),
         };
-        let outcome = self.append(data, kind);
-        match (message, outcome) {
+        match (message, self.append(data, kind)) {
             (Message::Response { id, .. }, Err(error)) => {
                 self.room.waiting.count_refusal();
-                let outcome = Err(no_room(&error));
-                let data = Message::Response {
-                    id: id.clone(),
-                    outcome,
-                }
-                .to_bytes();
-                let permit = self.room.waiting.force(data.len() + EVENT);
-                self.lock().append(data, Kind::Awaited, permit);
-                self.wake.notify_waiters();
+                self.push_error(id.clone(), no_room(&error));
                 Ok(())
             }
             (Message::Notification { .. }, Err(_)) => {
@@ -149,10 +146,53 @@ impl Stream {
         }
     }
 
+    /// Appends an answer. Where there is no room for it, it waits for the client to read what is there
+    /// ([`StreamBudget::room_for_answer`]), and becomes an error that says so where the client does not.
+    pub async fn answer(&self, id: Id, outcome: Result<RawJson, ErrorObject>) {
+        let data = Message::response(id.clone(), outcome).to_bytes();
+        let room = tokio::select! {
+            biased;
+            room = self.room.room_for_answer(data.len() + EVENT) => room,
+            // Nobody will read it.
+            () = self.until(Self::is_finished) => return,
+        };
+        match room {
+            Ok(permit) => self.append_with(data, Kind::Awaited, permit),
+            Err(error) => self.push_error(Some(id), no_room(&error)),
+        }
+    }
+
+    /// Appends an error as the answer, whether there is room or not: it is small.
+    fn push_error(&self, id: Option<Id>, error: ErrorObject) {
+        let outcome = Err(error);
+        self.push_awaited(Message::Response { id, outcome }.to_bytes());
+    }
+
+    /// Appends what has its permit already.
+    fn append_with(&self, data: Bytes, kind: Kind, permit: Permit) {
+        let mut state = self.lock();
+        if let Some(elsewhere) = state.elsewhere.clone() {
+            drop(state);
+            return elsewhere.append_with(data, kind, permit);
+        }
+        if state.finished.is_none() {
+            state.append(data, kind, permit);
+        }
+        drop(state);
+        self.wake.notify_waiters();
+    }
+
     fn append(&self, data: Bytes, kind: Kind) -> Result<(), OutOfBudget> {
         let size = data.len() + EVENT;
         let mut state = self.lock();
+        if let Some(elsewhere) = state.elsewhere.clone() {
+            drop(state);
+            return elsewhere.append(data, kind);
+        }
         if state.finished.is_some() {
+            if kind == Kind::Notification {
+                count_dropped_event();
+            }
             return Ok(());
         }
         let permit = match kind {
@@ -194,15 +234,29 @@ impl Stream {
         self.wake.notify_waiters();
     }
 
-    /// Appends a message that is encoded already and was accounted for as it came: nothing is dropped.
-    pub fn push_raw(&self, data: Bytes) {
-        let permit = self.room.waiting.force(data.len() + EVENT);
-        let mut state = self.lock();
-        if state.finished.is_none() {
-            state.append(data, Kind::Awaited, permit);
+    /// Appends a notification that is encoded already. Where there is no room, it or older ones are dropped.
+    pub fn push_note(&self, data: Bytes) {
+        if self.append(data, Kind::Notification).is_err() {
+            count_dropped_event();
         }
+    }
+
+    /// Appends a message that is encoded already and that somebody waits for, whether there is room or not. Only for what
+    /// is small, and of which there are few.
+    pub fn push_awaited(&self, data: Bytes) {
+        let permit = self.room.waiting.force(data.len() + EVENT);
+        self.append_with(data, Kind::Awaited, permit);
+    }
+
+    /// Lets what waits here, and everything that is appended from now on, go to `other`: nobody will read this stream.
+    pub fn redirect(&self, other: &Arc<Self>) {
+        let mut state = self.lock();
+        state.elsewhere = Some(other.clone());
+        let waiting = std::mem::take(&mut state.log);
         drop(state);
-        self.wake.notify_waiters();
+        for entry in waiting {
+            other.append_with(entry.data, entry.kind, entry.permit);
+        }
     }
 
     /// No more messages will come: readers end behind the last one.

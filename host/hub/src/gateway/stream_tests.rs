@@ -79,6 +79,47 @@ async fn an_answer_without_room_becomes_an_error_with_its_id() {
 }
 
 #[tokio::test]
+async fn answers_wait_for_a_reader_and_keep_their_order_with_what_was_said_before() {
+    let room = room();
+    let stream = Stream::new(room.clone());
+    let answering: Vec<_> = (0..12)
+        .map(|n| {
+            let stream = stream.clone();
+            let outcome = Ok(RawJson::of(&"x".repeat(4 * 1024 * 1024)));
+            tokio::spawn(async move { stream.answer(Id::number(n), outcome).await })
+        })
+        .collect();
+    let mut reader = Box::pin(stream.read());
+    let mut read = Vec::new();
+    while read.len() < answering.len() {
+        tokio::task::yield_now().await;
+        assert!(room.waiting.used() <= ANSWERS_PER_SESSION);
+        let event = reader.next().await.unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&event.data).unwrap();
+        assert!(value["result"].is_string());
+        read.push(value["id"].as_u64().unwrap());
+    }
+    read.sort_unstable();
+    assert_eq!(read, (0..12).collect::<Vec<_>>());
+    // One that waits gives up when nobody can read it any more.
+    for n in 0..9 {
+        let stream = stream.clone();
+        let outcome = Ok(RawJson::of(&"x".repeat(4 * 1024 * 1024)));
+        tokio::spawn(async move { stream.answer(Id::number(n), outcome).await });
+    }
+    while room.waiting.used() < 32 * 1024 * 1024 {
+        tokio::task::yield_now().await;
+    }
+    let large = RawJson::of(&"x".repeat(4 * 1024 * 1024));
+    let waiting = stream.clone();
+    let waiting = tokio::spawn(async move { waiting.answer(Id::number(9), Ok(large)).await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    stream.finish();
+    waiting.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_question_without_room_is_refused_and_notifications_take_none() {
     let stream = Stream::new(room());
     let big = RawJson::of(&serde_json::json!({ "x": "x".repeat(5 * 1024 * 1024) }));

@@ -1,7 +1,8 @@
 //! Streamable HTTP, both eras on one endpoint (2025-03-26 and later).
 //!
 //! A request that is answered at once gets plain JSON; one that speaks before its answer, or takes its
-//! time, gets a stream of events. A client that was cut off fetches the rest with `Last-Event-ID`.
+//! time, gets a stream of events. A client that was cut off fetches the rest with `Last-Event-ID`. A client that reads no
+//! long events ([`EventLimit`]) gets JSON as long as nothing else is said, however long it takes.
 
 use std::sync::Arc;
 
@@ -21,15 +22,20 @@ use http::{HeaderMap, HeaderValue, StatusCode, header as h};
 use super::{
     Gateway,
     dispatch::Request,
+    known_clients::EventLimit,
     legacy::notified,
     modern::{self, StartedRequest},
     session::Session,
     stream::{Stream, parse_event_id},
-    wire::{Accepts, Endpoint, answer as answered, error, events, json, no_room, read_message, refused},
+    wire::{
+        Accepts, Endpoint, answer as answered, answer_later, error, events, json, no_room, read_message,
+        refused,
+    },
 };
 use crate::{
     access::{Caller, Principal},
     catalogue::Scope,
+    listener::compression::Compressible,
     memory::Permit,
 };
 
@@ -59,29 +65,18 @@ pub async fn post(
     };
     match message {
         Message::Request { id, method, params } => {
-            if gateway.stopping.is_cancelled() {
-                return error(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Some(id),
-                    ErrorObject::internal("the hub is stopping"),
-                );
+            let is_list = matches!(
+                &*method,
+                method::TOOLS_LIST | method::PROMPTS_LIST | method::RESOURCES_LIST | method::TEMPLATES_LIST
+            );
+            let answer = request(
+                &gateway, scope, principal, &headers, accepts, id, method, params, permit,
+            );
+            let mut response = answer.await;
+            if is_list {
+                response.extensions_mut().insert(Compressible);
             }
-            let has_session = headers.contains_key(header::SESSION_ID);
-            if modern::says_version(params.as_ref())
-                || (!has_session && modern::is_modern(&headers, &method, params.as_ref()))
-            {
-                return post_modern(
-                    gateway, scope, principal, &headers, accepts, id, method, params, permit,
-                )
-                .await;
-            }
-            if &*method == method::INITIALIZE {
-                return initialize(&gateway, &principal, scope, id, params.as_ref()).await;
-            }
-            match session(&gateway, &principal, &headers, &scope) {
-                Ok(session) => post_legacy(&gateway, &session, accepts, id, method, params, permit).await,
-                Err(response) => *response,
-            }
+            response
         }
         Message::Notification { method, params } => {
             if headers.contains_key(header::SESSION_ID) {
@@ -164,9 +159,9 @@ impl NoSession {
 }
 
 /// The session that the request names, if this key opened it on this endpoint.
-fn session(
-    gateway: &Gateway,
-    principal: &Principal,
+async fn session(
+    gateway: &Arc<Gateway>,
+    principal: &Arc<Principal>,
     headers: &HeaderMap,
     scope: &Scope,
 ) -> Result<Arc<Session>, NoSession> {
@@ -219,9 +214,14 @@ async fn initialize(
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one HTTP request, split once and used once"
+)]
 async fn post_legacy(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
+    headers: &HeaderMap,
     accepts: Accepts,
     id: Id,
     method: Box<str>,
@@ -240,6 +240,8 @@ async fn post_legacy(
         Err(e) => return error(StatusCode::OK, Some(id), e),
     };
     let resumable = client.version >= ProtocolVersion::V2025_11_25;
+    let event_limit = EventLimit::by_agent(headers).settled(&client);
+    let limit = event_limit.bytes(None);
     let stream = if accepts.events {
         Stream::new(match resumable {
             true => session.room.clone(),
@@ -261,24 +263,30 @@ async fn post_legacy(
         let outcome = answer
             .await
             .unwrap_or_else(|| Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled")));
-        return answered(StatusCode::OK, &session.room, id, outcome);
+        return answered(StatusCode::OK, &session.room, id, outcome).await;
     }
-    let mut over = false;
+    // The outcome, where it is known before the stream is opened.
+    let mut known = None;
     if accepts.json {
         tokio::select! {
             biased;
             outcome = &mut answer => {
                 let outcome = outcome.unwrap_or_else(|| Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled")));
                 if !stream.started() && !accepts.rather_events {
-                    return answered(StatusCode::OK, &session.room, id, outcome);
+                    return answered(StatusCode::OK, &session.room, id, outcome).await;
                 }
-                // An answer that finds no room becomes an error.
-                let _ = stream.push(&Message::response(id.clone(), outcome));
-                stream.finish();
-                over = true;
+                known = Some(outcome);
             }
             () = stream.until_started() => {}
-            () = tokio::time::sleep(accepts.patience()) => {}
+            () = tokio::time::sleep(accepts.patience(limit)) => {
+                // What is said from now on has a place only if the client listens elsewhere.
+                if accepts.json_later(limit) && session.has_open_stream() {
+                    stream.redirect(&session.standing);
+                    let cancelled = || Err(ErrorObject::new(ErrorCode::CANCELLED, "cancelled"));
+                    let outcome = async move { answer.await.unwrap_or_else(cancelled) };
+                    return answer_later(session.room.clone(), id, outcome);
+                }
+            }
         }
     }
     let kept = session.keep_stream(&stream);
@@ -301,7 +309,7 @@ async fn post_legacy(
     reason = "the parts of one HTTP request, split once and used once"
 )]
 async fn post_modern(
-    gateway: Arc<Gateway>,
+    gateway: &Arc<Gateway>,
     scope: Scope,
     principal: Arc<Principal>,
     headers: &HeaderMap,
@@ -328,15 +336,22 @@ async fn post_modern(
         Err(e) => error(modern_status(&e), Some(id), e),
         Ok(StartedRequest::Listen(listening)) => {
             let stream = listening.stream.clone();
-            events(stream.read().map(move |event| (&listening, event).1), None, None)
+            let read = stream.read().map(move |event| (&listening, event).1);
+            events(read, None, None, EventLimit::by_agent(headers))
         }
-        Ok(StartedRequest::Call { mut answer, stream }) => {
+        Ok(StartedRequest::Call {
+            mut answer,
+            stream,
+            client,
+        }) => {
+            let event_limit = EventLimit::by_agent(headers).settled(&client);
+            let limit = event_limit.bytes(None);
             if accepts.json || !accepts.events {
                 let patience = async {
                     if accepts.events {
                         tokio::select! {
                             () = stream.until_started() => {}
-                            () = tokio::time::sleep(accepts.patience()) => {}
+                            () = tokio::time::sleep(accepts.patience(limit)) => {}
                         }
                     } else {
                         std::future::pending::<()>().await;
@@ -351,23 +366,28 @@ async fn post_modern(
                             .map_or(StatusCode::OK, |e| status_of_answer(served, e));
                         let plain = status != StatusCode::OK || !accepts.rather_events;
                         if (plain && !stream.started()) || !accepts.events {
-                            return answered(status, &room, id, outcome);
+                            return answered(status, &room, id, outcome).await;
                         }
-                        let _ = stream.push(&Message::response(id, outcome));
+                        stream.answer(id, outcome).await;
                         stream.finish();
-                        return events(stream.read(), None, None);
+                        return events(stream.read(), None, None, event_limit);
                     }
                     () = patience => {}
+                }
+                if accepts.json_later(limit) && !stream.started() {
+                    // What is said from now on has no place.
+                    stream.finish();
+                    return answer_later(room, id, answer);
                 }
             }
             // The client closes the stream to cancel: the answer lives in the body and is dropped with it.
             let out = stream.clone();
             let work = async move {
                 let outcome = answer.await;
-                let _ = out.push(&Message::response(id, outcome));
+                out.answer(id, outcome).await;
                 out.finish();
             };
-            events(while_running(stream.read(), work), None, None)
+            events(while_running(stream.read(), work), None, None, event_limit)
         }
     }
 }
@@ -468,7 +488,8 @@ pub async fn get(
         session.stands();
     }
     let priming = (resumable && last.is_none()).then(|| stream.priming(0, RETRY));
-    events(stream.read_as(number, after, true), priming, Some(session))
+    let limit = EventLimit::by_agent(&headers);
+    events(stream.read_as(number, after, true), priming, Some(session), limit)
 }
 
 /// DELETE: the client ends its session.

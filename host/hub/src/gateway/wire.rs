@@ -16,19 +16,34 @@ use bytes::Bytes;
 use futures::{Stream as Events, StreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header as h, request::Parts};
 
-use super::{MAX_BODY, MAX_NESTING, session::Session, stream};
+use super::{MAX_BODY, MAX_NESTING, known_clients::EventLimit, session::Session, stream};
 use crate::{
     catalogue::Scope,
     listener::body::{self, BodyError, held},
-    memory::{Account, OutOfBudget, Permit, StreamBudget},
+    memory::{Account, OutOfBudget, Permit, StreamBudget, count_dropped_event},
+    provider::Client,
 };
 
 /// A request that is silent for this long gets its stream opened, so that nothing on the way gives up.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The same for a client that would rather have a stream.
 const EAGER: Duration = Duration::from_millis(20);
+/// The same for a client that cannot read long events: its answer begins as JSON then, which has no place for anything
+/// else. Shorter than the time after which the hub speaks of progress itself.
+const PATIENCE_FOR_JSON: Duration = Duration::from_secs(10);
 /// Between two signs of life on a silent stream.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// A sign of life in front of an answer in JSON.
+const WHITE_SPACE: Bytes = Bytes::from_static(b"\n");
+/// Tells a reverse proxy to pass each piece on as it comes.
+const NO_BUFFERING: (http::HeaderName, HeaderValue) = (
+    http::HeaderName::from_static("x-accel-buffering"),
+    HeaderValue::from_static("no"),
+);
+/// Shorter events are read by every client, so nobody asks how long they may be.
+const SHORT_EVENT: usize = 256 * 1024;
+/// What the names, the id and the white space of an event take beside its data, in bytes.
+const EVENT_FRAME: usize = 128;
 
 /// The endpoint of a request: all providers, or the one in the path.
 pub struct Endpoint(pub Scope);
@@ -98,28 +113,67 @@ fn try_later(mut response: Response) -> Response {
 }
 
 /// An answer as an HTTP response, whose bytes are accounted for until they are sent. Where there is no room for them,
-/// the answer is an error that says so.
-pub(super) fn answer(
+/// the answer waits ([`StreamBudget::room_for_answer`]), and is an error that says so where it waited in vain.
+pub(super) async fn answer(
     status: StatusCode,
     room: &StreamBudget,
     id: Id,
     outcome: Result<RawJson, ErrorObject>,
 ) -> Response {
     let body = Message::response(id.clone(), outcome).to_bytes();
-    match room.waiting.take(body.len()) {
+    match room.room_for_answer(body.len()).await {
         Ok(permit) => {
             let content_type = (h::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             (status, [content_type], held(body, permit)).into_response()
         }
-        Err(error) => {
-            room.waiting.count_refusal();
-            try_later(self::error(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Some(id),
-                stream::no_room(&error),
-            ))
-        }
+        Err(error) => try_later(self::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(id),
+            stream::no_room(&error),
+        )),
     }
+}
+
+/// An answer that is not there yet, as JSON for a client that cannot read it as an event. White space in front of it,
+/// which JSON allows (RFC 8259, section 2), keeps the connection alive. The answer is dropped with the response.
+pub(super) fn answer_later(
+    room: StreamBudget,
+    id: Id,
+    outcome: impl Future<Output = Result<RawJson, ErrorObject>> + Send + 'static,
+) -> Response {
+    let whole = Box::pin(async move {
+        let body = Message::response(id.clone(), outcome.await).to_bytes();
+        match room.room_for_answer(body.len()).await {
+            Ok(permit) => (body, Some(permit)),
+            Err(error) => {
+                let outcome = Err(stream::no_room(&error));
+                (Message::response(id, outcome).to_bytes(), None)
+            }
+        }
+    });
+    // The permit is held until more is asked for: then the answer is sent.
+    let state = (Some(whole), None::<Permit>);
+    let body = futures::stream::unfold(state, |(whole, sent)| async move {
+        drop(sent);
+        let mut whole = whole?;
+        let (bytes, state) = tokio::select! {
+            biased;
+            (body, permit) = &mut whole => (body, (None, permit)),
+            () = tokio::time::sleep(KEEP_ALIVE_EVERY) => (WHITE_SPACE, (Some(whole), None)),
+        };
+        Some((Ok::<_, Infallible>(bytes), state))
+    });
+    let headers = [
+        (h::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (
+            h::CACHE_CONTROL,
+            HeaderValue::from_static("no-store, no-transform"),
+        ),
+        NO_BUFFERING,
+    ];
+    // Something at once: some proxies send a head only with the first byte of its body.
+    let body = futures::stream::iter([Ok(WHITE_SPACE)]).chain(body);
+    (StatusCode::OK, headers, Body::from_stream(body)).into_response()
 }
 
 /// Reads a message from a body, within the limits. Its bytes are taken from `account`; whoever works on the message
@@ -169,9 +223,19 @@ pub(super) struct Accepts {
 }
 
 impl Accepts {
-    /// How long a request may be silent before its stream is opened.
-    pub(super) fn patience(self) -> Duration {
-        if self.rather_events { EAGER } else { PATIENCE }
+    /// Whether a silent request of a client that cannot read events of more than `limit` bytes is answered with JSON
+    /// however long it takes.
+    pub(super) fn json_later(self, limit: Option<usize>) -> bool {
+        limit.is_some() && self.json && !self.rather_events
+    }
+
+    /// How long a request may be silent before its stream is opened; see [`Accepts::json_later`].
+    pub(super) fn patience(self, limit: Option<usize>) -> Duration {
+        match self.rather_events {
+            true => EAGER,
+            false if self.json_later(limit) => PATIENCE_FOR_JSON,
+            false => PATIENCE,
+        }
     }
 
     /// Reads the `Accept` headers; none at all takes everything.
@@ -207,20 +271,26 @@ impl Accepts {
     }
 }
 
-/// A response of events, with signs of life where nothing happens.
+/// A response of events, with signs of life where nothing happens. `limit` is the longest event that the client reads; a
+/// session's client may say later who it is.
 pub(super) fn events(
     events: impl Events<Item = Event> + Send + 'static,
     first: Option<Event>,
     session: Option<Arc<Session>>,
+    limit: EventLimit,
 ) -> Response {
     let open = session.map(|session| session.open_stream());
     let events = futures::stream::iter(first).chain(events);
-    let body = futures::stream::unfold((Box::pin(events), open), |(mut events, open)| async move {
+    let state = (Box::pin(events), open, limit);
+    let body = futures::stream::unfold(state, |(mut events, open, limit)| async move {
         let bytes = match tokio::time::timeout(KEEP_ALIVE_EVERY, events.next()).await {
-            Ok(event) => event?.encode(),
+            Ok(event) => {
+                let client = || open.as_ref().and_then(|open| open.session().client());
+                readable(event?, limit, client)
+            }
             Err(_) => KEEP_ALIVE,
         };
-        Some((Ok::<_, Infallible>(bytes), (events, open)))
+        Some((Ok::<_, Infallible>(bytes), (events, open, limit)))
     });
     let headers = [
         (h::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -228,10 +298,43 @@ pub(super) fn events(
             h::CACHE_CONTROL,
             HeaderValue::from_static("no-cache, no-transform"),
         ),
-        (
-            http::HeaderName::from_static("x-accel-buffering"),
-            HeaderValue::from_static("no"),
-        ),
+        NO_BUFFERING,
     ];
     (StatusCode::OK, headers, Body::from_stream(body)).into_response()
+}
+
+/// The event as its client can read it. One that is too long would end the stream with all that comes behind it: an
+/// answer becomes an error that says so, and anything else is left out.
+fn readable<'c>(event: Event, limit: EventLimit, client: impl FnOnce() -> Option<&'c Arc<Client>>) -> Bytes {
+    let length = event.data.len() + EVENT_FRAME;
+    if length <= SHORT_EVENT {
+        return event.encode();
+    }
+    let limit = limit.bytes(client().map(|client| &**client));
+    let Some(limit) = limit.filter(|limit| length > *limit) else {
+        return event.encode();
+    };
+    match Message::parse(&event.data) {
+        Ok(Message::Response { id, .. }) => {
+            let text = format!(
+                "the request was carried out, but its answer has {} bytes, and this client reads events of at most \
+                 {limit} bytes; ask for less, or send the request without a progress token, so that the answer can come as \
+                 JSON",
+                event.data.len()
+            );
+            let outcome = Err(ErrorObject::internal(text));
+            let data = Message::Response { id, outcome }.to_bytes();
+            Event { data, ..event }.encode()
+        }
+        _ => {
+            count_dropped_event();
+            // Its id counts: the client resumes behind it.
+            let data = Bytes::new();
+            if event.id.is_some() {
+                Event { data, ..event }.encode()
+            } else {
+                KEEP_ALIVE
+            }
+        }
+    }
 }
