@@ -13,7 +13,7 @@ use aih_mcp::{Era, ErrorCode, ErrorObject, Params, RawJson, RawObject, headers, 
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, known_clients::KnownClient, results, rewrite};
+use super::{Gateway, known_clients::KnownClient, progress::ProgressRelay, results, rewrite};
 use crate::{
     calls::{
         CallFailure, CompletedCall,
@@ -73,7 +73,13 @@ impl Gateway {
             name.cloned()
         });
         let outcome = match params {
-            Ok(params) => self.route(&request, params).await,
+            Ok(params) => match ProgressRelay::of(&request.peer, &params) {
+                Some(relay) => {
+                    request.peer = relay.clone();
+                    relay.during(self.route(&request, params)).await
+                }
+                None => self.route(&request, params).await,
+            },
             Err(error) => Err(error),
         };
         if *request.method != *method::PING && !request.made.load(Ordering::Relaxed) {

@@ -17,6 +17,7 @@ mod legacy;
 pub mod modern;
 mod own_lists;
 pub mod peer;
+mod progress;
 pub mod results;
 pub mod rewrite;
 pub mod session;
