@@ -1,13 +1,16 @@
 // What both TypeScript clients do: a job from the command line, one line of JSON as the answer.
 //
 // A job: {transport: "http" | "sse" | "stdio", url, key, command: [program, …arguments], era,
-//         until: name, calls: [{name, arguments}], reads: [uri], prompts: [{name, arguments}],
+//         until: name, calls: [{name, arguments} | {pause: file}], reads: [uri], prompts: [{name, arguments}],
 //         elicit: ["accept" | "decline"] | "none"}.
 // With `until`, tools are listed again whenever the server says that they changed, until that one is there.
 // With `elicit` the client's person answers so, one question after the other and "accept" from then on, or the client
 // cannot ask anybody.
+// At a pause the client makes FILE.waits, and goes on when FILE is there.
 // The answer: {version, instructions, tools, resources, prompts, calls, reads, got, asked, progress}; `asked` is what the
 // server asked of this client, `progress` counts what it told.
+
+import { existsSync, writeFileSync } from "node:fs";
 
 export const job = JSON.parse(process.argv[2]);
 
@@ -59,6 +62,12 @@ async function changed() {
   marks = 0;
 }
 
+/** Waits until this file is there. */
+async function pause(file) {
+  writeFileSync(`${file}.waits`, "");
+  while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
 export function headers() {
   return job.key ? { Authorization: `Bearer ${job.key}` } : {};
 }
@@ -84,7 +93,10 @@ export async function work(client, version, asked) {
     answer.tools = await tools();
   }
   const options = { timeout: 30_000, onprogress: () => answer.progress++ };
-  for (const call of job.calls ?? []) answer.calls.push(await job.callTool(client, call, options));
+  for (const call of job.calls ?? []) {
+    if (call.pause) await pause(call.pause);
+    else answer.calls.push(await job.callTool(client, call, options));
+  }
   // A server that is starting hands its lists over one by one: tools may be there before these.
   answer.resources = has.resources ? (await all((p) => client.listResources(p), "resources")).map((r) => r.uri) : [];
   answer.prompts = has.prompts ? (await all((p) => client.listPrompts(p), "prompts")).map((p) => p.name) : [];

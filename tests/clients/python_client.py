@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pathlib
 import sys
 
 import httpx2
@@ -99,6 +100,13 @@ async def every(list_page, member):
             return found
 
 
+async def pause(file):
+    """Waits until this file is there."""
+    file.with_name(f"{file.name}.waits").touch()
+    while not file.exists():
+        await asyncio.sleep(0.05)
+
+
 def plain(model):
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -130,6 +138,9 @@ async def main():
             answer = {"version": client.protocol_version, "instructions": client.instructions, "calls": [], "reads": [], "got": []}
             answer["tools"] = await tools_of(client) if blind or has.tools else []
             for call in JOB.get("calls", []):
+                if "pause" in call:
+                    await pause(pathlib.Path(call["pause"]))
+                    continue
                 result = await client.call_tool(call["name"], call.get("arguments", {}), progress_callback=progress)
                 answer["calls"].append(plain(result))
             # A server that is starting hands its lists over one by one: tools may be there before these.

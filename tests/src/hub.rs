@@ -152,6 +152,24 @@ impl Hub {
         listening(self.folder, command).await
     }
 
+    /// Ends it, as a crash would or in order, and starts it anew in the same folder and at the same address.
+    pub async fn restart_here(mut self, crash: bool) -> Self {
+        match crash {
+            true => self.program.kill().await,
+            false => {
+                self.program.signal(nix::sys::signal::Signal::SIGTERM);
+                self.program.ended().await;
+            }
+        }
+        let mut command = Program::command(&tools::binary("aih"));
+        command
+            .args(["serve", "--listen", self.address(), "--log-format", "json"])
+            .arg("--config")
+            .arg(self.folder.path().join("aih-config.yaml"))
+            .current_dir(self.folder.path());
+        listening(self.folder, command).await
+    }
+
     /// Starts a hub with this configuration (see [`config`]) and waits until it listens.
     pub async fn start(config: &str) -> Self {
         let start = Start {

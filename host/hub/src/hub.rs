@@ -132,6 +132,7 @@ impl Hub {
         for session in self.gateway.sessions.all() {
             self.gateway.end_session(&session);
         }
+        self.gateway.sessions_kept().await;
         self.hooks.stop(grace).await;
         let providers = self.catalogue.providers();
         futures::future::join_all(providers.iter().map(|p| p.shutdown(Duration::from_secs(3)))).await;

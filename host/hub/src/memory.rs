@@ -508,6 +508,78 @@ mod tests {
         assert_eq!(one.top().refused(), 1);
     }
 
+    fn budget(key: &Arc<Account>) -> StreamBudget {
+        StreamBudget {
+            waiting: key.below("this session", 40),
+            queued: Some(key.clone()),
+            notes: key.clone(),
+            kept: None,
+        }
+    }
+
+    /// Room for an answer, in the short times of a test.
+    fn room(budget: &StreamBudget, bytes: usize) -> tokio::task::JoinHandle<Result<Permit, OutOfBudget>> {
+        let budget = budget.clone();
+        let (patience, in_all) = (Duration::from_millis(400), Duration::from_secs(60));
+        tokio::spawn(async move { budget.room_within(bytes, patience, in_all).await })
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_its_client_to_read_and_counts_for_its_key() {
+        let (accounts, one, _two) = family();
+        let session = budget(&one);
+        let first = session.waiting.take(40).unwrap();
+        let second = room(&session, 20);
+        while one.used() < 60 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(session.waiting.used(), 40);
+        // There is no room for a third one, neither here nor with the key; and a larger one than fits never waits.
+        assert_eq!(
+            room(&session, 1).await.unwrap().unwrap_err().whose,
+            "this session"
+        );
+        assert_eq!(room(&session, 41).await.unwrap().unwrap_err().limit, 40);
+        drop(first);
+        let second = second.await.unwrap().unwrap();
+        assert_eq!(
+            (session.waiting.used(), one.used(), accounts.all().used()),
+            (20, 20, 20)
+        );
+        drop(second);
+        assert_eq!(
+            (session.waiting.used(), one.used(), accounts.all().used()),
+            (0, 0, 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_as_long_as_its_client_reads() {
+        let (_accounts, one, two) = family();
+        let session = budget(&one);
+        let mut held: Vec<_> = (0..8).map(|_| session.waiting.take(5).unwrap()).collect();
+        let begun = Instant::now();
+        let large = room(&session, 20);
+        // A client that reads slowly: in the end it has taken longer than one patience.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            assert!(!large.is_finished());
+            held.pop();
+        }
+        drop(large.await.unwrap().unwrap());
+        assert!(begun.elapsed() >= Duration::from_millis(600));
+        // One that reads nothing: what others give back does not count.
+        let full = session.waiting.take(20).unwrap();
+        let refused = room(&session, 20);
+        while !refused.is_finished() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(two.take(1));
+        }
+        assert_eq!(refused.await.unwrap().unwrap_err().whose, "this session");
+        assert_eq!(one.used(), 40, "it holds nothing any more");
+        drop((full, held));
+    }
+
     #[test]
     fn accounts_that_nobody_holds_are_forgotten() {
         let accounts = Accounts::new(100, "this key", 60);

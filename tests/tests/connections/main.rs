@@ -12,6 +12,8 @@ mod bodies;
 mod http2;
 mod long;
 mod memory;
+mod pipes;
+mod restart;
 mod silent;
 mod surface;
 

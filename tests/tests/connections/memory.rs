@@ -107,6 +107,42 @@ async fn ask_over_sse(hub: &Hub, calls: u64, bytes: u64) -> Events {
             "params": { "name": "far__huge", "arguments": { "bytes": bytes } } });
         post(call).await;
     }
+    events
+}
+
+/// A client of the SSE transport that asks and reads late: what its session has no room for waits, and all answers come.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_that_arrive_together_all_come() {
+    const CALLS: u64 = 12;
+    let fixture = Fixture::start().await;
+    let hub = hub(&fixture).await;
+    let mut events = ask_over_sse(&hub, CALLS, 4 * MEGABYTE).await;
+    eventually("they wait", || async {
+        (clients(&hub).await["waiting_bytes"].as_u64().unwrap() > CALLS * 4 * MEGABYTE).then_some(())
+    })
+    .await;
+    let mut missing: std::collections::BTreeSet<u64> = (1..=CALLS).collect();
+    while !missing.is_empty() {
+        let answer: Value = serde_json::from_str(&events.next().await.unwrap()).unwrap();
+        if let Some(id) = answer["id"].as_u64() {
+            assert!(answer["result"].is_object(), "{:.300}", answer.to_string());
+            missing.remove(&id);
+        }
+    }
+    eventually("nothing is held any more", || async {
+        (clients(&hub).await["waiting_bytes"].as_u64().unwrap() < MEGABYTE).then_some(())
+    })
+    .await;
+    assert_eq!(clients(&hub).await["refused"], 0);
+}
+
+/// A client of the SSE transport that asks and never reads: its answers are bounded, and none is lost without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_become_errors() {
+    const CALLS: u64 = 16;
+    let fixture = Fixture::start().await;
+    let hub = hub(&fixture).await;
+    let mut events = ask_over_sse(&hub, CALLS, 6 * MEGABYTE).await;
     eventually("some find no room", || async {
         (clients(&hub).await["refused"].as_u64().unwrap() >= 5).then_some(())
     })

@@ -101,6 +101,7 @@ impl Serve {
         };
         let guard = Guard::new(&guard_config(&loaded, address))?;
         let hub = Hub::start(loaded, folder).await?;
+        hub.gateway.keep_sessions(hub.store.state());
         let hooks = hub.hooks.clone();
         let refused: access::Listener = Box::new(move |reason, address, path| {
             hooks.refused(reason, address, path);

@@ -503,6 +503,13 @@ impl Gateway {
         } else {
             offering.provider.unsubscribe(&original, &request.client).await?;
         }
+        if let Some(session) = self.sessions.of_client(&request.client.key) {
+            match subscribes {
+                true => session.subscribed(&uri),
+                false => session.unsubscribed(&uri),
+            }
+            self.keep(&session);
+        }
         Ok(RawJson::EMPTY_OBJECT)
     }
 
@@ -514,12 +521,18 @@ impl Gateway {
             )
         })?;
         request.client.log_level.store(level.rank(), Ordering::Relaxed);
+        self.tell_log_level(&request.scope, &request.client).await;
+        self.keep_client(&request.client);
+        Ok(RawJson::EMPTY_OBJECT)
+    }
+
+    /// Tells all servers that are up which log level the client wants.
+    pub(super) async fn tell_log_level(&self, scope: &Scope, client: &Arc<Client>) {
         let snapshot = self.catalogue.snapshot_full();
         let offerings = snapshot
-            .in_scope(&request.scope)
-            .filter(|o| o.visible_to(&request.client.principal) && o.provider.status().state.serves());
-        futures::future::join_all(offerings.map(|o| o.provider.set_log_level(&request.client))).await;
-        Ok(RawJson::EMPTY_OBJECT)
+            .in_scope(scope)
+            .filter(|o| o.visible_to(&client.principal) && o.provider.status().state.serves());
+        futures::future::join_all(offerings.map(|o| o.provider.set_log_level(client))).await;
     }
 }
 

@@ -5,13 +5,14 @@
 //! neither. [`wire`] is the HTTP around one message, [`peer`] the client's end as providers see it, [`rewrite`] the names of
 //! the aggregated endpoint, [`results`] what a client takes of a tool's result, [`known_clients`] the table of what is
 //! known of clients by their names. [`changes`] tells clients of changed lists, [`own_lists`] shows a client what servers
-//! list for it alone, [`starting`] lets them wait for servers that are
-//! still being reached, and [`tasks`] remembers who made which task. Nothing here reads more of a payload than its
+//! list for it alone, [`starting`] lets them wait for servers that are still being reached, [`kept`] lets sessions
+//! outlive a restart, and [`tasks`] remembers who made which task. Nothing here reads more of a payload than its
 //! routing needs.
 
 pub mod changes;
 pub mod dispatch;
 mod introduction;
+mod kept;
 pub mod known_clients;
 mod legacy;
 pub mod modern;
@@ -86,6 +87,8 @@ pub struct Gateway {
     first_list: FirstList,
     /// When it came up.
     started_at: tokio::time::Instant,
+    /// Sessions that outlive a restart, where they do.
+    kept: OnceLock<kept::KeptSessions>,
     counter: AtomicU64,
 }
 
@@ -117,6 +120,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             first_list,
             started_at: tokio::time::Instant::now(),
+            kept: OnceLock::new(),
             counter: AtomicU64::new(1),
         })
     }
@@ -128,6 +132,9 @@ impl Gateway {
     /// Ends a session: what runs in it is cancelled, and what providers hold for it is given back. The end of the hub does
     /// not end it for good.
     pub fn end_session(&self, session: &Session) {
+        if !self.stopping.is_cancelled() {
+            self.forget_session(session);
+        }
         self.sessions.remove(&session.id);
         session.ended.cancel();
         session.standing.finish();

@@ -1,7 +1,7 @@
 //! Sessions of the legacy era: who opened a session, which requests run in it, and how to reach its client.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
@@ -40,6 +40,10 @@ const KEPT_STREAMS: usize = 64;
 const FIXED_COST: usize = 4 * 1024;
 /// Longest that a client may say of itself in `initialize`: `clientInfo` and `capabilities`, in bytes.
 pub const MAX_INTRODUCTION: usize = 64 * 1024;
+/// Characters of a session's id.
+pub const ID_LENGTH: usize = 32;
+/// Resources that a session subscribed to and that are known by name; what is beyond does not outlive a restart.
+const MAX_SUBSCRIPTIONS: usize = 100;
 /// Requests that may run at one time in one session.
 pub const MAX_RUNNING: usize = 256;
 
@@ -51,6 +55,8 @@ pub struct Session {
     pub id: Arc<str>,
     /// Which providers it sees.
     pub scope: Scope,
+    /// Below the numbers of its streams and events: above those that the client knows of an earlier run of the hub.
+    pub numbers: u64,
     client: OnceLock<Arc<Client>>,
     principal: Arc<Principal>,
     /// Where its streams are accounted for.
@@ -75,6 +81,10 @@ pub struct Session {
     /// Fires when nothing more comes from the client, neither requests nor answers.
     input_ended: CancellationToken,
     draining: AtomicBool,
+    /// It outlives a restart of the hub.
+    lasting: AtomicBool,
+    /// What it subscribed to, as exposed URIs.
+    subscriptions: Mutex<BTreeSet<Box<str>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -95,9 +105,10 @@ impl Session {
         Arc::new(Self {
             id,
             scope,
+            numbers: last,
             client: OnceLock::new(),
             principal,
-            standing: Stream::new(room.clone()),
+            standing: Stream::after(room.clone(), last),
             room,
             cost: Mutex::new(cost),
             asked: Mutex::default(),
@@ -112,6 +123,8 @@ impl Session {
             ended: CancellationToken::new(),
             input_ended: CancellationToken::new(),
             draining: AtomicBool::new(false),
+            lasting: AtomicBool::new(false),
+            subscriptions: Mutex::default(),
         })
     }
 
@@ -162,6 +175,34 @@ impl Session {
         });
         let _ = self.client.set(client);
         self.client.get().ok_or_else(again)
+    }
+
+    /// From now on it outlives a restart of the hub.
+    pub fn last_long(&self) {
+        self.lasting.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it outlives a restart of the hub.
+    pub fn is_lasting(&self) -> bool {
+        self.lasting.load(Ordering::Relaxed)
+    }
+
+    /// It subscribed to the resource with this exposed URI.
+    pub fn subscribed(&self, uri: &str) {
+        let mut subscriptions = lock(&self.subscriptions);
+        if subscriptions.len() < MAX_SUBSCRIPTIONS {
+            subscriptions.insert(uri.into());
+        }
+    }
+
+    /// It does not any more.
+    pub fn unsubscribed(&self, uri: &str) {
+        lock(&self.subscriptions).remove(uri);
+    }
+
+    /// What it subscribed to.
+    pub fn subscriptions(&self) -> BTreeSet<Box<str>> {
+        lock(&self.subscriptions).clone()
     }
 
     /// Notes that the session is in use.
@@ -333,7 +374,7 @@ impl Session {
 
     /// The client answered a request. An unknown id is ignored, as JSON-RPC wants.
     pub fn answered(&self, id: &Id, outcome: Result<RawJson, ErrorObject>) {
-        if let Some(answer) = id.as_u64().and_then(|n| lock(&self.asked).remove(&n)) {
+        if let Some(answer) = id.value().and_then(|n| lock(&self.asked).remove(&n)) {
             // The asker may have given up meanwhile.
             let _ = answer.send(outcome);
         }
@@ -407,6 +448,23 @@ impl Sessions {
         principal: &Arc<Principal>,
         scope: Scope,
     ) -> Result<(Arc<Session>, Vec<Arc<Session>>), OutOfBudget> {
+        use base64::Engine as _;
+        let id = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+        self.open_as(&id, principal, scope, 0)
+    }
+
+    /// Opens one with the id that it had in an earlier run of the hub; `last` is above the number of every stream and
+    /// every event that the client may know of it. Otherwise as [`Self::open`].
+    ///
+    /// # Errors
+    /// The key holds as many bytes as it may.
+    pub fn open_as(
+        &self,
+        id: &str,
+        principal: &Arc<Principal>,
+        scope: Scope,
+        last: u64,
+    ) -> Result<(Arc<Session>, Vec<Arc<Session>>), OutOfBudget> {
         let room = self.memory.session(principal.id);
         // Not of the session's own room, which one large answer may fill.
         let account = self.memory.answers.of(principal.id);
@@ -442,6 +500,16 @@ impl Sessions {
     pub fn get(&self, id: &str, principal: &Principal) -> Option<Arc<Session>> {
         let session = lock(&self.map).get(id).cloned()?;
         (session.principal.generation() == principal.generation()).then_some(session)
+    }
+
+    /// Whether there is a session with this id, whoever opened it.
+    pub fn has(&self, id: &str) -> bool {
+        lock(&self.map).contains_key(id)
+    }
+
+    /// The session of this client, if it has one.
+    pub fn of_client(&self, client: &ClientKey) -> Option<Arc<Session>> {
+        lock(&self.map).get(&client.0).cloned()
     }
 
     /// Takes a session out.

@@ -105,6 +105,11 @@ pub struct Stream {
 impl Stream {
     /// An empty stream.
     pub fn new(room: StreamBudget) -> Arc<Self> {
+        Self::after(room, 0)
+    }
+
+    /// An empty stream whose events have numbers above `last`: readers may have seen events up to there.
+    pub fn after(room: StreamBudget, last: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 next: last,

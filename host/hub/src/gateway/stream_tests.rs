@@ -37,6 +37,17 @@ async fn a_reader_resumes_behind_what_it_saw() {
 }
 
 #[tokio::test]
+async fn a_stream_that_goes_on_after_a_restart_is_new_to_a_reader_that_saw_another() {
+    let stream = Stream::after(room(), 1_000);
+    (0..3).for_each(|n| stream.push(&note(n)).unwrap());
+    stream.finish();
+    // It saw 57 events of the earlier run.
+    let events: Vec<_> = stream.read_as(0, 57, true).collect().await;
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[0].id.as_deref(), Some("0-1001"));
+}
+
+#[tokio::test]
 async fn a_new_reader_takes_over() {
     let stream = Stream::new(room());
     let old = stream.read();

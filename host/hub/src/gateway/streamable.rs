@@ -80,14 +80,14 @@ pub async fn post(
         }
         Message::Notification { method, params } => {
             if headers.contains_key(header::SESSION_ID) {
-                match session(&gateway, &principal, &headers, &scope) {
+                match session(&gateway, &principal, &headers, &scope).await {
                     Ok(session) => notified(&gateway, &session, &method, params, permit),
                     Err(refusal) => return refusal.answer(None),
                 }
             }
             StatusCode::ACCEPTED.into_response()
         }
-        Message::Response { id, outcome } => match session(&gateway, &principal, &headers, &scope) {
+        Message::Response { id, outcome } => match session(&gateway, &principal, &headers, &scope).await {
             Ok(session) => {
                 if let Some(id) = id {
                     session.answered(&id, outcome);
@@ -171,16 +171,9 @@ async fn session(
     {
         return Err(NoSession::Version(version.clone()));
     }
-    let session = id
-        .to_str()
-        .ok()
-        .and_then(|id| gateway.sessions.get(id, principal));
-    let session = session.filter(|s| s.scope == *scope).ok_or_else(|| {
-        Box::new(refused(
-            StatusCode::NOT_FOUND,
-            "no such session: it ended, or another key opened it; send `initialize` again",
-        ))
-    })?;
+    let id = id.to_str().map_err(|_| NoSession::Unknown)?;
+    let session = gateway.session(id, principal, scope).await;
+    let session = session.ok_or(NoSession::Unknown)?;
     session.touch();
     Ok(session)
 }
@@ -201,6 +194,8 @@ async fn initialize(
     }
     match gateway.initialize(&session, params).await {
         Ok(result) => {
+            session.last_long();
+            gateway.keep(&session);
             let mut response = json(StatusCode::OK, Message::response(id, Ok(result)).to_bytes());
             if let Ok(value) = HeaderValue::from_str(&session.id) {
                 response.headers_mut().insert(header::SESSION_ID, value);
@@ -290,18 +285,21 @@ async fn post_legacy(
         }
     }
     let kept = session.keep_stream(&stream);
-    if !over {
-        // From here on the answer outlives the connection: a client that is cut off fetches it later.
-        let out = stream.clone();
-        gateway.tasks.spawn(async move {
-            if let Some(outcome) = answer.await {
-                let _ = out.push(&Message::response(id, outcome));
-            }
-            out.finish();
-        });
-    }
+    // From here on the answer outlives the connection: a client that is cut off fetches it later.
+    let out = stream.clone();
+    gateway.tasks.spawn(async move {
+        let outcome = match known {
+            Some(outcome) => Some(outcome),
+            None => answer.await,
+        };
+        if let Some(outcome) = outcome {
+            out.answer(id, outcome).await;
+        }
+        out.finish();
+    });
     let priming = resumable.then(|| stream.priming(kept, RETRY));
-    events(stream.read_as(kept, 0, resumable), priming, Some(session.clone()))
+    let open = Some(session.clone());
+    events(stream.read_as(kept, 0, resumable), priming, open, event_limit)
 }
 
 #[expect(
@@ -464,7 +462,7 @@ pub async fn get(
             "Accept must name text/event-stream",
         );
     }
-    let session = match session(&gateway, &principal, &headers, &scope) {
+    let session = match session(&gateway, &principal, &headers, &scope).await {
         Ok(session) => session,
         Err(refusal) => return refusal.answer(None),
     };
@@ -499,9 +497,11 @@ pub async fn delete(
     Caller(principal): Caller,
     headers: HeaderMap,
 ) -> Response {
-    match session(&gateway, &principal, &headers, &scope) {
+    match session(&gateway, &principal, &headers, &scope).await {
         Ok(session) => {
             gateway.end_session(&session);
+            // Also while the hub stops.
+            gateway.forget_session(&session);
             StatusCode::NO_CONTENT.into_response()
         }
         Err(refusal) => refusal.answer(None),
