@@ -189,9 +189,10 @@ impl Core {
             let events: Weak<dyn Events> = this.clone();
             let name: Arc<str> = spec.name.as_str().into();
             let common = Common::new(name.clone());
+            let tasks = TaskTracker::new();
             Self {
                 name,
-                dialer: Dialer::new(spec.clone(), connector, common.clone(), events),
+                dialer: Dialer::new(spec.clone(), connector, common.clone(), events, tasks.clone()),
                 common,
                 spec,
                 changes,
@@ -219,7 +220,7 @@ impl Core {
                 unread: AtomicU8::new(0),
                 refresh: Notify::new(),
                 stop: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+                tasks,
                 this: this.clone(),
             }
         })

@@ -207,7 +207,7 @@ impl Dialer {
         };
         let connection = self.open(TransportKind::Stdio, instance, owner).await;
         let connection = connection.map_err(not_started)?;
-        let opening = Opening::new(connection.clone());
+        let opening = Opening::new(connection.clone(), &self.tasks);
         let transport = connection.transport().map_err(not_started)?.clone();
         let mut silence = Silence::new(transport, turn);
         let greeted = self.greet(&connection, era, limit, &mut silence).await;

@@ -12,6 +12,7 @@ use std::{
 use aih_mcp::{Era, ErrorCode, ErrorObject, Message, ProtocolVersion, RawJson, RawObject, method};
 use aih_redact::OutsideText;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     config::{Protocol, Transport as Choice},
@@ -107,25 +108,35 @@ impl DialError {
 /// One way of talking.
 type ConnectStep = (TransportKind, Era);
 
-/// Closes a connection whose greeting was given up half-way, so that no process stays behind.
-pub(super) struct Opening(Option<Arc<Connection>>);
+/// Closes a connection whose greeting was given up half-way, so that no process stays behind. The end of the hub waits
+/// for it.
+pub(super) struct Opening {
+    connection: Option<Arc<Connection>>,
+    tasks: TaskTracker,
+}
 
 impl Opening {
-    /// Closes `connection` unless [`Opening::keep`] is called.
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self(Some(connection))
+    /// Closes `connection` among `tasks` unless [`Opening::keep`] is called.
+    pub(super) fn new(connection: Arc<Connection>, tasks: &TaskTracker) -> Self {
+        Self {
+            connection: Some(connection),
+            tasks: tasks.clone(),
+        }
     }
 
     /// The greeting was not given up.
     pub(super) fn keep(mut self) {
-        self.0 = None;
+        self.connection = None;
     }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if let (Some(connection), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { connection.close().await });
+        if let (Some(connection), Ok(runtime)) =
+            (self.connection.take(), tokio::runtime::Handle::try_current())
+        {
+            self.tasks
+                .spawn_on(async move { connection.close().await }, &runtime);
         }
     }
 }
@@ -137,6 +148,8 @@ pub(crate) struct Dialer {
     pub(super) spec: Arc<UpstreamSpec>,
     connector: Arc<dyn Connector>,
     events: Weak<dyn Events>,
+    /// The tasks of the server.
+    pub(super) tasks: TaskTracker,
     /// The way that worked last.
     pub(super) memory: Mutex<Option<ConnectStep>>,
     /// The era in which a process is greeted whose era is not known.
@@ -152,6 +165,7 @@ impl Dialer {
         connector: Arc<dyn Connector>,
         common: Arc<Common>,
         events: Weak<dyn Events>,
+        tasks: TaskTracker,
     ) -> Self {
         Self {
             server: common.name.clone(),
@@ -159,6 +173,7 @@ impl Dialer {
             spec,
             connector,
             events,
+            tasks,
             memory: Mutex::new(None),
             guess: Mutex::new(Era::Modern),
             ended_greeted: AtomicBool::new(false),
@@ -262,7 +277,7 @@ impl Dialer {
             .map_err(|_| {
                 TransportError::Connect(format!("no answer within {} s", limit.as_secs()).into())
             })??;
-        let opening = Opening::new(connection.clone());
+        let opening = Opening::new(connection.clone(), &self.tasks);
         let greeted = match era {
             Era::Modern => {
                 if let (TransportKind::Http, Ok(transport)) = (transport_kind, connection.transport()) {
