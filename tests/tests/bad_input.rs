@@ -310,9 +310,15 @@ async fn wrong_hosts_and_origins_are_turned_away() {
     let send = async |path: &str, name: &str, value: &str| {
         let (status, headers, body) = hub.get(path, Some(KEY), &[(name, value)]).await;
         if status == 403 {
-            assert_eq!(headers["content-type"], "application/problem+json");
-            let problem: Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(problem["status"], 403);
+            let answer: Value = serde_json::from_str(&body).unwrap();
+            if path.starts_with("/mcp") {
+                assert_eq!(headers["content-type"], "application/json");
+                assert_eq!((&answer["jsonrpc"], &answer["id"]), (&json!("2.0"), &Value::Null));
+                assert!(answer["error"]["message"].is_string(), "{body}");
+            } else {
+                assert_eq!(headers["content-type"], "application/problem+json");
+                assert_eq!(answer["status"], 403);
+            }
             assert!(!body.contains("evil"), "what was sent is not repeated: {body}");
         }
         status.as_u16()

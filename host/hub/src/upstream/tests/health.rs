@@ -69,7 +69,15 @@ async fn lists_are_bounded_and_one_bad_item_spoils_nothing() {
     spec.tools.rename.insert("b".to_owned(), "better".to_owned());
     let server = up(&fake, spec).await;
     let tools: Vec<_> = server.offers().tools.iter().map(RawJson::to_value).collect();
-    assert_eq!(tools, [json!({"n": 1, "name": "a"}), json!({"name": "better"})]);
+    // Each gets the schema of arguments that clients ask for.
+    let schema = json!({ "type": "object", "properties": {} });
+    assert_eq!(
+        tools,
+        [
+            json!({ "n": 1, "name": "a", "inputSchema": schema }),
+            json!({ "name": "better", "inputSchema": schema })
+        ]
+    );
     assert_eq!(pages.load(Ordering::SeqCst), 3);
     fake.until(|| server.status().last_error.filter(|e| e.contains("broken")))
         .await;
