@@ -383,7 +383,7 @@ class Object(Shape):
         properties: Schema = {}
         for member in self.members:
             part = dict(member.shape.schema(context))
-            if not member.required:
+            if not member.required and (member.default is MISSING or member.default is None):
                 part = _without_null(part)
             if member.description and "description" not in part:
                 part["description"] = member.description

@@ -22,7 +22,12 @@ def to_json(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: to_json(part)
+            for field in dataclasses.fields(value)
+            # What is `None` by default is left out, as its schema says: some clients cannot convert `null`.
+            if (part := getattr(value, field.name)) is not None or field.default is not None
+        }
     if isinstance(value, Mapping):
         return {_key(key): to_json(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
