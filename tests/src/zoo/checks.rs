@@ -233,7 +233,12 @@ impl<'a> Run<'a> {
         self.found(Check::Images, script.images() > 0, "yes", || {
             "not seen".to_owned()
         });
-        let told = !instructions.is_empty() && script.was_told(&instructions);
+        // Claude Code cuts them at 2,048 characters.
+        let end = instructions
+            .char_indices()
+            .nth(1_500)
+            .map_or(instructions.len(), |(end, _)| end);
+        let told = !instructions.is_empty() && script.was_told(&instructions[..end]);
         self.found(Check::Instructions, told, "yes", || "not seen".to_owned());
         let again = ended && holds(2, "The sum of 20 and 22 is 42.");
         self.found(Check::Restart, again, "goes on", || {
