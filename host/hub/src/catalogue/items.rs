@@ -6,7 +6,7 @@ use aih_mcp::{
 };
 use aih_redact::OutsideText;
 
-use super::snapshot::ListKind;
+use super::listed::ListKind;
 use crate::provider::ItemFlaw;
 
 /// Flaws of one list that are kept for status answers.

@@ -1,9 +1,9 @@
 //! Everything that the hub offers, as an immutable snapshot. The hub replaces the whole snapshot when something
 //! changes.
 //!
-//! [`Catalogue`] holds the providers. [`snapshot`] is what they offer at one time, with the permission of each item.
-//! [`items`] checks what a provider lists. [`target`] is what a call names. [`pages`] makes the pages of lists, and [`uri`] the exposed URIs of resources, and [`ui`] finds those
-//! of views.
+//! [`Catalogue`] holds the providers. [`snapshot`] is what they offer at one time, and [`listed`] one item of it, with its
+//! permission. [`items`] checks what a provider lists. [`target`] is what a call names. [`pages`] makes the pages of
+//! lists, [`uri`] the exposed URIs of resources, and [`ui`] finds those of views.
 //! [`skills`] and [`configs`] are the hub's own files, which [`files`], [`front_matter`] and [`media`] read.
 //! [`skills_mcp`] presents skills over MCP.
 
@@ -11,6 +11,7 @@ pub mod configs;
 pub mod files;
 pub mod front_matter;
 pub mod items;
+mod listed;
 pub mod media;
 pub mod pages;
 pub mod skills;
@@ -28,7 +29,8 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
-pub use snapshot::{Item, ListKind, ListStyle, Offering, SchemaRules, Scope, Snapshot};
+pub use listed::{Item, ListKind, ListStyle, SchemaRules};
+pub use snapshot::{Offering, Scope, Snapshot};
 pub use target::{ProviderRequest, Target, ToolNames};
 
 use crate::{

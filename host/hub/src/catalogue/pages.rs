@@ -9,7 +9,7 @@
 use aih_mcp::RawJson;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::snapshot::{Item, ListKind};
+use super::listed::{Item, ListKind};
 
 /// How many items one page of a list holds. Larger than any list that a person uses, since some clients
 /// never ask for a second page.

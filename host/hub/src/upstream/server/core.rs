@@ -1,7 +1,6 @@
-//! The state of one upstream server that its tasks and its callers share, and the choice of a connection.
+//! The state of one upstream server that its tasks and its callers share.
 //!
-//! Callers never connect a shared connection themselves: each has a supervisor (`supervisor.rs`) that does,
-//! so a hundred requests to a server that is down make one attempt.
+//! A request goes over a shared connection (`sharing.rs`) or over its client's own one (`own.rs`): [`Core::lease`].
 
 use std::{
     collections::HashMap,
@@ -22,12 +21,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    backoff,
-    clients::{Entry, Lease, MAX_PROCESSES, MAX_SESSIONS, Pool},
+    clients::{Lease, MAX_PROCESSES, MAX_SESSIONS, Pool},
     lifecycle::{DialError, Dialer},
     lists::Listing,
     subscriptions::Subscriptions,
-    supervisor::jitter,
 };
 use crate::{
     access::ResourcePath,
@@ -47,13 +44,6 @@ use crate::{
     },
 };
 
-/// How long a request waits for a connection over HTTP that is being made. A process may need longer: a request waits
-/// for it as long as for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How long after a failed attempt no request causes another.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// How long after a failed start no request starts a parked process.
-const PARKED_PAUSE: Duration = Duration::from_secs(2);
 /// How long a request that the hub makes for itself may take.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
@@ -98,22 +88,6 @@ impl Slot {
     }
 }
 
-/// A request that waits for a shared connection.
-struct Sharer<'c>(&'c AtomicUsize);
-
-impl<'c> Sharer<'c> {
-    fn new(count: &'c AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Sharer<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// One upstream server.
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
@@ -124,9 +98,9 @@ pub(crate) struct Core {
     pub(crate) slots: Box<[Slot]>,
     /// Wakes who waits for a connection; counts attempts that ended.
     pub(crate) pulse: watch::Sender<u64>,
-    next: AtomicUsize,
+    pub(super) next: AtomicUsize,
     /// Requests that wait for a shared connection.
-    sharers: AtomicUsize,
+    pub(super) sharers: AtomicUsize,
     pub(crate) pool: Pool,
     /// The turns of requests, where the entry bounds how many run at one time.
     pub(crate) turns: Option<Semaphore>,
@@ -151,9 +125,9 @@ pub(crate) struct Core {
     pub(crate) last_error: ArcSwapOption<OutsideText>,
     pub(crate) profile: ArcSwapOption<Profile>,
     pub(crate) restarts: AtomicU64,
-    stale: AtomicU8,
+    pub(super) stale: AtomicU8,
     /// The lists that could not be read when they were read last.
-    unread: AtomicU8,
+    pub(super) unread: AtomicU8,
     pub(crate) refresh: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -308,281 +282,6 @@ impl Core {
                 legacy && ["sampling", "elicitation", "roots"].iter().any(|c| client.can(c))
             }
             (_, TransportKind::Http | TransportKind::Sse) => legacy && profile.stateful,
-        }
-    }
-
-    /// A shared connection, in turn.
-    pub(crate) async fn shared(&self) -> Result<Arc<Connection>, ErrorObject> {
-        if let Some(connection) = self.pick() {
-            return Ok(connection);
-        }
-        let _sharer = Sharer::new(&self.sharers);
-        let patience = match self.spec.is_stdio() {
-            true => self.spec.call_timeout,
-            false => self.spec.call_timeout.min(PATIENCE),
-        };
-        let until = Instant::now() + patience;
-        loop {
-            let found = tokio::select! {
-                found = tokio::time::timeout_at(until, self.next_shared()) => found.ok().flatten(),
-                () = self.stop.cancelled() => None,
-            };
-            if let Some(connection) = found {
-                return Ok(connection);
-            }
-            // It may have made way for a client's between its start and now.
-            if !self.is_dormant() || self.stop.is_cancelled() || Instant::now() >= until {
-                return Err(self.why_down());
-            }
-        }
-    }
-
-    /// A shared connection, once the attempts that run now have ended.
-    async fn next_shared(&self) -> Option<Arc<Connection>> {
-        let mut pulse = self.pulse.subscribe();
-        let waiting: Vec<Option<u64>> = self.slots.iter().map(|slot| self.awaited(slot)).collect();
-        loop {
-            if let Some(connection) = self.pick() {
-                return Some(connection);
-            }
-            let pending = self
-                .slots
-                .iter()
-                .zip(&waiting)
-                .any(|(slot, before)| before.is_some_and(|before| lock(&slot.attempts).ended == before));
-            if !pending || pulse.changed().await.is_err() {
-                return None;
-            }
-        }
-    }
-
-    fn pick(&self) -> Option<Arc<Connection>> {
-        if let [slot] = &*self.slots {
-            return slot.live();
-        }
-        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len().max(1);
-        let (before, after) = self.slots.split_at_checked(start)?;
-        after.iter().chain(before).find_map(Slot::live)
-    }
-
-    /// Whether an attempt to connect `slot` is worth waiting for: the number of attempts until now.
-    fn awaited(&self, slot: &Slot) -> Option<u64> {
-        let mut attempts = lock(&slot.attempts);
-        // A connection that is gone but still in its place: the supervisor is about to notice.
-        let soon = attempts.running || slot.connection.load().is_some();
-        if attempts.dormant {
-            attempts.wanted = true;
-            slot.retry_now.notify_one();
-            return Some(attempts.ended);
-        }
-        let failure = attempts.failure.as_ref();
-        if self.spec.is_stdio() {
-            let failed = failure.and_then(|(_, at)| *at);
-            let due = attempts.parked && failed.is_none_or(|at| at.elapsed() >= PARKED_PAUSE);
-            if due {
-                slot.retry_now.notify_one();
-            }
-            return (soon || due).then_some(attempts.ended);
-        }
-        let recent = failure.is_some_and(|(error, at)| {
-            let pause = error.retry_after().unwrap_or_default().max(RETRY_PAUSE);
-            at.is_some_and(|at| at.elapsed() < pause)
-        });
-        if !recent {
-            slot.retry_now.notify_one();
-        }
-        (soon || !recent).then_some(attempts.ended)
-    }
-
-    /// Connects what is not connected without waiting any longer.
-    pub(crate) fn start_again(&self) {
-        for slot in self.slots.iter().filter(|slot| slot.live().is_none()) {
-            if !lock(&slot.attempts).dormant {
-                slot.retry_now.notify_one();
-            }
-        }
-    }
-
-    /// Whether the hub has ended its own process for a client.
-    pub(crate) fn is_dormant(&self) -> bool {
-        self.slots.iter().any(|slot| lock(&slot.attempts).dormant)
-    }
-
-    /// Ends the hub's own process for a client that needs a process, if no client uses it. Many servers cannot run twice:
-    /// they want the same port, or lock the same file.
-    async fn give_place(&self) {
-        let [slot] = &*self.slots else { return };
-        let unused = |connection: &Connection| {
-            self.sharers.load(Ordering::SeqCst) == 0
-                && connection.users.is_unused()
-                && connection.client_flights().is_empty()
-                && self.subscriptions.shared_by().is_empty()
-        };
-        if !self.spec.is_stdio() || !slot.live().is_some_and(|connection| unused(&connection)) {
-            return;
-        }
-        // From now on whoever needs it waits for the next one, and whoever has it uses it.
-        lock(&slot.attempts).dormant = true;
-        let taken = slot.connection.swap(None);
-        tokio::task::yield_now().await;
-        match taken {
-            Some(connection) if unused(&connection) => {
-                tracing::debug!(server = %self.name, "the hub's own process ends for a client's");
-                connection.close().await;
-            }
-            used => {
-                slot.connection.store(used);
-                let mut attempts = lock(&slot.attempts);
-                (attempts.dormant, attempts.wanted) = (false, false);
-            }
-        }
-        self.pulse.send_modify(|n| *n += 1);
-        self.changes.mark();
-    }
-
-    /// Starts the hub's own process again where no client has one.
-    pub(crate) fn take_place(&self) {
-        if self.pool.is_used() {
-            return;
-        }
-        for slot in &self.slots {
-            let mut attempts = lock(&slot.attempts);
-            if attempts.dormant {
-                attempts.wanted = true;
-                slot.retry_now.notify_one();
-            }
-        }
-    }
-
-    fn why_down(&self) -> ErrorObject {
-        let failure = self
-            .slots
-            .iter()
-            .find_map(|slot| lock(&slot.attempts).failure.clone());
-        match failure {
-            Some((error, _)) => error.to_object(&self.name),
-            None => ErrorObject::new(
-                ErrorCode::UPSTREAM_UNAVAILABLE,
-                format!("server `{}` is still starting; try again", self.name),
-            ),
-        }
-    }
-
-    /// The client's own connection, opened if need be.
-    pub(crate) async fn own(&self, client: &Arc<Client>) -> Result<Lease, ErrorObject> {
-        let pinned = |key: &ClientKey| !self.subscriptions.own(key).is_empty();
-        let Some((hold, evicted)) = self.pool.hold(&client.key, pinned) else {
-            return Err(ErrorObject::new(
-                ErrorCode::UPSTREAM_UNAVAILABLE,
-                format!(
-                    "server `{}`: all {} connections for clients are in use; try again",
-                    self.name,
-                    self.pool.limit()
-                ),
-            ));
-        };
-        if let Some(evicted) = evicted {
-            self.tasks.spawn(async move { evicted.close().await });
-        }
-        if let Some(connection) = hold.entry().live() {
-            return Ok(Lease::own(connection, hold));
-        }
-        let Some(this) = self.this.upgrade() else {
-            return Err(self.why_down());
-        };
-        let (entry, owner) = (hold.entry().clone(), client.clone());
-        // A task of its own: a client that gives up leaves no half-open connection.
-        let opened = self.tasks.spawn(async move {
-            let opened = this.open_own(&entry, &owner).await;
-            if opened.is_err() {
-                this.take_place();
-            }
-            opened
-        });
-        match opened.await {
-            Ok(Ok(connection)) => {
-                self.recovered();
-                Ok(Lease::own(connection, hold))
-            }
-            Ok(Err(error)) => {
-                self.note(error.message.clone());
-                Err(error)
-            }
-            Err(_) => Err(self.why_down()),
-        }
-    }
-
-    async fn open_own(&self, entry: &Entry, client: &Arc<Client>) -> Result<Arc<Connection>, ErrorObject> {
-        let _one = entry.opening.lock().await;
-        if let Some(connection) = entry.live() {
-            return Ok(connection);
-        }
-        let closing = || {
-            ErrorObject::new(
-                ErrorCode::UPSTREAM_UNAVAILABLE,
-                format!("server `{}`: the client's session ended", self.name),
-            )
-        };
-        if entry.is_released() {
-            return Err(closing());
-        }
-        self.give_place().await;
-        let connection = tokio::select! {
-            dialed = self.dial_any(client) => dialed.map_err(|error| error.to_object(&self.name))?,
-            () = self.stop.cancelled() => return Err(closing()),
-        };
-        // It is there again: who waits to connect the shared ones need not wait longer.
-        self.start_again();
-        self.replay_own(&connection, client).await;
-        self.first_own_lists(entry, client, &connection).await;
-        if entry.put(&connection) && !self.stop.is_cancelled() {
-            Ok(connection)
-        } else {
-            connection.close().await;
-            Err(closing())
-        }
-    }
-
-    /// Tries the instances in turn until one can be reached.
-    async fn dial_any(&self, client: &Arc<Client>) -> Result<Arc<Connection>, DialError> {
-        let count = self.slots.len();
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut tried = 1;
-        loop {
-            let instance = (start + tried) % count.max(1);
-            let dialed = self.dialer.dial(instance, Some(client), None).await;
-            if let Err(DialError::Transport(error @ TransportError::Connect(_))) = &dialed {
-                self.give_up_address(instance, error);
-                if tried < count {
-                    tried += 1;
-                    continue;
-                }
-            }
-            return dialed;
-        }
-    }
-
-    /// The address of an instance cannot be connected to. Its shared connection, when it is one of requests that
-    /// each go there anew, is of no use either, and nothing else would tell.
-    fn give_up_address(&self, instance: usize, error: &TransportError) {
-        let shared = self.slots.get(instance).and_then(Slot::live);
-        if let Some(connection) = shared.filter(|connection| connection.transport_kind == TransportKind::Http)
-        {
-            connection.fail(error);
-        }
-    }
-
-    /// Tells a new connection of a client what the client told the old one.
-    async fn replay_own(&self, connection: &Arc<Connection>, client: &Arc<Client>) {
-        if connection.era() == Era::Modern {
-            return;
-        }
-        if let Some(level) = client.log_level().filter(|_| connection.declares("logging")) {
-            self.send_level(connection, level).await;
-        }
-        for uri in self.subscriptions.own(&client.key) {
-            self.send_subscription(connection, method::RESOURCES_SUBSCRIBE, &uri)
-                .await;
         }
     }
 
@@ -745,28 +444,5 @@ impl Events for Core {
             this.reopen(&client).await;
             this.take_place();
         });
-    }
-}
-
-impl Core {
-    /// A client that has subscriptions must not need to ask before it gets updates again.
-    async fn reopen(&self, client: &Arc<Client>) {
-        let mut failures = 0;
-        while !self.stop.is_cancelled() && !self.subscriptions.own(&client.key).is_empty() {
-            match self.own(client).await {
-                Ok(_) => {
-                    self.restarts.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                Err(error) => {
-                    tracing::debug!(server = %self.name, client = %client.key, %error, "not reopened");
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(jitter(backoff::delay(failures))) => {}
-                () = self.stop.cancelled() => return,
-            }
-            failures += 1;
-        }
     }
 }

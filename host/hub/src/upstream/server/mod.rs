@@ -1,6 +1,6 @@
 //! One upstream server as a [`Provider`].
 //!
-//! [`core`] is the state that callers and tasks share. [`supervisor`] has the tasks that keep connections and lists up
+//! [`core`] is the state that callers and tasks share; [`sharing`] and [`own`] choose the connection of a request. [`supervisor`] has the tasks that keep connections and lists up
 //! to date. [`lifecycle`] finds out how a server talks, [`greeting`] starts a process and greets it, [`start_turns`]
 //! says how many start at one time, [`lists`] reads its lists, and [`backoff`] says when to connect again. [`clients`]
 //! is the table of connections that belong to one client each, and [`own_lists`] reads the lists of such a connection.
@@ -14,7 +14,9 @@ mod greeting;
 mod lifecycle;
 mod listen;
 mod lists;
+mod own;
 mod own_lists;
+mod sharing;
 mod start_turns;
 mod subscriptions;
 mod supervisor;

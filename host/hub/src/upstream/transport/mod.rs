@@ -3,9 +3,8 @@
 //! A transport knows nothing of clients, names or lists. There are three kinds: streamable HTTP ([`http`]), HTTP with
 //! SSE (2024-11-05, [`sse`]), and a child process on stdio ([`stdio`]). The first two share [`http_client`]. A child
 //! runs below a [`guard`] that ends it with the hub, [`command`] finds its program, [`last_words`] keeps what it wrote for
-//! people, [`lines`] reads past what is too large, and [`activity`] shows whether it works while it does not answer.
-//! [`pending`] holds the requests
-//! that wait for an answer on one stream. [`connector`] is the interface that makes transports, and [`connect`] makes
+//! people, [`lines`] reads past what is too large, [`process_group`] ends all that it started, and [`activity`] shows whether
+//! it works while it does not answer. [`pending`] holds the requests that wait for an answer on one stream. [`connector`] is the interface that makes transports, and [`connect`] makes
 //! the real ones.
 
 pub mod activity;
@@ -18,6 +17,7 @@ pub mod http_client;
 mod last_words;
 mod lines;
 mod pending;
+mod process_group;
 pub mod sse;
 pub mod stdio;
 

@@ -10,7 +10,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,10 +18,7 @@ use aih_mcp::{Id, Message, ProtocolVersion, RawJson, Unreadable, headers::ParamH
 use aih_redact as redact;
 use async_trait::async_trait;
 use bytes::Bytes;
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
+use nix::{sys::signal::Signal, unistd::Pid};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
@@ -42,6 +39,7 @@ use super::{
     last_words::LastWords,
     lines,
     pending::{Outcome, Pending},
+    process_group::Group,
     read as read_message, unreadable,
 };
 use crate::secrets::is_inherited;
@@ -63,58 +61,6 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 const MAX_STDERR_LINE: usize = 2048;
 /// After this many lines that are not messages, the log says so once.
 const MANY_STRAY_LINES: u32 = 100;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change under a lock is a single call: it cannot be left half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The process group, for as long as its leader is not reaped; ended when dropped.
-struct Group {
-    leader: Mutex<Option<Pid>>,
-    /// The leader is a guard, which also ends what has left the group.
-    guarded: bool,
-}
-
-impl Group {
-    /// Asks all to end.
-    fn terminate(&self) {
-        if let Some(pid) = *lock(&self.leader) {
-            // It may be gone already.
-            let _ = killpg(pid, Signal::SIGTERM);
-        }
-    }
-
-    /// Ends all at once.
-    fn end(&self) {
-        if let Some(pid) = *lock(&self.leader) {
-            self.end_below(pid);
-        }
-    }
-
-    fn end_below(&self, leader: Pid) {
-        if self.guarded {
-            guard::end(leader);
-        } else {
-            let _ = killpg(leader, Signal::SIGKILL);
-        }
-    }
-
-    /// The leader has ended, or does not: kills what is left, and forgets the number: the system may give it to others.
-    fn kill(&self) {
-        if let Some(pid) = lock(&self.leader).take() {
-            let _ = killpg(pid, Signal::SIGKILL);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = lock(&self.leader).take() {
-            self.end_below(pid);
-        }
-    }
-}
 
 /// What the tasks and the handle share.
 struct Shared {
@@ -211,10 +157,7 @@ impl StdioTransport {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             pending: Pending::default(),
-            group: Group {
-                leader: Mutex::new(pid),
-                guarded: guard.is_some(),
-            },
+            group: Group::new(pid, guard.is_some()),
             end: CancellationToken::new(),
             done: CancellationToken::new(),
             last_words: LastWords::default(),
@@ -302,7 +245,7 @@ impl Transport for StdioTransport {
     }
 
     fn activity(&self) -> Option<Activity> {
-        let leader = *lock(&self.shared.group.leader);
+        let leader = self.shared.group.leader();
         Some(self.shared.monitor.look(leader))
     }
 

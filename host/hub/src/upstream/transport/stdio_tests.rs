@@ -1,6 +1,8 @@
+use std::sync::Mutex;
+
 use tokio::time::Instant;
 
-use super::*;
+use super::{super::process_group::lock, *};
 
 /// Longer than anything here takes; reaching it is a failure.
 const BOUND: Duration = Duration::from_secs(30);
