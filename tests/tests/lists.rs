@@ -19,6 +19,27 @@ async fn hub(servers: &[Value]) -> Hub {
     hub
 }
 
+/// The same for the usual key, and for one with fewer permissions.
+async fn with_narrow_key(servers: &Value, key: &str, permissions: &Value) -> Hub {
+    let config = format!(
+        "auth:\n  api_keys:\n    - {{ name: admin, key_hash: \"{}\", permissions: [\"*\"] }}\n    \
+         - {{ name: narrow, key_hash: \"{}\", permissions: {permissions} }}\n{}",
+        key_hash(KEY),
+        key_hash(key),
+        real::mcps(servers, &json!([])),
+    );
+    let hub = Start {
+        config: &config,
+        ..Start::default()
+    }
+    .run()
+    .await;
+    for server in servers.as_array().unwrap() {
+        hub.until_up(server["name"].as_str().unwrap()).await;
+    }
+    hub
+}
+
 /// A tool of this name with these members beside or in place of the good ones.
 fn tool(name: &str, members: Value) -> Value {
     let mut tool = json!({
@@ -152,20 +173,12 @@ async fn flaws_are_told_to_those_who_may_use_the_item() {
     ] });
     let mut server = listed("one", &said);
     server["tools"] = json!({ "deny": ["denied"], "rename": { "shown": "renamed" } });
-    let config = format!(
-        "auth:\n  api_keys:\n    - {{ name: admin, key_hash: \"{}\", permissions: [\"*\"] }}\n    \
-         - {{ name: narrow, key_hash: \"{}\", permissions: [\"mcps/one/*\", \"!mcps/one/hidden\"] }}\n{}",
-        key_hash(KEY),
-        key_hash(NARROW),
-        real::mcps(&json!([server]), &json!([])),
-    );
-    let hub = Start {
-        config: &config,
-        ..Start::default()
-    }
-    .run()
+    let hub = with_narrow_key(
+        &json!([server]),
+        NARROW,
+        &json!(["mcps/one/*", "!mcps/one/hidden"]),
+    )
     .await;
-    hub.until_up("one").await;
     for (key, expected) in [
         (
             KEY,
@@ -351,22 +364,7 @@ async fn what_a_client_fetches_by_itself_keeps_its_address() {
         })
     };
     let servers = [listed("one", &said("of one")), listed("two", &said("of two"))];
-    let config = format!(
-        "auth:\n  api_keys:\n    - {{ name: admin, key_hash: \"{}\", permissions: [\"*\"] }}\n    \
-         - {{ name: narrow, key_hash: \"{}\", permissions: [\"mcps/two/*\"] }}\n{}",
-        key_hash(KEY),
-        key_hash(NARROW),
-        real::mcps(&json!(servers), &json!([])),
-    );
-    let hub = Start {
-        config: &config,
-        ..Start::default()
-    }
-    .run()
-    .await;
-    for server in ["one", "two"] {
-        hub.until_up(server).await;
-    }
+    let hub = with_narrow_key(&json!(servers), NARROW, &json!(["mcps/two/*"])).await;
     for (key, text) in [(KEY, "of one"), (NARROW, "of two")] {
         let client = Legacy::connect(&hub, "/mcp", key).await;
         let links = client.call("two__link", json!({})).await.result()["content"].clone();
@@ -409,22 +407,12 @@ async fn views_are_named_where_they_can_be_read() {
         "resources": [{ "uri": view, "name": "main" }],
         "reads": { view: { "contents": [{ "uri": view, "text": "the view" }] } },
     });
-    let config = format!(
-        "auth:\n  api_keys:\n    - {{ name: admin, key_hash: \"{}\", permissions: [\"*\"] }}\n    \
-         - {{ name: narrow, key_hash: \"{}\", permissions: [\"mcps/*\", \"!mcps/one/ui://panel/main\"] }}\n{}",
-        key_hash(KEY),
-        key_hash(NARROW),
-        real::mcps(&json!([listed("one", &said), listed("two", &said)]), &json!([])),
-    );
-    let hub = Start {
-        config: &config,
-        ..Start::default()
-    }
-    .run()
+    let hub = with_narrow_key(
+        &json!([listed("one", &said), listed("two", &said)]),
+        NARROW,
+        &json!(["mcps/*", "!mcps/one/ui://panel/main"]),
+    )
     .await;
-    for server in ["one", "two"] {
-        hub.until_up(server).await;
-    }
     for (path, prefix, shown) in [("/mcp", "one__", "ui://one/panel/main"), ("/mcp/one", "", view)] {
         for key in [KEY, NARROW] {
             let client = Legacy::connect(&hub, path, key).await;
@@ -467,22 +455,7 @@ async fn instructions_of_servers_reach_the_clients_of_the_hub() {
         listed("silent", &of(" ")),
     ];
     servers.extend((0..8).map(|n| listed(&format!("more-{n}"), &of(&"x".repeat(3_000)))));
-    let config = format!(
-        "auth:\n  api_keys:\n    - {{ name: admin, key_hash: \"{}\", permissions: [\"*\"] }}\n    \
-         - {{ name: narrow, key_hash: \"{}\", permissions: [\"mcps/first/*\"] }}\n{}",
-        key_hash(KEY),
-        key_hash(NARROW),
-        real::mcps(&json!(servers), &json!([])),
-    );
-    let hub = Start {
-        config: &config,
-        ..Start::default()
-    }
-    .run()
-    .await;
-    for server in &servers {
-        hub.until_up(server["name"].as_str().unwrap()).await;
-    }
+    let hub = with_narrow_key(&json!(servers), NARROW, &json!(["mcps/first/*"])).await;
     for (client, answer) in every_client(&hub, "/mcp", &json!({})).await {
         // The Python clients of these tests do not tell them.
         let Some(told) = answer["instructions"].as_str() else {
