@@ -69,10 +69,18 @@ pub async fn post(
                 &*method,
                 method::TOOLS_LIST | method::PROMPTS_LIST | method::RESOURCES_LIST | method::TEMPLATES_LIST
             );
-            let answer = request(
-                &gateway, scope, principal, &headers, accepts, id, method, params, permit,
-            );
-            let mut response = answer.await;
+            let mut response = request(PostedRequest {
+                gateway: &gateway,
+                scope,
+                principal,
+                headers: &headers,
+                accepts,
+                id,
+                method,
+                params,
+                permit,
+            })
+            .await;
             if is_list {
                 response.extensions_mut().insert(Compressible);
             }
@@ -99,40 +107,52 @@ pub async fn post(
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one HTTP request, split once and used once"
-)]
-async fn request(
-    gateway: &Arc<Gateway>,
+/// A request in a POST, taken apart.
+struct PostedRequest<'r> {
+    gateway: &'r Arc<Gateway>,
     scope: Scope,
     principal: Arc<Principal>,
-    headers: &HeaderMap,
+    headers: &'r HeaderMap,
     accepts: Accepts,
     id: Id,
     method: Box<str>,
     params: Option<RawJson>,
+    /// For the bytes of the message.
     permit: Permit,
-) -> Response {
+}
+
+async fn request(posted: PostedRequest<'_>) -> Response {
+    let PostedRequest {
+        gateway,
+        headers,
+        ref id,
+        ref method,
+        ref params,
+        ..
+    } = posted;
     if gateway.stopping.is_cancelled() {
         let e = ErrorObject::internal("the hub is stopping");
-        return error(StatusCode::SERVICE_UNAVAILABLE, Some(id), e);
+        return error(StatusCode::SERVICE_UNAVAILABLE, Some(id.clone()), e);
     }
     let has_session = headers.contains_key(header::SESSION_ID);
     if modern::says_version(params.as_ref())
-        || (!has_session && modern::is_modern(headers, &method, params.as_ref()))
+        || (!has_session && modern::is_modern(headers, method, params.as_ref()))
     {
-        return post_modern(
-            gateway, scope, principal, headers, accepts, id, method, params, permit,
-        )
-        .await;
+        return post_modern(posted).await;
     }
-    if &*method == method::INITIALIZE {
+    if &**method == method::INITIALIZE {
+        let PostedRequest {
+            principal,
+            scope,
+            id,
+            params,
+            ..
+        } = posted;
         return initialize(gateway, &principal, scope, id, params.as_ref()).await;
     }
-    match session(gateway, &principal, headers, &scope).await {
-        Ok(session) => post_legacy(gateway, &session, headers, accepts, id, method, params, permit).await,
-        Err(refusal) => refusal.answer(Some(id)),
+    match session(gateway, &posted.principal, headers, &posted.scope).await {
+        Ok(session) => post_legacy(posted, &session).await,
+        Err(refusal) => refusal.answer(Some(posted.id)),
     }
 }
 
@@ -209,20 +229,17 @@ async fn initialize(
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one HTTP request, split once and used once"
-)]
-async fn post_legacy(
-    gateway: &Arc<Gateway>,
-    session: &Arc<Session>,
-    headers: &HeaderMap,
-    accepts: Accepts,
-    id: Id,
-    method: Box<str>,
-    params: Option<RawJson>,
-    permit: Permit,
-) -> Response {
+async fn post_legacy(posted: PostedRequest<'_>, session: &Arc<Session>) -> Response {
+    let PostedRequest {
+        gateway,
+        headers,
+        accepts,
+        id,
+        method,
+        params,
+        permit,
+        ..
+    } = posted;
     let Some(client) = session.client().cloned() else {
         return refused(
             StatusCode::BAD_REQUEST,
@@ -302,21 +319,18 @@ async fn post_legacy(
     events(stream.read_as(kept, 0, resumable), priming, open, event_limit)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one HTTP request, split once and used once"
-)]
-async fn post_modern(
-    gateway: &Arc<Gateway>,
-    scope: Scope,
-    principal: Arc<Principal>,
-    headers: &HeaderMap,
-    accepts: Accepts,
-    id: Id,
-    method: Box<str>,
-    params: Option<RawJson>,
-    permit: Permit,
-) -> Response {
+async fn post_modern(posted: PostedRequest<'_>) -> Response {
+    let PostedRequest {
+        gateway,
+        scope,
+        principal,
+        headers,
+        accepts,
+        id,
+        method,
+        params,
+        permit,
+    } = posted;
     let room = gateway.memory.once(principal.id);
     let served = is_served(&method);
     let begun = gateway
