@@ -292,7 +292,7 @@ mod tests {
             let mended: Vec<_> = document.mended.iter().map(|m| (m.line, m.key.as_str())).collect();
             assert_eq!(mended, lines, "{head}");
         }
-        // What is YAML is read as YAML, and what is broken in another way is told as it is.
+        // A block that is YAML is read as YAML, and a block with another mistake is an error.
         let document = parse("---\na: \"b: c\"\nd: 'e: f'\ng: http://h:1/x\n---\n").unwrap();
         assert_eq!(document.mended, []);
         for text in ["---\na: b: c\nd: [1\n---\n", "---\n? a: b: c\n: d: e: f\n---\n"] {

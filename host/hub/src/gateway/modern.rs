@@ -238,7 +238,7 @@ impl Modern {
     }
 
     /// Clients that had a stream on which they listened, and have had no request for [`ABANDONED_AFTER`]: they have probably
-    /// ended. Each is told of once until it is used again.
+    /// ended. Each client is returned once, and again only after it was used again.
     pub fn newly_abandoned(&self) -> Vec<ClientKey> {
         let quiet = |usage: &ClientUsage| {
             usage.listened.load(Ordering::Relaxed)

@@ -537,7 +537,7 @@ impl Sessions {
         going.iter().filter_map(|id| map.remove(id)).collect()
     }
 
-    /// Those whose clients have probably ended, and that were not told of here since they were used last.
+    /// The sessions whose clients have probably ended. Each session is returned once, and again only after it was used again.
     pub fn newly_abandoned(&self) -> Vec<Arc<Session>> {
         let quiet = |session: &Arc<Session>| {
             session.idle_for() > session.abandoned_after() && !session.abandoned.swap(true, Ordering::Relaxed)

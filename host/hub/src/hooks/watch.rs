@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(change(Some(Up), Up), None);
         assert_eq!(change(Some(Up), Down), Some(Trigger::UpstreamDown));
         assert_eq!(change(Some(Down), Down), None);
-        // A list that cannot be read is no reason to think that the server is away.
+        // A list that cannot be read does not mean that the server is away.
         assert_eq!(change(Some(Up), Degraded), None);
         assert_eq!(change(Some(Degraded), Up), None);
         assert_eq!(change(Some(Starting), Degraded), Some(Trigger::UpstreamUp));

@@ -119,7 +119,7 @@ fn in_place(schema: &mut Value, root: &Value, open: &mut Vec<String>, left: &mut
         }
     }
     for (key, value) in object.iter_mut() {
-        // What is no schema may look like one.
+        // A value that is not a schema may look like one.
         if !matches!(
             key.as_str(),
             "enum" | "const" | "default" | "examples" | "$defs" | "definitions"

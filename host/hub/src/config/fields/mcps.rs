@@ -40,7 +40,7 @@ pub(super) const CONCURRENCY: Field = optional(
     "concurrency",
     &Kind::Int { min: 1, max: 1024 },
     "",
-    "How many requests of clients the server gets at one time. The others wait for their turn. With `1` the server is called one at a time. Without it there is no limit.",
+    "How many requests of clients the server works on at the same time. Further requests wait. With `1` the server gets one request after the other. Without this key there is no limit.",
 );
 pub(super) const TOOLS: Field = optional(
     "tools",

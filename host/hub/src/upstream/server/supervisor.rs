@@ -64,7 +64,7 @@ impl Core {
                     () = slot.retry_now.notified() => {}
                     () = self.stop.cancelled() => return,
                 }
-                // That is no restart.
+                // That is not a restart.
                 first = true;
             }
             {

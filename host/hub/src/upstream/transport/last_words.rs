@@ -90,7 +90,7 @@ Node.js v22.20.0"#;
             "starting | ModuleNotFoundError: No module named 'mcp'"
         );
         let npm = "npm error code E404\nnpm error 404 Not Found - GET https://r.test/x\nnpm notice\nnpm notice New major \
-                   version\nnpm error A complete log of this run can be found in: /root/.npm/_logs/1.log\n";
+                   version\nnpm error A complete log of this run can be found in: /home/me/.npm/_logs/1.log\n";
         assert_eq!(
             last(npm),
             "npm error code E404 | npm error 404 Not Found - GET https://r.test/x"

@@ -135,7 +135,7 @@ impl StdioTransport {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            // A guard is told to end, and ends all with it.
+            // The hub asks a guard to end, and the guard ends all processes with it.
             .kill_on_drop(guard.is_none());
         if let Some(cwd) = cwd {
             process.current_dir(cwd);
